@@ -1,0 +1,1 @@
+"""Short-lived broker credentials that rotate without anybody noticing."""
