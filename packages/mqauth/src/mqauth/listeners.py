@@ -1,0 +1,73 @@
+"""Who wants to know about newer credentials: the live connections of this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from typing import Protocol
+
+from mqauth.credentials import BrokerCredentials
+
+logger = logging.getLogger(__name__)
+
+
+class CredentialListener(Protocol):
+    """Something alive that carries a credential, such as an open connection."""
+
+    def credentials_renewed(self, credentials: BrokerCredentials) -> bool:
+        """Take over `credentials` without blocking.
+
+        Called on the renewal thread. It must not wait for the network or a lock.
+
+        Returns:
+            Whether that is done; if not, it is called again in a moment.
+        """
+        ...
+
+
+class Listeners:
+    """A set of listeners held weakly, each of which hears of every newer credential once."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lock = threading.Lock()
+        self._all: weakref.WeakSet[CredentialListener] = weakref.WeakSet()
+        self._waiting: weakref.WeakSet[CredentialListener] = weakref.WeakSet()
+
+    def add(self, listener: CredentialListener) -> None:
+        """Tell `listener` about every credential from the next one on."""
+        with self._lock:
+            self._all.add(listener)
+
+    def remove(self, listener: CredentialListener) -> None:
+        """Forget `listener`; harmless if it is not there."""
+        with self._lock:
+            self._all.discard(listener)
+            self._waiting.discard(listener)
+
+    def announce(self) -> None:
+        """Let everyone wait for the newest credential."""
+        with self._lock:
+            self._waiting = weakref.WeakSet(self._all)
+
+    def deliver(self, credentials: BrokerCredentials) -> bool:
+        """Hand `credentials` to all who wait; return whether nobody waits any more."""
+        with self._lock:
+            waiting = list(self._waiting)
+        for listener in waiting:
+            try:
+                done = listener.credentials_renewed(credentials)
+            except Exception as error:
+                # One broken connection must not keep the others from being renewed.
+                logger.warning("a connection could not be renewed: %s", type(error).__name__)
+                done = True
+            if done:
+                with self._lock:
+                    self._waiting.discard(listener)
+        with self._lock:
+            return not self._waiting
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._all)

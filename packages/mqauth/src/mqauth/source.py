@@ -1,0 +1,438 @@
+"""One identity's credentials for the whole process: fetched once, renewed ahead of expiry."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from mqauth import events, forks
+from mqauth.cache import HostCache
+from mqauth.credentials import BrokerCredentials, utc_from_timestamp
+from mqauth.errors import CredentialExpiredError, MQAuthError
+from mqauth.freshness import Freshness, RotationPolicy
+from mqauth.listeners import CredentialListener, Listeners
+from mqauth.provider import Provider
+from mqauth.renewal import RenewalThread
+from mqauth.status import Counters, SourceStatus
+
+logger = logging.getLogger(__name__)
+
+DELIVERY_RETRY_DELAY = 0.05
+EXPIRING_BELOW = (0.25, 0.1, 0.0)
+"""Parts of the life left at which a failing renewal is announced loudly."""
+
+
+class CredentialSource:
+    """Hands out the present credential of one identity and keeps it fresh.
+
+    Any number of threads and connections may share one source. While the credential lasts, `get`
+    answers at once; a background thread renews it in time for as long as somebody uses it.
+
+    Args:
+        provider: Fetches the credentials.
+        policy: When to renew and how long to try.
+        cache: The identity's cache on this host, or None to keep everything in this process.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        policy: RotationPolicy | None = None,
+        cache: HostCache | None = None,
+    ) -> None:
+        """Keep the parts; nothing is fetched yet."""
+        self.provider = provider
+        self.policy = policy or RotationPolicy()
+        self._cache = cache
+        self._current: BrokerCredentials | None = None
+        self._previous: BrokerCredentials | None = None
+        self._rejected: BrokerCredentials | None = None
+        self._error: MQAuthError | None = None
+        self._renewed_at: float | None = None
+        self._retry_at = -math.inf
+        self._failures_in_a_row = 0
+        self._expiring_announced = len(EXPIRING_BELOW)
+        self._counters = Counters()
+        self._closed = False
+        self._reset_for_this_process()
+        forks.after_in_child(self, CredentialSource._reset_for_this_process)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build a source from a mapping: `provider`, its options, and the source's own settings.
+
+        Raises:
+            ConfigurationError: The provider or an option is unknown, missing or contradictory.
+        """
+        from mqauth.building import build_source
+
+        return build_source(cls, config)
+
+    def _reset_for_this_process(self) -> None:
+        # A forked child must neither wait for locks its parent held nor write to its parent's
+        # sockets. The credential itself is as good in the child as it was in the parent.
+        self._flight = threading.Lock()
+        self._state = threading.Lock()
+        self._listeners = Listeners()
+        self._delivered = True
+        self._last_used = -math.inf
+        self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._jitter = self._random.random()
+        self._thread: RenewalThread | None = None
+
+    @property
+    def current(self) -> BrokerCredentials | None:
+        """The credential at hand, expired or not; never blocks."""
+        return self._current
+
+    def get(self) -> BrokerCredentials:
+        """Return a valid credential, fetching one only where none is at hand.
+
+        Returns:
+            User name and password as one snapshot; at least valid at this moment.
+
+        Raises:
+            CredentialError: None could be had. After a failure the same answer is given without
+                asking the issuer again until the back-off allows it.
+        """
+        self._last_used = time.monotonic()
+        credentials = self._current
+        if credentials is None or credentials.expired():
+            credentials = self._obtain()
+        elif credentials.remaining() < self.policy.login_margin(credentials):
+            # Good for what is open, but a login with it might arrive too late.
+            with contextlib.suppress(MQAuthError):
+                credentials = self._obtain()
+        self._keep_renewing(credentials)
+        return credentials
+
+    def invalidate(self, rejected: BrokerCredentials) -> None:
+        """Throw `rejected` away, here and on the host, unless a newer one took its place."""
+        with self._state:
+            self._rejected = rejected
+            if self._current is None or self._current.password != rejected.password:
+                return
+            self._current = None
+            self._counters.invalidations += 1
+            self._retry_at = -math.inf
+        if self._cache is not None:
+            with self._cache.lock(self.policy.timeout):
+                self._cache.discard(rejected)
+
+    def attach(self, listener: CredentialListener) -> None:
+        """Tell `listener` about newer credentials for as long as it lives; held weakly."""
+        self._listeners.add(listener)
+        if self._current is not None:
+            self._keep_renewing(self._current)
+
+    def detach(self, listener: CredentialListener) -> None:
+        """Stop telling `listener`."""
+        self._listeners.remove(listener)
+
+    def close(self) -> None:
+        """End the background thread; the source stays usable, but renews only when asked."""
+        self._closed = True
+        with self._state:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+
+    def status(self) -> SourceStatus:
+        """Return what has happened so far and how things stand, without a secret."""
+        now = time.time()
+        with self._state:
+            current, error, counters = self._current, self._error, self._counters
+            expiring = current is not None and current.expires_at is not None
+            return SourceStatus(
+                provider=self.provider.name,
+                identity=self.provider.identity,
+                principal=current.principal if current else None,
+                freshness=self._freshness(current, now) if current else None,
+                issued_at=current.issued_at if current else None,
+                expires_at=current.expires_at if current else None,
+                remaining=current.remaining(now) if current and expiring else None,
+                clock_skew=current.clock_skew if current else 0.0,
+                renewed_at=utc_from_timestamp(self._renewed_at) if self._renewed_at else None,
+                connections=len(self._listeners),
+                fetches=counters.fetches,
+                shared=counters.shared,
+                rotations=counters.rotations,
+                failures=counters.failures,
+                failures_in_a_row=self._failures_in_a_row,
+                invalidations=counters.invalidations,
+                last_error=str(error) if error else None,
+            )
+
+    def tick(self) -> float | None:
+        """Do what is due in the background.
+
+        Returns:
+            Seconds until there is something to do again, or None once nobody uses the source.
+        """
+        credentials = self._current
+        if self._closed or not self._in_use(credentials):
+            return None
+        if credentials is not None and not self._delivered:
+            self._delivered = self._listeners.deliver(credentials)
+            if not self._delivered:
+                return DELIVERY_RETRY_DELAY
+        wait = self._time_to_next_attempt(credentials)
+        if wait > 0:
+            return wait
+        self._attempt_in_background()
+        return 0.0
+
+    def _in_use(self, credentials: BrokerCredentials | None) -> bool:
+        if len(self._listeners):
+            return True
+        idle = time.monotonic() - self._last_used
+        return credentials is not None and idle < min(credentials.lifetime, 3600.0)
+
+    def _time_to_next_attempt(self, credentials: BrokerCredentials | None) -> float:
+        wait = self._retry_at - time.monotonic()
+        if credentials is not None:
+            due = self.policy.renewal_time(credentials, self._jitter)
+            wait = max(wait, due - time.time())
+        return wait
+
+    def _keep_renewing(self, credentials: BrokerCredentials) -> None:
+        if self._closed or math.isinf(credentials.lifetime):
+            return
+        with self._state:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = RenewalThread(self, f"mqauth-renewal-{self.provider.name}")
+                self._thread.start()
+
+    def _attempt_in_background(self) -> None:
+        try:
+            self._attempt()
+        except MQAuthError:
+            return  # already recorded, logged and scheduled
+        except Exception as error:
+            # A defect in a third-party provider must not end renewal for the process.
+            logger.exception("the provider %s failed unexpectedly", self.provider.name)
+            self._record_failure(_unexpected(error))
+
+    def _obtain(self) -> BrokerCredentials:
+        remembered = self._error
+        if remembered is not None and time.monotonic() < self._retry_at:
+            raise _again(remembered)
+        return self._attempt()
+
+    def _attempt(self) -> BrokerCredentials:
+        seen = self._current
+        bound = self.policy.timeout * 2
+        if not self._flight.acquire(timeout=bound):
+            raise CredentialExpiredError(
+                f"another thread has been fetching for {bound:.0f} s",
+                remedy="see the log for why the issuer does not answer",
+            )
+        try:
+            current = self._current
+            if current is not None and current is not seen and not current.expired():
+                return current  # another thread has just done it
+            if current is None and self._error and time.monotonic() < self._retry_at:
+                raise _again(self._error)
+            try:
+                return self._adopt_or_fetch()
+            except MQAuthError as error:
+                self._record_failure(error)
+                raise
+        finally:
+            self._flight.release()
+
+    def _adopt_or_fetch(self) -> BrokerCredentials:
+        now = time.time()
+        current = self._current
+        timeout = self.policy.attempt_timeout(current.remaining(now) if current else 0.0)
+        if self._cache is None:
+            return self._fetch(timeout)
+        cached = self._newer_in_cache()
+        if cached is not None:
+            return self._take(cached, shared=True)
+        with self._cache.lock(timeout):
+            cached = self._newer_in_cache()
+            if cached is not None:
+                return self._take(cached, shared=True)
+            try:
+                return self._fetch(timeout)
+            except MQAuthError as error:
+                return self._last_resort(error)
+
+    def _newer_in_cache(self) -> BrokerCredentials | None:
+        """Return the host's credential if it is better than ours and not due itself."""
+        cached = self._usable_in_cache()
+        if cached is None or self._freshness(cached, time.time()) is not Freshness.FRESH:
+            return None
+        current = self._current
+        if current is not None and cached.local_expiry <= current.local_expiry:
+            return None
+        return cached
+
+    def _usable_in_cache(self) -> BrokerCredentials | None:
+        cached = self._cache.load() if self._cache is not None else None
+        if cached is None or cached.expired():
+            return None
+        if self._rejected is not None and cached.password == self._rejected.password:
+            return None
+        return cached
+
+    def _last_resort(self, error: MQAuthError) -> BrokerCredentials:
+        """With nothing valid of our own, a credential of the host that is due still works."""
+        cached = self._usable_in_cache()
+        if cached is None or (self._current is not None and not self._current.expired()):
+            raise error
+        self._record_failure(error)
+        return self._take(cached, shared=True, after_failure=True)
+
+    def _fetch(self, timeout: float) -> BrokerCredentials:
+        started = time.monotonic()
+        fetched = self.provider.fetch(timeout=timeout)
+        if fetched.expired():
+            raise CredentialExpiredError(
+                f"{self.provider.identity} gave a credential that has already expired",
+                remedy="compare the clocks of this host, the issuer and the broker",
+            )
+        with self._state:
+            self._counters.fetches += 1
+        events.emit(
+            events.CredentialFetched(
+                provider=self.provider.name,
+                identity=self.provider.identity,
+                expires_at=fetched.expires_at,
+                seconds=time.monotonic() - started,
+            )
+        )
+        if self._cache is not None:
+            self._cache.store(fetched)
+        return self._take(fetched, shared=False)
+
+    def _take(
+        self, new: BrokerCredentials, *, shared: bool, after_failure: bool = False
+    ) -> BrokerCredentials:
+        with self._state:
+            # An invalidated credential has left `_current`, but connections still carry it.
+            old = self._current or self._previous
+            unchanged = old is not None and old.password == new.password
+            self._current = self._previous = new
+            self._jitter = self._random.random()
+            if shared:
+                self._counters.shared += 1
+            if not after_failure:
+                self._error = None
+                self._failures_in_a_row = 0
+                self._retry_at = -math.inf
+                self._expiring_announced = len(EXPIRING_BELOW)
+            if old is not None and not unchanged:
+                self._counters.rotations += 1
+                self._renewed_at = time.time()
+        if unchanged:
+            # Some issuers and files hand out the same token until it is nearly over: look again
+            # a little later, but do not call it a failure or a rotation.
+            self._retry_at = time.monotonic() + self.policy.retry_delay(
+                4, new.remaining(), self._random.random()
+            )
+        elif old is not None:
+            self._listeners.announce()
+            self._delivered = False
+            self._announce_renewal(new, shared=shared)
+        return new
+
+    def _announce_renewal(self, new: BrokerCredentials, *, shared: bool) -> None:
+        logger.info(
+            "%s: renewed, valid for %.0f s%s",
+            self.provider.identity,
+            new.remaining(),
+            " (from this host's cache)" if shared else "",
+        )
+        events.emit(
+            events.CredentialRenewed(
+                provider=self.provider.name,
+                identity=self.provider.identity,
+                expires_at=new.expires_at,
+                shared=shared,
+            )
+        )
+
+    def _record_failure(self, error: MQAuthError) -> None:
+        current = self._current
+        remaining = max(current.remaining(), 0.0) if current else 0.0
+        with self._state:
+            self._error = error
+            self._counters.failures += 1
+            self._failures_in_a_row += 1
+            delay = self.policy.retry_delay(
+                self._failures_in_a_row,
+                remaining,
+                self._random.random(),
+                retryable=error.retryable,
+                retry_after=error.retry_after,
+            )
+            self._retry_at = time.monotonic() + delay
+        logger.warning(
+            "%s: renewal failed (%d in a row, %.0f s left, next attempt in %.1f s): %s",
+            self.provider.identity,
+            self._failures_in_a_row,
+            remaining,
+            delay,
+            error,
+        )
+        events.emit(
+            events.RenewalFailed(
+                provider=self.provider.name,
+                identity=self.provider.identity,
+                expires_at=current.expires_at if current else None,
+                error=str(error),
+                retryable=error.retryable,
+                failures=self._failures_in_a_row,
+                remaining=remaining,
+                retry_in=delay,
+            )
+        )
+        self._announce_expiring(current, remaining)
+
+    def _announce_expiring(self, current: BrokerCredentials | None, remaining: float) -> None:
+        part = remaining / current.lifetime if current else 0.0
+        passed = sum(part > threshold for threshold in EXPIRING_BELOW)
+        if passed >= self._expiring_announced:
+            return
+        self._expiring_announced = passed
+        logger.error(
+            "%s: %s; connections drop when the credential runs out and come back by themselves "
+            "once the issuer answers",
+            self.provider.identity,
+            f"the credential expires in {remaining:.0f} s" if remaining else "no valid credential",
+        )
+        events.emit(
+            events.CredentialExpiring(
+                provider=self.provider.name,
+                identity=self.provider.identity,
+                expires_at=current.expires_at if current else None,
+                remaining=remaining,
+            )
+        )
+
+    def _freshness(self, credentials: BrokerCredentials, now: float) -> Freshness:
+        return self.policy.freshness(credentials, self._jitter, now)
+
+    def __repr__(self) -> str:
+        return f"<CredentialSource {self.provider.identity}>"
+
+
+def _again(error: MQAuthError) -> MQAuthError:
+    """Return a fresh exception like `error`: one instance raised twice mixes up tracebacks."""
+    return type(error)(error.message, remedy=error.remedy, retry_after=error.retry_after)
+
+
+def _unexpected(error: Exception) -> MQAuthError:
+    return CredentialExpiredError(
+        f"the provider failed with {type(error).__name__}", remedy="see the traceback in the log"
+    )
