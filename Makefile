@@ -1,0 +1,67 @@
+# The workspace's tasks. `make` or `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-oldest lint types soak bench lock clean
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+VENV_OLDEST ?= .venv-oldest
+PYTEST_ARGS ?=
+SOAK ?=
+BENCH ?=
+LOCK_ARGS ?=
+
+BIN := $(VENV)/bin
+MEMBERS := mqauth celery-mqauth mqauth-sandbox
+
+help: ## List these tasks
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make .venv with everything pinned in it (a no-op when nothing changed)
+	@scripts/bootstrap --venv $(VENV) --requirements requirements/dev.txt
+
+demo: setup ## Watch tokens of 15 s rotate under a live worker (COMPARE=1: beside Kombu's callable password)
+	@$(BIN)/python -m workloads.demo $(if $(COMPARE),--compare)
+
+test: setup ## Run all tests on real brokers, newest Celery (PYTEST_ARGS="-k name" passes through)
+	@$(BIN)/mqauth-sandbox prepare 3 4
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+test-oldest: ## The same tests with the oldest releases we promise to work with
+	@scripts/bootstrap --venv $(VENV_OLDEST) --requirements requirements/oldest.txt
+	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare 3 4
+	@$(VENV_OLDEST)/bin/pytest $(PYTEST_ARGS)
+
+lint: setup ## Check style, formatting and the import contracts of monorepo.toml
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --config monorepo.toml
+
+types: setup ## Check types strictly: packages, workloads, tests, scripts
+	@for member in $(MEMBERS); do \
+	    echo "types: packages/$$member"; $(BIN)/mypy packages/$$member; \
+	done
+	@echo "types: workloads tests scripts"; $(BIN)/mypy workloads tests scripts
+
+soak: setup ## The measured load (SOAK="--broker 4 --pool prefork --acks late --ttl 25 --minutes 4 --backend none")
+	@$(BIN)/python -m workloads.soak $(SOAK)
+
+bench: setup ## Publish throughput against plain pyamqp, and what a rotation costs (BENCH="..." passes through)
+	@$(BIN)/python -m workloads.bench $(BENCH)
+
+# Only the public index's hashes may end up in the pins: no wheels found elsewhere, and no host named.
+COMPILE = env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL $(BIN)/uv pip compile --quiet \
+    --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+    --custom-compile-command "make lock" $(addprefix --no-emit-package ,$(MEMBERS)) $(LOCK_ARGS)
+
+lock: setup ## Compile requirements/*.txt again (LOCK_ARGS=--upgrade: to the newest releases)
+	@$(COMPILE) --group uv --output-file requirements/uv.txt
+	@$(COMPILE) --group dev --output-file requirements/dev.txt
+	@$(COMPILE) --group members --group build --group test --group run \
+	    --constraints requirements/oldest.constraints --output-file requirements/oldest.txt
+	@git diff --stat -- requirements
+
+clean: ## Remove environments, caches and built packages
+	@rm -rf $(VENV) $(VENV_OLDEST) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
