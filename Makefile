@@ -39,10 +39,11 @@ lint: setup ## Check style, formatting and the import contracts of monorepo.toml
 	@$(BIN)/lint-imports --config monorepo.toml
 
 types: setup ## Check types strictly: packages, workloads, tests, scripts
-	@for member in $(MEMBERS); do \
-	    echo "types: packages/$$member"; $(BIN)/mypy packages/$$member; \
-	done
-	@echo "types: workloads tests scripts"; $(BIN)/mypy workloads tests scripts
+	@failed=0; \
+	for sources in $(addprefix packages/,$(MEMBERS)) "workloads tests scripts"; do \
+	    echo "types: $$sources"; $(BIN)/mypy $$sources || failed=1; \
+	done; \
+	exit $$failed
 
 soak: setup ## The measured load (SOAK="--broker 4 --pool prefork --acks late --ttl 25 --minutes 4 --backend none")
 	@$(BIN)/python -m workloads.soak $(SOAK)

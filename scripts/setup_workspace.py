@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +24,11 @@ STAMP = "workspace.stamp"
 LIMIT = 1200.0
 """Seconds that any single step may take, slow networks included."""
 
-PIP_TO_UV = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
+PIP_TO_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "cert": "SSL_CERT_FILE",
+}
 """Where uv looks for what pip's configuration says; uv reads none of pip's."""
 
 
@@ -57,7 +62,7 @@ class Environment:
         )
 
     def python_works(self) -> bool:
-        """Return whether the interpreter starts; it is gone when the system's Python was upgraded."""
+        """Return whether the interpreter starts; an upgrade of the system may remove it."""
         try:
             subprocess.run([self.python, "-c", ""], check=True, timeout=60, capture_output=True)
         except (OSError, subprocess.SubprocessError):
@@ -84,7 +89,7 @@ class Environment:
     def install_uv(self) -> None:
         """Install the pinned uv by pip, the one installer that is there."""
         say("installing uv")
-        pip = [self.python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        pip = [str(self.python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
         run("uv", [*pip, "install", "--require-hashes", "-r", UV_PINS])
 
     def install_pinned(self) -> None:
@@ -127,7 +132,7 @@ def members() -> list[Path]:
     return [ROOT / package["path"] for package in table["packages"]]
 
 
-def run(what: str, command: list[str | Path], settings: dict[str, str] | None = None) -> None:
+def run(what: str, command: Sequence[str | Path], settings: dict[str, str] | None = None) -> None:
     """Run one step; what the user set in the environment beats `settings`."""
     try:
         subprocess.run(
