@@ -1,0 +1,123 @@
+"""Switches that make an issuer misbehave on purpose."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+FaultMode = Literal[
+    "none",
+    "down",
+    "hang",
+    "slow",
+    "error500",
+    "throttle",
+    "html",
+    "not_json",
+    "not_jwt",
+    "expired",
+    "garbage",
+]
+"""What an issuer can do wrong; see `Faults`."""
+
+
+class Faults:
+    """How one issuer misbehaves, settable from any thread at any time.
+
+    A change holds for requests that arrive afterwards. The modes:
+
+    - `none`: answers as it should.
+    - `down`: resets connections, new ones at once and live ones at their next request.
+    - `hang`: takes the request and never answers.
+    - `slow`: answers well, after `delay` seconds.
+    - `error500`: HTTP 500 in the issuer's own error format.
+    - `throttle`: HTTP 429 (STS: 400 `Throttling`), with `Retry-After` if `retry_after` is set.
+    - `html`: HTTP 200 with a web page, as captive portals and login proxies do.
+    - `not_json`: HTTP 200 whose document breaks off in the middle (STS: of its XML).
+    - `not_jwt`: a well-formed answer whose token is no JWT.
+    - `expired`: a well-formed answer whose token has run out already.
+    - `garbage`: HTTP 200 with 5 MiB of random bytes.
+
+    `not_jwt` and `expired` concern answers that hold a token; everything else concerns every path
+    under `prefix`.
+
+    Example:
+        with issuer.faults.during("hang"):
+            ...  # the issuer hangs here, and is well again afterwards
+
+    Attributes:
+        clock_skew: Seconds the issuer's clock is ahead (negative: behind). Moves `iat` and `exp`
+            of its tokens and the HTTP `Date` header.
+        delay: Seconds that `slow` waits before it answers.
+        retry_after: Seconds that `throttle` asks to wait; None to ask for nothing.
+        prefix: Paths the mode applies to begin with this. `down` resets new connections only
+            where it is `/`, since a new connection has no path yet.
+    """
+
+    def __init__(
+        self,
+        mode: FaultMode = "none",
+        *,
+        clock_skew: float = 0.0,
+        delay: float = 2.0,
+        retry_after: float | None = None,
+        prefix: str = "/",
+    ) -> None:
+        """Begin with `mode`; by default without any fault."""
+        self.mode = mode
+        self.clock_skew = clock_skew
+        self.delay = delay
+        self.retry_after = retry_after
+        self.prefix = prefix
+
+    @property
+    def mode(self) -> FaultMode:
+        """What goes wrong now."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: FaultMode) -> None:
+        known = get_args(FaultMode)
+        if mode not in known:
+            nearest = difflib.get_close_matches(str(mode), known, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
+            raise ValueError(f"there is no fault mode {mode!r} ({hint})")
+        self._mode: FaultMode = mode
+
+    def mode_for(self, path: str) -> FaultMode:
+        """Return the mode that applies to a request for `path`."""
+        return self.mode if path.startswith(self.prefix) else "none"
+
+    def now(self) -> float:
+        """Return the time on the issuer's clock, in seconds as `time.time()` counts."""
+        return time.time() + self.clock_skew
+
+    def reset(self) -> None:
+        """Be well again: no fault, the right time, everything else at its default."""
+        self.__init__()  # type: ignore[misc]
+
+    @contextmanager
+    def during(self, mode: FaultMode, **settings: Any) -> Iterator[None]:
+        """Misbehave while the block runs, then return to what was set before.
+
+        Args:
+            mode: What goes wrong.
+            **settings: Any other attribute, for example `delay=0.5`.
+        """
+        unknown = settings.keys() - {"clock_skew", "delay", "retry_after", "prefix"}
+        if unknown:
+            raise TypeError(f"there is no such fault setting: {', '.join(sorted(unknown))}")
+        before = {name: getattr(self, name) for name in ("mode", *settings)}
+        try:
+            for name, value in {**settings, "mode": mode}.items():
+                setattr(self, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"Faults(mode={self.mode!r}, clock_skew={self.clock_skew!r})"

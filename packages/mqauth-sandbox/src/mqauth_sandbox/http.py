@@ -1,0 +1,380 @@
+"""A small HTTPS server on loopback, for issuers that must be able to misbehave.
+
+One thread per connection on the standard library's server. `stop` ends every connection, so a
+client or a fault that hangs never holds it up, and `start` afterwards uses the same port again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import socket
+import socketserver
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from email.utils import formatdate
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
+
+from mqauth_sandbox.faults import FaultMode, Faults
+
+logger = logging.getLogger(__name__)
+
+HOST = "localhost"
+_ADDRESS = "127.0.0.1"
+_IDLE_TIMEOUT = 60.0
+_PORT_TIMEOUT = 5.0
+_LARGEST_REQUEST = 1 << 20
+_GARBAGE_SIZE = 5 << 20
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends RST
+_PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a client sent.
+
+    Args:
+        method: HTTP method, in capitals.
+        target: Path and query as they stood on the request line.
+        headers: All headers; looked up without regard to case.
+        body: The whole body.
+    """
+
+    method: str
+    target: str
+    headers: Message
+    body: bytes = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> str:
+        """The target's query, still encoded."""
+        return urlsplit(self.target).query
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """What goes back to the client; `Content-Length` and `Date` are added when it is sent."""
+
+    status: int
+    body: bytes = field(repr=False)
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def json_response(
+    content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return `content` as a JSON response that no cache keeps."""
+    return Response(
+        status=status,
+        body=json.dumps(content).encode(),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def not_found(path: str) -> Response:
+    """Return the 404 for a path that the server does not have."""
+    return json_response({"error": "not_found", "error_description": f"no such path: {path}"}, 404)
+
+
+def retry_after_header(seconds: float | None) -> dict[str, str]:
+    """Return the `Retry-After` header in whole seconds (RFC 9110, 10.2.3), if there is one."""
+    return {} if seconds is None else {"Retry-After": str(-int(-seconds // 1))}
+
+
+class Application(Protocol):
+    """What a server serves."""
+
+    def respond(self, request: Request) -> Response:
+        """Answer `request`; the faults `not_jwt` and `expired` are honoured here."""
+        ...
+
+    def faulted(self, request: Request, mode: FaultMode) -> Response:
+        """Take note of a request that a fault keeps from `respond`.
+
+        Returns:
+            The error in the application's own format; used for `error500`, `throttle` and
+            `not_json`, ignored for the others.
+        """
+        ...
+
+
+class HttpsServer:
+    """Serves one application over HTTPS on a free port of the loopback interface.
+
+    Args:
+        application: What answers the requests.
+        faults: How the server misbehaves.
+        certificate: PEM file with the server's certificate and its chain.
+        private_key: PEM file with the certificate's key.
+        port: Port to use; 0 for a free one, which then stays the same over restarts.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        faults: Faults,
+        *,
+        certificate: Path,
+        private_key: Path,
+        port: int = 0,
+    ) -> None:
+        """Read the certificate; nothing listens before `start`."""
+        self._application = application
+        self._faults = faults
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._tls.load_cert_chain(certificate, private_key)
+        self._port = port
+        self._listener: _Listener | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port, known from the first `start` on (or from the beginning if it was given)."""
+        if not self._port:
+            raise RuntimeError("the server has no port yet (call start() first)")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port, without a slash at the end."""
+        return f"https://{HOST}:{self.port}"
+
+    def start(self) -> None:
+        """Listen, and answer from background threads; nothing happens if it does already."""
+        if self._listener is not None:
+            return
+        self._listener = self._bind()
+        self._port = self._listener.server_address[1]
+        self._thread = threading.Thread(
+            target=self._listener.serve_forever,
+            kwargs={"poll_interval": 0.05},
+            name=f"mqauth-sandbox-https-{self._port}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all connections and stop listening; the port is kept for the next `start`."""
+        listener, thread = self._listener, self._thread
+        if listener is None or thread is None:
+            return
+        self._listener = self._thread = None
+        listener.shutdown()
+        thread.join()
+        listener.end_connections()
+        listener.server_close()
+
+    def _bind(self) -> _Listener:
+        # After a restart an outgoing connection of anybody's may sit on our port for a moment.
+        deadline = time.monotonic() + _PORT_TIMEOUT
+        while True:
+            try:
+                return _Listener(self._port, self._tls, self._application, self._faults)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+
+class _Listener(ThreadingHTTPServer):
+    """Accepts connections; the TLS handshake is left to each connection's own thread."""
+
+    daemon_threads = True
+    request_queue_size = 128
+    server_address: tuple[str, int]
+
+    def __init__(
+        self, port: int, tls: ssl.SSLContext, application: Application, faults: Faults
+    ) -> None:
+        self.tls = tls
+        self.application = application
+        self.faults = faults
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._live: dict[threading.Thread, socket.socket] = {}
+        super().__init__((_ADDRESS, port), _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own looks up the host's full name, which can take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.server_address[1]
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        if self.faults.mode == "down" and self.faults.prefix == "/":
+            reset_on_close(request)
+            request.close()
+            return False
+        return True
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            request.settimeout(_IDLE_TIMEOUT)
+            with self.tls.wrap_socket(
+                request, server_side=True, do_handshake_on_connect=False
+            ) as connection:
+                self._serve_connection(connection, client_address)
+        except OSError as error:
+            logger.debug("connection ended: %s", error)
+        except Exception:
+            logger.exception("a request failed")
+        finally:
+            request.close()
+
+    def _serve_connection(self, connection: ssl.SSLSocket, client_address: Any) -> None:
+        thread = threading.current_thread()
+        with self._lock:
+            self._live[thread] = connection
+        try:
+            # Looked at only once `end_connections` can see us, so one of both notices.
+            if not self.stopping.is_set():
+                connection.do_handshake()
+                self.finish_request(connection, client_address)
+        finally:
+            with self._lock:
+                self._live.pop(thread, None)
+
+    def end_connections(self) -> None:
+        """Shut every connection's socket, which wakes its thread up, and wait for the threads."""
+        self.stopping.set()
+        with self._lock:
+            live = dict(self._live)
+        for connection in live.values():
+            with contextlib.suppress(OSError):
+                # Not SSLSocket.shutdown: it drops the TLS object under the other thread's feet.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        for thread in live:
+            thread.join(timeout=2.0)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        logger.exception("a connection could not be handled")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Reads one request after the other from a connection, applies faults, answers."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = _IDLE_TIMEOUT
+
+    @property
+    def listener(self) -> _Listener:
+        return cast(_Listener, self.server)
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+
+    def _serve(self) -> None:
+        request = self._read()
+        if request is None:
+            return
+        response = self._answer(request)
+        if response is None:
+            self.close_connection = True
+            return
+        logger.debug("%s %s -> %d", request.method, request.path, response.status)
+        self._send(response)
+
+    def _read(self) -> Request | None:
+        length = self.headers.get("Content-Length", "0")
+        if self.headers.get("Transfer-Encoding"):
+            self._refuse(HTTPStatus.LENGTH_REQUIRED)
+        elif not length.isdecimal():
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        elif int(length) > _LARGEST_REQUEST:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        else:
+            return Request(
+                method=self.command,
+                target=self.path,
+                headers=self.headers,
+                body=self.rfile.read(int(length)),
+            )
+        return None
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.close_connection = True
+        self._send(json_response({"error": status.phrase}, status, {"Connection": "close"}))
+
+    def _answer(self, request: Request) -> Response | None:
+        application, faults = self.listener.application, self.listener.faults
+        match mode := faults.mode_for(request.path):
+            case "none" | "not_jwt" | "expired":
+                return self._respond(request)
+            case "slow":
+                stopped = self.listener.stopping.wait(faults.delay)
+                return None if stopped else self._respond(request)
+        own_error = application.faulted(request, mode)
+        match mode:
+            case "down":
+                reset_on_close(self.connection)
+                return None
+            case "hang":
+                self._hang()
+                return None
+            case "html":
+                return Response(status=200, body=_PAGE, content_type="text/html; charset=utf-8")
+            case "garbage":
+                body = os.urandom(_GARBAGE_SIZE)
+                return Response(status=200, body=body, content_type="application/json")
+            case _:
+                return own_error
+
+    def _respond(self, request: Request) -> Response:
+        try:
+            return self.listener.application.respond(request)
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            return json_response({"error": "server_error"}, 500)
+
+    def _hang(self) -> None:
+        # Blocks until the client gives up or `stop` shuts the socket.
+        self.connection.settimeout(None)
+        while self.connection.recv(4096):
+            pass
+
+    def _send(self, response: Response) -> None:
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
+
+    def version_string(self) -> str:
+        return "mqauth-sandbox"
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return formatdate(timestamp or self.listener.faults.now(), usegmt=True)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        # The library's own lines hold the query; ours, in `_serve`, only the path.
+        pass
+
+
+def reset_on_close(connection: socket.socket) -> None:
+    """Make `close` send a reset, as a dead or refusing host does, instead of an orderly end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -1,0 +1,60 @@
+"""Keys that sign the sandbox's tokens, and their public half as a JSON Web Key Set."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+
+Algorithm = Literal["RS256", "ES384"]
+"""Signature algorithms of RFC 7518 that the issuers use."""
+
+
+class SigningKeys:
+    """One signing key per algorithm, and all keys that ever signed.
+
+    Keys live in memory only. Older keys stay in the set, so tokens they signed still verify.
+
+    Args:
+        algorithms: Algorithms to make keys for.
+    """
+
+    def __init__(self, algorithms: Sequence[Algorithm] = ("RS256",)) -> None:
+        """Make one key per algorithm."""
+        self._lock = threading.Lock()
+        self._public: list[dict[str, Any]] = []
+        self._current: dict[Algorithm, RSAKey | ECKey] = {}
+        self._algorithms = tuple(algorithms)
+        self.rotate()
+
+    def rotate(self) -> None:
+        """Sign with new keys from now on; the old ones stay in `jwks`."""
+        fresh = {algorithm: _generate(algorithm) for algorithm in self._algorithms}
+        with self._lock:
+            for algorithm, key in fresh.items():
+                key.ensure_kid()
+                self._current[algorithm] = key
+                self._public.append(
+                    {**key.as_dict(private=False), "use": "sig", "alg": algorithm}
+                )
+
+    def sign(self, claims: Mapping[str, Any], algorithm: Algorithm = "RS256") -> str:
+        """Return a signed JWT (RFC 7519) with exactly these claims and the key's `kid`."""
+        with self._lock:
+            key = self._current[algorithm]
+        header = {"alg": algorithm, "kid": key.kid}
+        return jwt.encode(header, dict(claims), key, algorithms=[algorithm])
+
+    def jwks(self) -> dict[str, Any]:
+        """Return all public keys, oldest first, as a JSON Web Key Set (RFC 7517)."""
+        with self._lock:
+            return {"keys": [dict(key) for key in self._public]}
+
+
+def _generate(algorithm: Algorithm) -> RSAKey | ECKey:
+    if algorithm == "RS256":
+        return RSAKey.generate_key(2048)
+    return ECKey.generate_key("P-384")
