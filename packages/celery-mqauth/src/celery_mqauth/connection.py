@@ -1,0 +1,152 @@
+"""An AMQP connection whose credential is renewed while it is open."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from typing import Any, NoReturn
+
+import amqp
+from kombu.transport import pyamqp
+from mqauth.credentials import BrokerCredentials
+from mqauth.source import CredentialSource
+
+from celery_mqauth.channel import Channel
+from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError
+from celery_mqauth.sasl import SnapshotPlain
+from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
+from celery_mqauth.update_secret import (
+    UPDATE_SECRET,
+    UPDATE_SECRET_OK,
+    encode_update_secret,
+    locked_frame_writer,
+    methods_with_update_secret,
+)
+
+logger = logging.getLogger(__name__)
+
+REASON = "credential renewed"
+IN_FLIGHT_MARGIN = 1.0
+"""Seconds before expiry at which publishing stops: what is written later may arrive too late."""
+
+
+class RotatingConnection(pyamqp.Connection):  # type: ignore[misc]
+    """py-amqp's connection plus `connection.update-secret`.
+
+    Args:
+        source: Where newer credentials come from.
+        credentials: The snapshot to sign in with.
+        options: Everything `amqp.Connection` takes.
+    """
+
+    Channel = Channel
+    _METHODS = methods_with_update_secret()
+
+    usable_until: float = math.inf
+    """`time.time()` from which on nothing may be published any more."""
+
+    def __init__(
+        self, *, source: CredentialSource, credentials: BrokerCredentials, **options: Any
+    ) -> None:
+        """Prepare; `connect` opens the connection and signs in."""
+        self.frame_lock = threading.Lock()
+        self.source = source
+        self._process = os.getpid()
+        self._carry(credentials)
+        super().__init__(
+            authentication=SnapshotPlain(credentials), frame_writer=locked_frame_writer, **options
+        )
+
+    def Transport(  # noqa: N802 - py-amqp's name
+        self, host: str, connect_timeout: float | None, ssl: Any = False, **options: Any
+    ) -> Any:
+        """Return a transport to which the renewal thread may write."""
+        options = {k: v for k, v in options.items() if v is not None} | {
+            "connect_timeout": connect_timeout
+        }
+        if ssl:
+            return TLSSocketTransport(host, ssl=ssl, **options)
+        return TCPSocketTransport(host, **options)
+
+    def _setup_listeners(self) -> None:
+        super()._setup_listeners()
+        self._callbacks[UPDATE_SECRET_OK] = self._on_update_secret_ok
+
+    def connect(self, callback: Any = None) -> Any:
+        """Open the connection, sign in, and take part in renewals from then on."""
+        result = super().connect(callback)
+        self.source.attach(self)
+        newest = self.source.current
+        if newest is not None and newest is not self.credentials:
+            # Renewed while the handshake was under way, so nobody has told this connection.
+            self.credentials_renewed(newest)
+        return result
+
+    def credentials_renewed(self, credentials: BrokerCredentials) -> bool:
+        """Send `credentials` to the broker without waiting for its answer.
+
+        Called on the renewal thread. Order on the wire is all that matters: what the owner writes
+        afterwards is judged by the new credential.
+
+        Returns:
+            False if the owner is writing or the link is full at the moment.
+        """
+        if os.getpid() != self._process or credentials.password == self.credentials.password:
+            return True
+        if not self.frame_lock.acquire(blocking=False):
+            return False
+        try:
+            transport = self._transport
+            if transport is None or not transport.connected or self.is_closing:
+                return True
+            frame = encode_update_secret(credentials.password.reveal(), REASON)
+            if not transport.try_write(frame):
+                return False
+            self.bytes_sent += 1
+            self._carry(credentials)
+        finally:
+            self.frame_lock.release()
+        return True
+
+    def give_up_expired(self) -> NoReturn:
+        """Close what the broker has closed or will refuse, and say so to the caller.
+
+        Raises:
+            CredentialRanOutError: Always; Kombu and Celery reconnect on it.
+        """
+        failure = self.source.status().last_error
+        self.collect()
+        raise CredentialRanOutError(
+            f"the credential of this connection ran out: {failure or 'it was not renewed in time'}",
+            remedy="nothing was sent; the next connection signs in anew",
+        )
+
+    def collect(self) -> None:
+        """Let go of the socket and of renewals."""
+        self.source.detach(self)
+        super().collect()
+
+    def _carry(self, credentials: BrokerCredentials) -> None:
+        self.usable_until = credentials.local_expiry - min(
+            IN_FLIGHT_MARGIN, credentials.lifetime / 20
+        )
+        self.credentials = credentials
+
+    def _on_update_secret_ok(self) -> None:
+        logger.debug("the broker accepted the renewed credential")
+
+    def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
+        refused = self.credentials
+        try:
+            super()._on_close(reply_code, reply_text, class_id, method_id)
+        except amqp.AMQPError:
+            if (class_id, method_id) != UPDATE_SECRET:
+                raise
+            self.source.invalidate(refused)
+            raise CredentialRefusedError(
+                f"the broker refused the renewed credential of {self.source.provider.identity}: "
+                f"{reply_text}",
+                remedy="the broker's log has the reason; the next connection signs in anew",
+            ) from None

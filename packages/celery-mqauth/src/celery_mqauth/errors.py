@@ -1,0 +1,65 @@
+"""What a connection attempt or a publish raises, in the classes that Kombu and Celery act on.
+
+amqp.RecoverableConnectionError      Kombu and Celery reconnect and try again
+ ├─ CredentialUnavailableError       no credential could be had (the issuer's error is the cause)
+ ├─ CredentialRanOutError            the connection's credential expired before it was renewed
+ ├─ CredentialRefusedError           a renewal or a repeated login was refused
+ └─ BrokerUnreachableError           no connection, or no trusted TLS, to the broker
+amqp.AccessRefused
+ └─ LoginRefusedError                the very first login was refused: a worker stops and says why
+amqp.NotAllowed
+ └─ VirtualHostError                 the virtual host is unknown or closed to this credential
+amqp.FrameError
+ └─ TokenTooLargeError               the token does not fit into the broker's first frame
+
+All of them are `mqauth.MQAuthError` too: one line, cause and remedy, no secret.
+"""
+
+from __future__ import annotations
+
+import amqp
+from mqauth.errors import MQAuthError
+
+
+class _OneLine(MQAuthError):
+    """Gives both parents what they expect; AMQP errors keep their text in `reply_text`."""
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.args = (str(self),)
+
+
+class CredentialUnavailableError(_OneLine, amqp.RecoverableConnectionError):  # type: ignore[misc]
+    """The issuer gave no credential; see the exception's cause."""
+
+    retryable = True
+
+
+class CredentialRanOutError(_OneLine, amqp.RecoverableConnectionError):  # type: ignore[misc]
+    """The connection's credential has expired; nothing was written to it."""
+
+    retryable = True
+
+
+class CredentialRefusedError(_OneLine, amqp.RecoverableConnectionError):  # type: ignore[misc]
+    """The broker refused a credential of an identity that it has accepted before."""
+
+    retryable = True
+
+
+class BrokerUnreachableError(_OneLine, amqp.RecoverableConnectionError):  # type: ignore[misc]
+    """No connection to the broker could be made."""
+
+    retryable = True
+
+
+class LoginRefusedError(_OneLine, amqp.AccessRefused):  # type: ignore[misc]
+    """The broker refused this identity, and a freshly fetched credential as well."""
+
+
+class VirtualHostError(_OneLine, amqp.NotAllowed):  # type: ignore[misc]
+    """The virtual host does not exist, or this credential may not enter it."""
+
+
+class TokenTooLargeError(_OneLine, amqp.exceptions.FrameError):  # type: ignore[misc]
+    """The token does not fit into the frame in which a login must arrive."""

@@ -1,0 +1,164 @@
+"""Opening a connection: one snapshot, one retry with a fresh credential, a remedy for each refusal."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import amqp
+from mqauth.credentials import BrokerCredentials
+from mqauth.errors import CredentialError
+from mqauth.source import CredentialSource
+
+from celery_mqauth.connection import RotatingConnection
+from celery_mqauth.errors import (
+    BrokerUnreachableError,
+    CredentialRefusedError,
+    CredentialUnavailableError,
+    LoginRefusedError,
+    TokenTooLargeError,
+    VirtualHostError,
+)
+
+LARGEST_FIRST_FRAME = 4096
+"""RabbitMQ before 4.1.0 takes no larger frame before the login is done, and 8192 bytes since."""
+LARGEST_FIRST_FRAME_4_1 = 8192
+START_OK_OVERHEAD = 400
+"""Bytes of the login frame besides the token: client properties, mechanism, locale."""
+
+Opener = Callable[[BrokerCredentials], RotatingConnection]
+
+_has_signed_in: set[tuple[str, str]] = set()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """Where a connection goes, for error messages."""
+
+    host: str
+    port: int
+    virtual_host: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def sign_in(source: CredentialSource, endpoint: Endpoint, open_connection: Opener) -> RotatingConnection:
+    """Return an open connection that carries a valid credential of `source`.
+
+    A refused credential is thrown away and fetched anew once, as it may have been revoked or the
+    issuer may have changed its keys.
+
+    Raises:
+        CredentialUnavailableError: The issuer gave no credential.
+        LoginRefusedError: A first login was refused twice.
+        CredentialRefusedError: A login was refused twice, though the identity has signed in here
+            before: the broker may have lost sight of the issuer's keys.
+        VirtualHostError: The virtual host is unknown or forbidden.
+        TokenTooLargeError: The token does not fit into the broker's first frame.
+        BrokerUnreachableError: There is no (trusted) link to the broker.
+    """
+    credentials = _get(source)
+    try:
+        connection = _open(open_connection, credentials, endpoint)
+    except amqp.AccessRefused as refusal:
+        source.invalidate(credentials)
+        fresh = _get(source)
+        if fresh.password == credentials.password:
+            _refuse(source, endpoint, refusal)
+        try:
+            connection = _open(open_connection, fresh, endpoint)
+        except amqp.AccessRefused as second_refusal:
+            _refuse(source, endpoint, second_refusal)
+    _has_signed_in.add((source.provider.identity, str(endpoint)))
+    return connection
+
+
+def _get(source: CredentialSource) -> BrokerCredentials:
+    try:
+        return source.get()
+    except CredentialError as error:
+        raise CredentialUnavailableError(
+            f"no credential to sign in with: {error.message}", remedy=error.remedy
+        ) from error
+
+
+def _open(
+    open_connection: Opener, credentials: BrokerCredentials, endpoint: Endpoint
+) -> RotatingConnection:
+    connection = open_connection(credentials)
+    try:
+        connection.connect()
+    except amqp.NotAllowed as error:
+        _abandon(connection)
+        raise VirtualHostError(
+            f"the broker {endpoint} does not let {credentials.provider} into the virtual host "
+            f"{endpoint.virtual_host!r}: {error.reply_text}",
+            remedy="name an existing virtual host in the URL, or let the credential enter it",
+        ) from None
+    except OSError as error:
+        _abandon(connection)
+        raise _link_error(error, connection, credentials, endpoint) from error
+    except BaseException:
+        _abandon(connection)
+        raise
+    return connection
+
+
+def _abandon(connection: RotatingConnection) -> None:
+    if connection.channels is not None:
+        connection.collect()
+
+
+def _link_error(
+    error: OSError,
+    connection: RotatingConnection,
+    credentials: BrokerCredentials,
+    endpoint: Endpoint,
+) -> BrokerUnreachableError | TokenTooLargeError:
+    size = len(credentials.password.reveal()) + START_OK_OVERHEAD
+    version = str(connection.server_properties.get("version", ""))
+    limit = LARGEST_FIRST_FRAME if _older_than_4_1(version) else LARGEST_FIRST_FRAME_4_1
+    if version and size > limit:
+        return TokenTooLargeError(
+            f"RabbitMQ {version} at {endpoint} cut the login off: a token of "
+            f"{size - START_OK_OVERHEAD} bytes does not fit into its first frame of {limit} bytes",
+            remedy="ask the issuer for fewer scopes or claims"
+            + ("; RabbitMQ 4.1 takes twice the size" if limit == LARGEST_FIRST_FRAME else ""),
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return BrokerUnreachableError(
+            f"the certificate of {endpoint} is not to be trusted: {error.verify_message}",
+            remedy='name its CA with broker_use_ssl={"ca_certs": ...} or SSL_CERT_FILE',
+        )
+    if isinstance(error, ssl.SSLError):
+        return BrokerUnreachableError(
+            f"no TLS with {endpoint}: {error.reason or error}",
+            remedy="is this the TLS port? AMQPS usually is 5671",
+        )
+    reason = error.strerror or str(error) or type(error).__name__
+    return BrokerUnreachableError(
+        f"no connection to the broker {endpoint}: {reason}",
+        remedy="check host, port, firewall and that the broker runs",
+    )
+
+
+def _older_than_4_1(version: str) -> bool:
+    numbers = version.split(".")[:2]
+    return all(n.isdigit() for n in numbers) and [int(n) for n in numbers] < [4, 1]
+
+
+def _refuse(source: CredentialSource, endpoint: Endpoint, refusal: amqp.AccessRefused) -> NoReturn:
+    identity = source.provider.identity
+    if (identity, str(endpoint)) in _has_signed_in:
+        raise CredentialRefusedError(
+            f"the broker {endpoint} refused {identity}, which it has accepted before",
+            remedy="the broker's log has the reason; can it still reach the issuer's keys?",
+        ) from refusal
+    raise LoginRefusedError(
+        f"the broker {endpoint} refused the login of {identity}, twice",
+        remedy="the broker's log has the reason: check issuer, audience, signing key and that the "
+        "token carries at least one scope for this broker",
+    ) from refusal

@@ -1,0 +1,178 @@
+"""Sockets to which a second thread may write one frame while the owner reads or waits.
+
+py-amqp sets the socket's timeout around every read, which would cut short a write that happens at
+the same moment, and OpenSSL forbids reading and writing one connection in two threads at once. So
+here the socket never blocks, waiting happens outside of it, and with TLS every single read or write
+runs under a lock, held only for the time it takes.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from amqp.transport import SSLTransport, TCPTransport
+
+WHOLE_FRAME_LIMIT = 5.0
+"""Seconds for the rest of a frame of which a part is already written."""
+
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def wait_until_ready(sock: Any, *, writable: bool, timeout: float | None) -> bool:
+    """Wait until `sock` can be read (or written); return False after `timeout` seconds."""
+    descriptor = sock.fileno()
+    if descriptor < 0:
+        raise OSError("the connection has been closed")
+    # Looked up at each call: gevent and eventlet replace these, and eventlet removes `poll`.
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT if writable else select.POLLIN)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
+    reading, writing = ([], [descriptor]) if writable else ([descriptor], [])
+    return any(select.select(reading, writing, [], timeout))
+
+
+class _Limit:
+    """Context manager that sets how long reads and writes of a transport may wait."""
+
+    __slots__ = ("_limit", "_previous", "_transport")
+
+    def __init__(self, transport: _NeverBlocking, limit: float | None) -> None:
+        self._transport = transport
+        self._limit = limit
+
+    def __enter__(self) -> Any:
+        self._previous = self._transport.limit
+        if self._limit is not None:
+            self._transport.limit = self._limit
+        return self._transport.sock
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._transport.limit = self._previous
+
+
+class _NeverBlocking:
+    """What both kinds of transport share."""
+
+    sock: Any
+    connected: bool
+    connect_timeout: float | None
+    read_timeout: float | None
+    write_timeout: float | None
+    limit: float | None = None
+
+    def having_timeout(self, timeout: float | None) -> _Limit:
+        """Let reads and writes wait at most `timeout` seconds, unless it is None."""
+        return _Limit(self, timeout)
+
+    def _setup_transport(self) -> None:
+        super()._setup_transport()  # type: ignore[misc]
+        self.limit = None
+        self.sock.setblocking(False)
+        self._quick_recv = self._receive
+        self._write = self._write_fully
+
+    def _receive_now(self, size: int) -> bytes:
+        raise NotImplementedError
+
+    def _send_now(self, data: memoryview) -> int:
+        raise NotImplementedError
+
+    def _receive(self, size: int) -> bytes:
+        while True:
+            try:
+                return self._receive_now(size)
+            except _WOULD_BLOCK as error:
+                limit = self.read_timeout if self.limit is None else self.limit
+                writable = isinstance(error, ssl.SSLWantWriteError)
+            if limit == 0 or not wait_until_ready(self.sock, writable=writable, timeout=limit):
+                raise TimeoutError("timed out")
+
+    def _write_fully(self, data: Any) -> None:
+        limit = self.write_timeout if self.limit is None else self.limit
+        self._send_all(memoryview(data), None if limit is None else time.monotonic() + limit)
+
+    def try_write(self, frame: bytes) -> bool:
+        """Write `frame` if it can go out now; the caller holds the frame lock.
+
+        Returns:
+            False if the link takes nothing at the moment; then nothing was written.
+
+        Raises:
+            OSError: The link broke, or stalled in the middle of the frame. It is of no use after
+                that and its owner will notice.
+        """
+        if not wait_until_ready(self.sock, writable=True, timeout=0):
+            return False
+        self._send_all(memoryview(frame), time.monotonic() + WHOLE_FRAME_LIMIT)
+        return True
+
+    def _send_all(self, data: memoryview, deadline: float | None) -> None:
+        while True:
+            try:
+                sent = self._send_now(data)
+            except _WOULD_BLOCK as error:
+                self._wait_to_send(isinstance(error, ssl.SSLWantReadError), deadline)
+                continue
+            if sent == len(data):
+                return
+            data = data[sent:]
+
+    def _wait_to_send(self, wants_read: bool, deadline: float | None) -> None:
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if wait_until_ready(self.sock, writable=not wants_read, timeout=timeout):
+            return
+        # A part may be out already: whatever followed it would be read as garbage.
+        self.connected = False
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        raise TimeoutError("timed out")
+
+
+class TCPSocketTransport(_NeverBlocking, TCPTransport):  # type: ignore[misc]
+    """Plain TCP; the kernel lets two threads use the two directions at once."""
+
+    def _receive_now(self, size: int) -> bytes:
+        received: bytes = self.sock.recv(size)
+        return received
+
+    def _send_now(self, data: memoryview) -> int:
+        sent: int = self.sock.send(data)
+        return sent
+
+
+class TLSSocketTransport(_NeverBlocking, SSLTransport):  # type: ignore[misc]
+    """TLS; every operation on the OpenSSL object happens under one lock."""
+
+    def _setup_transport(self) -> None:
+        self._openssl = threading.Lock()
+        super()._setup_transport()
+
+    def _receive_now(self, size: int) -> bytes:
+        with self._openssl:
+            received: bytes = self.sock.read(size)
+            return received
+
+    def _send_now(self, data: memoryview) -> int:
+        with self._openssl:
+            sent: int = self.sock.write(data)
+            return sent
+
+    def _shutdown_transport(self) -> None:
+        # Saying goodbye to a peer that may be gone must not take longer than connecting to it.
+        if self.sock is not None:
+            self.sock.settimeout(min(self.connect_timeout or 1.0, 1.0))
+        super()._shutdown_transport()

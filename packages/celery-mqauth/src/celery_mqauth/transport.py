@@ -1,0 +1,116 @@
+"""Kombu transports for RabbitMQ whose credentials live minutes.
+
+Features
+========
+* Type: Native
+* Supports direct, topic, fanout and headers exchanges, priorities, message TTL: as py-amqp
+* The credential is fetched ahead of expiry and renewed on open connections
+  (RabbitMQ's `connection.update-secret`)
+
+Connection strings
+==================
+TLS, port 5671 by default, certificate and host name verified::
+
+    mqauths://WHO@HOST[:PORT][/VIRTUAL_HOST]
+
+Plain AMQP, port 5672 by default, loopback only unless `insecure` is said::
+
+    mqauth://WHO@HOST[:PORT][/VIRTUAL_HOST]
+
+WHO is a provider (`oauth2`, `aws-iam`, `token-file`, `static`) or a named entry of the
+configuration. Several URLs, separated by `;`, form a failover list. No secret stands in a URL.
+
+Transport options
+=================
+* `auth`: mapping of the provider's options, plus `cache`, `renew_at`, `timeout`, `insecure`
+* everything that Kombu's pyamqp transport takes, such as `confirm_publish`
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+from kombu.transport import pyamqp
+from mqauth.credentials import BrokerCredentials
+from mqauth.errors import ConfigurationError
+
+from celery_mqauth.connection import RotatingConnection
+from celery_mqauth.endpoints import (
+    AUTH,
+    CONNECT_TIMEOUT,
+    refuse_clear_text,
+    source_for,
+    tls_options,
+)
+from celery_mqauth.login import Endpoint, sign_in
+
+
+class Transport(pyamqp.Transport):  # type: ignore[misc]
+    """AMQP with renewed credentials, `mqauth://`."""
+
+    Connection = RotatingConnection
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        """Keep the Kombu connection that this transport serves."""
+        super().__init__(client, **options)
+        if "celery.worker" in sys.modules:
+            # A worker that was not started by the `celery` command has not loaded it yet.
+            from celery_mqauth import remote_control  # noqa: F401
+
+    def establish_connection(self) -> RotatingConnection:
+        """Sign in to the broker.
+
+        Returns:
+            An open connection that is renewed for as long as it lives.
+
+        Raises:
+            ConfigurationError: What the user wrote cannot work.
+            amqp.AMQPError: See `celery_mqauth.errors`.
+        """
+        client = self.client
+        shared = source_for(client)
+        host = client.hostname or "localhost"
+        options = dict(client.transport_options or {})
+        options.pop(AUTH, None)
+        if "authentication" in options:
+            raise ConfigurationError(
+                "the transport option 'authentication' contradicts the broker URL's scheme",
+                remedy="take it out; mqauth signs in by itself",
+            )
+        port = client.port or (self.default_ssl_port if client.ssl else self.default_port)
+        client.hostname, client.port = host, port
+        if client.ssl:
+            tls: Any = tls_options(client.ssl, host, insecure=shared.insecure)
+        else:
+            refuse_clear_text(host, insecure=shared.insecure)
+            tls = False
+        virtual_host = client.virtual_host or "/"
+        open_connection = functools.partial(
+            self._prepare,
+            source=shared.source,
+            host=f"{host}:{port}",
+            ssl=tls,
+            virtual_host=virtual_host,
+            connect_timeout=client.connect_timeout or CONNECT_TIMEOUT,
+            heartbeat=client.heartbeat,
+            **options,
+        )
+        endpoint = Endpoint(host=host, port=port, virtual_host=virtual_host)
+        return sign_in(shared.source, endpoint, open_connection)
+
+    def _prepare(self, credentials: BrokerCredentials, **options: Any) -> RotatingConnection:
+        connection = self.Connection(credentials=credentials, **options)
+        connection.client = self.client
+        return connection
+
+
+class SSLTransport(Transport):
+    """AMQP over TLS with renewed credentials, `mqauths://`."""
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        """Switch TLS on."""
+        super().__init__(client, **options)
+        if not client.ssl:
+            client.ssl = True

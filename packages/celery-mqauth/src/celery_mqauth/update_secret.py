@@ -1,0 +1,60 @@
+"""The two AMQP methods that renew a credential on an open connection.
+
+RabbitMQ's extension `connection.update-secret` (class 10, method 70) and its answer
+`connection.update-secret-ok` (10, 71); see RabbitMQ's AMQP 0-9-1 extensions document. py-amqp knows
+neither.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import amqp
+from amqp import spec
+from amqp.method_framing import frame_writer
+
+UPDATE_SECRET = (10, 70)
+UPDATE_SECRET_OK = (10, 71)
+OK_METHOD = spec.method(UPDATE_SECRET_OK)
+
+_METHOD_FRAME = 1
+_CONNECTION_CHANNEL = 0
+_FRAME_END = 0xCE
+
+
+def encode_update_secret(secret: str, reason: str) -> bytes:
+    """Return the whole frame that tells the broker the new `secret` (longstr, shortstr)."""
+    secret_bytes, reason_bytes = secret.encode(), reason.encode()[:255]
+    payload = b"".join(
+        (
+            struct.pack(">HHI", *UPDATE_SECRET, len(secret_bytes)),
+            secret_bytes,
+            struct.pack(">B", len(reason_bytes)),
+            reason_bytes,
+        )
+    )
+    header = struct.pack(">BHI", _METHOD_FRAME, _CONNECTION_CHANNEL, len(payload))
+    return header + payload + bytes((_FRAME_END,))
+
+
+def locked_frame_writer(connection: Any, transport: Any) -> Callable[..., None]:
+    """Return py-amqp's frame writer behind the connection's `frame_lock`.
+
+    A message is one to many frames in a row, and py-amqp before 5.4.2 packs them in a buffer
+    without a lock of its own. Whoever writes from another thread needs the same lock.
+    """
+    write = frame_writer(connection, transport)
+    lock = connection.frame_lock
+
+    def write_frame(type_: int, channel: int, method_sig: Any, args: Any, content: Any) -> None:
+        with lock:
+            write(type_, channel, method_sig, args, content)
+
+    return write_frame
+
+
+def methods_with_update_secret() -> dict[Any, Any]:
+    """Return the methods an AMQP connection understands, and the answer to a renewal."""
+    return {**amqp.Connection._METHODS, UPDATE_SECRET_OK: OK_METHOD}  # noqa: SLF001 - no public way
