@@ -1,0 +1,155 @@
+"""The configuration files of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mqauth_sandbox.ports import has_ipv6_loopback
+
+PLUGINS = (
+    "rabbitmq_management",
+    "rabbitmq_auth_backend_oauth2",
+)
+# Keys of rabbitmq.conf that older versions of the plugin do not have.
+SCOPE_PREFIX_KEY = "auth_oauth2.scope_prefix"
+SCOPE_ALIASES_KEY = "auth_oauth2.scope_aliases"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OAuth2Settings:
+    """What a node trusts for OAuth 2, in the terms of rabbitmq_auth_backend_oauth2.
+
+    Attributes:
+        jwks_url: HTTPS URL of the keys that sign tokens.
+        resource_server_id: The audience a token must name.
+        scope_prefix: What a scope must start with; None for `<resource_server_id>.`.
+        additional_scopes_key: Claim whose value counts as scopes too.
+        scope_aliases: Scopes that stand for others, each with what it stands for.
+        extra_lines: Further lines of rabbitmq.conf.
+    """
+
+    jwks_url: str
+    resource_server_id: str = "rabbitmq"
+    scope_prefix: str | None = None
+    additional_scopes_key: str | None = None
+    scope_aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    extra_lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePorts:
+    """The TCP ports of one node, all on loopback."""
+
+    amqp: int
+    amqps: int
+    management: int
+    epmd: int
+    distribution: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePaths:
+    """The files of one node, by the names that the node itself knows them under."""
+
+    ca_file: Path
+    certificate_file: Path
+    key_file: Path
+    log_file: Path
+
+
+def rabbitmq_conf(
+    *,
+    known_keys: Container[str],
+    ports: NodePorts,
+    paths: NodePaths,
+    admin: tuple[str, str],
+    oauth2: OAuth2Settings | None,
+) -> str:
+    """Return the text of rabbitmq.conf. It holds the administrator's password."""
+    lines = [
+        *_listeners("listeners.tcp", ports.amqp),
+        *_listeners("listeners.ssl", ports.amqps),
+        f"ssl_options.cacertfile = {paths.ca_file}",
+        f"ssl_options.certfile = {paths.certificate_file}",
+        f"ssl_options.keyfile = {paths.key_file}",
+        "ssl_options.versions.1 = tlsv1.3",
+        "ssl_options.versions.2 = tlsv1.2",
+        "ssl_options.verify = verify_none",
+        "ssl_options.fail_if_no_peer_cert = false",
+        "management.tcp.ip = 127.0.0.1",
+        f"management.tcp.port = {ports.management}",
+        f"default_user = {admin[0]}",
+        f"default_pass = {admin[1]}",
+        "default_user_tags.administrator = true",
+        f"log.file = {paths.log_file}",
+        "log.file.level = info",
+        "log.console = false",
+        # A development machine with a full disk or little memory must not block publishers.
+        "disk_free_limit.absolute = 1MB",
+        "vm_memory_high_watermark.absolute = 4GB",
+        "auth_backends.1 = oauth2" if oauth2 else "auth_backends.1 = internal",
+        *(["auth_backends.2 = internal"] if oauth2 else []),
+        *(_oauth2_lines(oauth2, known_keys, paths.ca_file) if oauth2 else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def advanced_config(*, known_keys: Container[str], oauth2: OAuth2Settings | None) -> str:
+    """Return the text of advanced.config: what this version cannot be told in rabbitmq.conf."""
+    if oauth2 is None or not oauth2.scope_aliases or SCOPE_ALIASES_KEY in known_keys:
+        return "[].\n"
+    prefixed = _scopes_as_understood(oauth2, known_keys)
+    aliases = ", ".join(
+        f"{_binary(alias)} => [{', '.join(map(_binary, scopes))}]"
+        for alias, scopes in prefixed.items()
+    )
+    return f"[{{rabbitmq_auth_backend_oauth2, [{{scope_aliases, #{{{aliases}}}}}]}}].\n"
+
+
+def enabled_plugins() -> str:
+    """Return the text of the enabled_plugins file."""
+    return f"[{','.join(PLUGINS)}].\n"
+
+
+def _listeners(key: str, port: int) -> list[str]:
+    lines = [f"{key}.1 = 127.0.0.1:{port}"]
+    return [*lines, f"{key}.2 = ::1:{port}"] if has_ipv6_loopback() else lines
+
+
+def _oauth2_lines(oauth2: OAuth2Settings, known_keys: Container[str], ca_file: Path) -> list[str]:
+    lines = [
+        f"auth_oauth2.jwks_url = {oauth2.jwks_url}",
+        f"auth_oauth2.resource_server_id = {oauth2.resource_server_id}",
+        f"auth_oauth2.https.cacertfile = {ca_file}",
+        "auth_oauth2.https.peer_verification = verify_peer",
+        "auth_oauth2.https.hostname_verification = wildcard",
+    ]
+    if oauth2.scope_prefix is not None and SCOPE_PREFIX_KEY in known_keys:
+        lines.append(f"auth_oauth2.scope_prefix = {oauth2.scope_prefix}")
+    if oauth2.additional_scopes_key is not None:
+        lines.append(f"auth_oauth2.additional_scopes_key = {oauth2.additional_scopes_key}")
+    if SCOPE_ALIASES_KEY in known_keys:
+        for index, (alias, scopes) in enumerate(oauth2.scope_aliases.items(), start=1):
+            lines.append(f"auth_oauth2.scope_aliases.{index}.alias = {alias}")
+            lines.append(f"auth_oauth2.scope_aliases.{index}.scope = {' '.join(scopes)}")
+    return [*lines, *oauth2.extra_lines]
+
+
+def _scopes_as_understood(
+    oauth2: OAuth2Settings, known_keys: Container[str]
+) -> Mapping[str, Sequence[str]]:
+    """Give scopes the only prefix that a version without `scope_prefix` knows."""
+    wanted, known = oauth2.scope_prefix, f"{oauth2.resource_server_id}."
+    if wanted is None or SCOPE_PREFIX_KEY in known_keys:
+        return oauth2.scope_aliases
+    return {
+        alias: [known + scope.removeprefix(wanted) for scope in scopes]
+        for alias, scopes in oauth2.scope_aliases.items()
+    }
+
+
+def _binary(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'<<"{escaped}">>'

@@ -1,0 +1,242 @@
+"""One RabbitMQ node: its directory, its process, and the commands sent to it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mqauth_sandbox.errors import BrokerError
+from mqauth_sandbox.rabbitmq import guard
+from mqauth_sandbox.rabbitmq.configuration import (
+    NodePaths,
+    NodePorts,
+    OAuth2Settings,
+    advanced_config,
+    enabled_plugins,
+    rabbitmq_conf,
+)
+from mqauth_sandbox.rabbitmq.installation import Installation
+from mqauth_sandbox.tls import CertificateFiles
+
+_STARTED = "Server startup complete"
+_POLL = 0.05
+_KILL_LIMIT = 20.0
+# Two schedulers that do not spin, and Erlang distribution on loopback only.
+_ERLANG_FLAGS = "+S 2:2 +SDcpu 1:1 +SDio 4 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
+
+
+class Node:
+    """One node, with all of its files in one owner-only directory.
+
+    Args:
+        installation: The RabbitMQ to run.
+        directory: An existing empty directory for everything the node writes.
+        owned: The directory to remove when this process dies without stopping the node.
+        ports: Ports to listen on.
+        certificates: For AMQPS, and the authority to trust for the keys of tokens.
+        admin: Name and password of the internal administrator.
+        oauth2: Which tokens to accept; None for internal users only.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        directory: Path,
+        *,
+        owned: Path,
+        ports: NodePorts,
+        certificates: CertificateFiles,
+        admin: tuple[str, str],
+        oauth2: OAuth2Settings | None,
+    ) -> None:
+        """Write the node's files."""
+        self.log_file = directory / "log" / "rabbit.log"
+        self._installation = installation
+        self._directory = directory
+        self._owned = owned
+        self._ports = ports
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("home", "data", "log", "tls"):
+            (directory / name).mkdir(mode=0o700)
+        # The node may see nothing but its own directory.
+        paths = NodePaths(
+            ca_file=self._keep("tls/ca.pem", certificates.ca_file.read_text()),
+            certificate_file=self._keep(
+                "tls/server.pem", certificates.certificate_file.read_text()
+            ),
+            key_file=self._keep("tls/server.key", certificates.key_file.read_text()),
+            log_file=self._seen(self.log_file),
+        )
+        known_keys = installation.oauth2_keys()
+        conf = rabbitmq_conf(
+            known_keys=known_keys, ports=ports, paths=paths, admin=admin, oauth2=oauth2
+        )
+        self._keep("rabbitmq.conf", conf)
+        self._keep("advanced.config", advanced_config(known_keys=known_keys, oauth2=oauth2))
+        self._keep("enabled_plugins", enabled_plugins())
+        self._keep("home/.erlang.cookie", secrets.token_hex(16), mode=0o400)
+
+    @property
+    def running(self) -> bool:
+        """Whether the node's process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout: float) -> None:
+        """Start the node and wait until it serves AMQP.
+
+        Raises:
+            BrokerError: It ended, or was not ready within `timeout` seconds.
+        """
+        if self.running:
+            return
+        deadline = time.monotonic() + timeout
+        logged = self.log_size()
+        with (self._directory / "log" / "console.log").open("ab") as console:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", guard.__file__),
+                    *(str(os.getpid()), str(self._owned)),
+                    *self._command("rabbitmq-server"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                # Ctrl-C in a terminal must reach the sandbox only, which then stops the node.
+                start_new_session=True,
+            )
+        self._wait(lambda: _STARTED in self.log_text(logged), deadline, timeout)
+        self._wait(self._accepts, deadline, timeout)
+
+    def stop(self, timeout: float) -> None:
+        """Shut the node down in order; by force when that takes over `timeout` seconds."""
+        self._end(signal.SIGTERM, timeout)
+
+    def kill(self) -> None:
+        """End the node at once."""
+        self._end(signal.SIGQUIT, _KILL_LIMIT)
+
+    def ctl(self, *arguments: str, timeout: float, stdin: str | None = None) -> str:
+        """Run `rabbitmqctl` against the node and return what it prints.
+
+        Args:
+            *arguments: The command and its arguments; other users of the machine can see them.
+            timeout: Seconds to wait at most.
+            stdin: Text for the command's standard input, where secrets belong.
+
+        Raises:
+            BrokerError: It failed or took too long.
+        """
+        try:
+            done = subprocess.run(
+                # Its start script counts arguments to find out whether it reads input.
+                self._command("rabbitmqctl", *arguments, *([] if stdin else ["--silent"])),
+                input=stdin if stdin is not None else "",
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise BrokerError(
+                f"rabbitmqctl {arguments[0]} did not end within {timeout:g} s",
+                remedy=f"see {self.log_file}",
+            ) from None
+        if done.returncode:
+            raise BrokerError(
+                f"rabbitmqctl {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}",
+                remedy=f"see {self.log_file}",
+            )
+        return done.stdout
+
+    def log_text(self, since: int = 0) -> str:
+        """Return the node's log from the byte offset `since` on."""
+        try:
+            with self.log_file.open("rb") as log:
+                log.seek(since)
+                return log.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def log_size(self) -> int:
+        """Return the length of the node's log in bytes."""
+        try:
+            return self.log_file.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _keep(self, name: str, content: str, mode: int = 0o600) -> Path:
+        path = self._directory / name
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
+        return self._seen(path)
+
+    def _seen(self, path: Path) -> Path:
+        return self._installation.seen_by_node(path, self._directory)
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        base = self._seen(self._directory / "data").parent
+        environment = {
+            "HOME": str(base / "home"),
+            "LANG": "C.UTF-8",
+            # A host name would have to resolve; epmd and distribution stay on loopback anyway.
+            "RABBITMQ_NODENAME": "sandbox@localhost",
+            "RABBITMQ_CONFIG_FILE": str(base / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(base / "advanced.config"),
+            "RABBITMQ_CONF_ENV_FILE": str(base / "no-environment-file"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(base / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(base / "data"),
+            "RABBITMQ_LOG_BASE": str(base / "log"),
+            "RABBITMQ_PID_FILE": str(base / "data" / "pid"),
+            "RABBITMQ_DIST_PORT": str(self._ports.distribution),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_FLAGS,
+            # Makes the start script replace itself by the node, which takes SIGTERM itself.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            # Each node has an epmd of its own, which ends with it.
+            "ERL_EPMD_PORT": str(self._ports.epmd),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+        }
+        return self._installation.command(
+            program, *arguments, data=self._directory, environment=environment
+        )
+
+    def _accepts(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._ports.amqp), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _wait(self, condition: Callable[[], bool], deadline: float, timeout: float) -> None:
+        while not condition():
+            if not self.running:
+                raise self._failure("the RabbitMQ node ended while it started")
+            if time.monotonic() > deadline:
+                error = self._failure(f"the RabbitMQ node was not ready within {timeout:g} s")
+                self.kill()
+                raise error
+            time.sleep(_POLL)
+
+    def _failure(self, what: str) -> BrokerError:
+        console = (self._directory / "log" / "console.log").read_text(errors="replace")
+        lines = [line for line in (console + self.log_text()).splitlines() if line.strip()]
+        return BrokerError(f"{what}; it said last: {' / '.join(lines[-8:]) or 'nothing'}")
+
+    def _end(self, number: signal.Signals, timeout: float) -> None:
+        process = self._process
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(_KILL_LIMIT)
+        self._process = None
