@@ -1,1 +1,59 @@
-"""Short-lived broker credentials that rotate without anybody noticing."""
+"""Short-lived broker credentials that rotate without anybody noticing.
+
+    from mqauth import CredentialSource
+
+    source = CredentialSource.from_config({"provider": "oauth2", "issuer": "https://...", ...})
+    source.get()   # BrokerCredentials(username='', password=Secret('********'), ...)
+"""
+
+from mqauth.credentials import BrokerCredentials
+from mqauth.errors import (
+    ConfigurationError,
+    CredentialError,
+    CredentialExpiredError,
+    InsecureTransportError,
+    InvalidCredentialError,
+    IssuerRefusedError,
+    IssuerUnavailableError,
+    MQAuthError,
+    UnknownProviderError,
+)
+from mqauth.events import (
+    CredentialEvent,
+    CredentialExpiring,
+    CredentialFetched,
+    CredentialRenewed,
+    RenewalFailed,
+    subscribe,
+)
+from mqauth.freshness import Freshness, RotationPolicy
+from mqauth.provider import Option, Provider
+from mqauth.secret import Secret
+from mqauth.source import CredentialSource
+from mqauth.status import SourceStatus
+
+__all__ = [
+    "BrokerCredentials",
+    "ConfigurationError",
+    "CredentialError",
+    "CredentialEvent",
+    "CredentialExpiredError",
+    "CredentialExpiring",
+    "CredentialFetched",
+    "CredentialRenewed",
+    "CredentialSource",
+    "Freshness",
+    "InsecureTransportError",
+    "InvalidCredentialError",
+    "IssuerRefusedError",
+    "IssuerUnavailableError",
+    "MQAuthError",
+    "Option",
+    "Provider",
+    "RenewalFailed",
+    "RotationPolicy",
+    "Secret",
+    "SourceStatus",
+    "UnknownProviderError",
+    "subscribe",
+]

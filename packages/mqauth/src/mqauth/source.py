@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from mqauth import events, forks
+from mqauth.building import build_from_mapping
 from mqauth.cache import HostCache
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
 from mqauth.errors import CredentialExpiredError, MQAuthError
@@ -72,9 +73,7 @@ class CredentialSource:
         Raises:
             ConfigurationError: The provider or an option is unknown, missing or contradictory.
         """
-        from mqauth.building import build_source
-
-        return build_source(cls, config)
+        return build_from_mapping(cls, config)
 
     def _reset_for_this_process(self) -> None:
         # A forked child must neither wait for locks its parent held nor write to its parent's

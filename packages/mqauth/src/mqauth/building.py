@@ -1,0 +1,73 @@
+"""Puts a source together from a resolved configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mqauth.cache import HostCache, default_directory, private_directory
+from mqauth.config import ResolvedConfig, resolve
+from mqauth.errors import ConfigurationError
+from mqauth.freshness import RotationPolicy
+from mqauth.provider import Provider
+from mqauth.registry import provider_class
+from mqauth.secret import Secret
+
+if TYPE_CHECKING:
+    from mqauth.source import CredentialSource
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S", bound="CredentialSource")
+
+_POLICY_SETTINGS = ("renew_at", "timeout")
+
+
+def build_from_mapping(cls: type[S], config: Mapping[str, Any]) -> S:
+    """Return a source for a mapping with the key `provider` (a provider or a named entry).
+
+    Raises:
+        ConfigurationError: The provider or an option is unknown, missing or contradictory.
+    """
+    options = dict(config)
+    name = options.pop("provider", None)
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(
+            "the configuration names no provider", remedy='add the key "provider"'
+        )
+    return build(cls, resolve(name, explicit=options))
+
+
+def build(cls: type[S], config: ResolvedConfig) -> S:
+    """Return a new source for a resolved configuration.
+
+    Raises:
+        ConfigurationError: The provider refuses its options.
+    """
+    provider = provider_class(config.provider).from_options(config.options)
+    settings = {k: config.settings[k] for k in _POLICY_SETTINGS if k in config.settings}
+    return cls(provider, policy=RotationPolicy(**settings), cache=_cache(provider, config))
+
+
+def _cache(provider: Provider, config: ResolvedConfig) -> HostCache | None:
+    where = config.settings.get("cache", True)
+    if where is False or not provider.shareable:
+        return None
+    if isinstance(where, str):
+        return HostCache(private_directory(Path(where)), _cache_key(provider, config))
+    directory = default_directory()
+    if directory is None:
+        logger.warning("no private directory for the credential cache: each process fetches alone")
+        return None
+    return HostCache(directory, _cache_key(provider, config))
+
+
+def _cache_key(provider: Provider, config: ResolvedConfig) -> str:
+    """Name the identity: everything that decides what is fetched, and no secret."""
+    public = {k: v for k, v in config.options.items() if not isinstance(v, Secret)}
+    text = json.dumps([provider.name, provider.identity, public], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,84 @@
+"""One source per identity and process, however many connections name it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mqauth import forks
+from mqauth.building import build
+from mqauth.config import ResolvedConfig, resolve
+from mqauth.source import CredentialSource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedSource:
+    """A source, and what its configuration says about the way to the broker."""
+
+    source: CredentialSource
+    insecure: bool
+    """Whether the user allows credentials to travel unprotected."""
+
+
+class _Registry:
+    """Sources by configuration; secrets take part in the comparison, not in any text."""
+
+    def __init__(self) -> None:
+        self.sources: dict[Any, SharedSource] = {}
+        self.reset()
+        forks.after_in_child(self, _Registry.reset)
+
+    def reset(self) -> None:
+        self.lock = threading.Lock()
+
+    def get(self, config: ResolvedConfig) -> SharedSource:
+        key = (config.provider, _frozen(config.options), _frozen(config.settings))
+        with self.lock:
+            if key not in self.sources:
+                self.sources[key] = SharedSource(
+                    source=build(CredentialSource, config),
+                    insecure=bool(config.settings.get("insecure", False)),
+                )
+            return self.sources[key]
+
+
+_registry = _Registry()
+
+
+def shared_source(
+    name: str,
+    *,
+    explicit: Mapping[str, Any] | None = None,
+    derived: Mapping[str, Any] | None = None,
+) -> SharedSource:
+    """Return this process's source for a provider or a named entry; see `mqauth.config.resolve`.
+
+    Raises:
+        ConfigurationError: The name or an option cannot work.
+    """
+    return _registry.get(resolve(name, explicit=explicit, derived=derived))
+
+
+def shared_sources() -> list[CredentialSource]:
+    """Return all sources that this process has used so far."""
+    with _registry.lock:
+        return [shared.source for shared in _registry.sources.values()]
+
+
+def forget_shared_sources() -> None:
+    """Close all of them and start anew, as after a change of settings in tests."""
+    with _registry.lock:
+        forgotten = list(_registry.sources.values())
+        _registry.sources.clear()
+    for shared in forgotten:
+        shared.source.close()
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(sorted((key, _frozen(item)) for key, item in value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(item) for item in value)
+    return value
