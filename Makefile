@@ -36,7 +36,7 @@ test-oldest: ## The same tests with the oldest releases we promise to work with
 lint: setup ## Check style, formatting and the import contracts of monorepo.toml
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/lint-imports --config monorepo.toml
+	@$(BIN)/lint-imports --no-logo --config monorepo.toml
 
 types: setup ## Check types strictly: packages, workloads, tests, scripts
 	@failed=0; \
