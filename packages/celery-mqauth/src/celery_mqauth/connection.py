@@ -60,15 +60,19 @@ class RotatingConnection(pyamqp.Connection):  # type: ignore[misc]
         )
 
     def Transport(  # noqa: N802 - py-amqp's name
-        self, host: str, connect_timeout: float | None, ssl: Any = False, **options: Any
+        self,
+        host: str,
+        connect_timeout: float | None,
+        ssl: Any = False,
+        *timeouts: float | None,
+        **options: Any,
     ) -> Any:
         """Return a transport to which the renewal thread may write."""
-        options = {k: v for k, v in options.items() if v is not None} | {
-            "connect_timeout": connect_timeout
-        }
+        read_timeout, write_timeout = timeouts or (None, None)
+        options |= {"read_timeout": read_timeout, "write_timeout": write_timeout}
         if ssl:
-            return TLSSocketTransport(host, ssl=ssl, **options)
-        return TCPSocketTransport(host, **options)
+            return TLSSocketTransport(host, connect_timeout=connect_timeout, ssl=ssl, **options)
+        return TCPSocketTransport(host, connect_timeout=connect_timeout, **options)
 
     def _setup_listeners(self) -> None:
         super()._setup_listeners()
