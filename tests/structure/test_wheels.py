@@ -75,7 +75,7 @@ def environment(folder: Path, *requirements: str) -> Path:
     uv = BIN / "uv"
     run(uv, "venv", "--python", sys.executable, folder / "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
-    install = [uv, "pip", "install", "--python", python, "--constraints", PINS]
+    install: list[str | Path] = [uv, "pip", "install", "--python", python, "--constraints", PINS]
     if run(*install, "--offline", *requirements, cwd=folder, check=False).returncode != 0:
         run(*install, *requirements, cwd=folder)
     run(uv, "pip", "check", "--python", python, cwd=folder)

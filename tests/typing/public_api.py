@@ -1,0 +1,142 @@
+"""What users may rely on, written as they would write it.
+
+Nobody runs this file: `make types` checks it, so that a change to the types of the public API
+shows here first. tests/structure/test_public_api.py compares its imports with what is exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Self, assert_type
+
+from celery_mqauth import register_schemes
+from mqauth import (
+    BrokerCredentials,
+    ConfigurationError,
+    CredentialError,
+    CredentialEvent,
+    CredentialExpiredError,
+    CredentialExpiring,
+    CredentialFetched,
+    CredentialRenewed,
+    CredentialSource,
+    Freshness,
+    InsecureTransportError,
+    InvalidCredentialError,
+    IssuerRefusedError,
+    IssuerUnavailableError,
+    MQAuthError,
+    Option,
+    Provider,
+    RenewalFailed,
+    RotationPolicy,
+    Secret,
+    SourceStatus,
+    UnknownProviderError,
+    subscribe,
+)
+
+
+def use_a_source(config: Mapping[str, Any]) -> None:
+    """Build a source, take credentials from it and look at its state."""
+    source = CredentialSource.from_config(config)
+    assert_type(source, CredentialSource)
+    assert_type(source.current, BrokerCredentials | None)
+    credentials = source.get()
+    assert_type(credentials, BrokerCredentials)
+    source.invalidate(credentials)
+    status = source.status()
+    assert_type(status, SourceStatus)
+    assert_type(status.freshness, Freshness | None)
+    assert_type(status.remaining, float | None)
+    assert_type(status.as_dict(), dict[str, Any])
+    source.close()
+
+
+def read_credentials(credentials: BrokerCredentials) -> None:
+    """Read all that a credential says."""
+    assert_type(credentials.username, str)
+    assert_type(credentials.password, Secret)
+    assert_type(credentials.password.reveal(), str)
+    assert_type(credentials.issued_at, datetime)
+    assert_type(credentials.expires_at, datetime | None)
+    assert_type(credentials.principal, str | None)
+    assert_type(credentials.remaining(), float)
+    assert_type(credentials.expired(), bool)
+
+
+def set_a_policy(provider: Provider) -> CredentialSource:
+    """Renew later than usual."""
+    policy = RotationPolicy(renew_at=0.5, jitter=0.1, timeout=5.0)
+    return CredentialSource(provider, policy=policy)
+
+
+class ThirdPartyProvider:
+    """A provider as third parties write theirs, by shape and without inheriting."""
+
+    name: ClassVar[str] = "example"
+    options: ClassVar[tuple[Option, ...]] = (
+        Option(name="token", help="The token.", required=True, secret=True),
+        Option(name="realm", help="The realm.", default="main"),
+    )
+    shareable: ClassVar[bool] = True
+
+    def __init__(self, token: Secret) -> None:
+        self.token = token
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Build one from validated options."""
+        return cls(options["token"])
+
+    @property
+    def identity(self) -> str:
+        """Say who signs in."""
+        return "example"
+
+    def fetch(self, *, timeout: float) -> BrokerCredentials:
+        """Fetch nothing: the time limit is all a caller may set."""
+        raise IssuerUnavailableError(f"no answer in {timeout} s", remedy="wait", retry_after=1.0)
+
+
+as_provider: type[Provider] = ThirdPartyProvider
+
+
+def watch() -> Callable[[], None]:
+    """Subscribe to what happens and tell the events apart."""
+
+    def hook(event: CredentialEvent) -> None:
+        assert_type(event.provider, str)
+        assert_type(event.expires_at, datetime | None)
+        if isinstance(event, CredentialFetched):
+            assert_type(event.seconds, float)
+        elif isinstance(event, CredentialRenewed):
+            assert_type(event.shared, bool)
+        elif isinstance(event, RenewalFailed):
+            assert_type(event.error, str)
+            assert_type(event.retryable, bool)
+            assert_type(event.retry_in, float)
+        elif isinstance(event, CredentialExpiring):
+            assert_type(event.remaining, float)
+
+    return subscribe(hook)
+
+
+def act_on_errors(error: MQAuthError) -> str:
+    """Tell the errors apart, from the special to the general."""
+    assert_type(error.retryable, bool)
+    assert_type(error.retry_after, float | None)
+    assert_type(error.remedy, str | None)
+    match error:
+        case UnknownProviderError() | InsecureTransportError() | ConfigurationError():
+            return "mend the configuration"
+        case IssuerRefusedError():
+            return "ask the issuer's operators"
+        case IssuerUnavailableError() | InvalidCredentialError() | CredentialExpiredError():
+            return "wait"
+        case CredentialError() | _:
+            return "look closer"
+
+
+assert_type(register_schemes(), None)
