@@ -9,7 +9,7 @@ import amqp
 from kombu.transport import pyamqp
 
 
-class Channel(pyamqp.Channel):  # type: ignore[misc]
+class Channel(pyamqp.Channel):
     """Kombu's channel with a guard in front of every publish."""
 
     def _basic_publish(self, *args: Any, **kwargs: Any) -> Any:

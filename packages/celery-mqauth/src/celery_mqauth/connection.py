@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 
 import amqp
 from kombu.transport import pyamqp
-from mqauth.credentials import BrokerCredentials
-from mqauth.source import CredentialSource
 
 from celery_mqauth.channel import Channel
 from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError
@@ -24,6 +22,8 @@ from celery_mqauth.update_secret import (
     locked_frame_writer,
     methods_with_update_secret,
 )
+from mqauth.credentials import BrokerCredentials
+from mqauth.source import CredentialSource
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ IN_FLIGHT_MARGIN = 1.0
 """Seconds before expiry at which publishing stops: what is written later may arrive too late."""
 
 
-class RotatingConnection(pyamqp.Connection):  # type: ignore[misc]
+class RotatingConnection(pyamqp.Connection):
     """py-amqp's connection plus `connection.update-secret`.
 
     Args:
@@ -63,7 +63,7 @@ class RotatingConnection(pyamqp.Connection):  # type: ignore[misc]
         self,
         host: str,
         connect_timeout: float | None,
-        ssl: Any = False,
+        ssl: Any,
         *timeouts: float | None,
         **options: Any,
     ) -> Any:

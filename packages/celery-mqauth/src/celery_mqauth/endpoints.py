@@ -57,18 +57,40 @@ def _who_signs_in(user_part: str | None, provider: str | None) -> str:
     return name
 
 
-def refuse_clear_text(host: str, *, insecure: bool) -> None:
-    """Refuse to send a credential in clear text to another host.
+def broker_options(transport_options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the transport options that are meant for py-amqp's connection.
 
     Raises:
-        InsecureTransportError: `host` is not this host and nobody said `insecure`.
+        ConfigurationError: One of them would sign in by other means.
     """
-    if insecure or is_loopback(host):
-        return
-    raise InsecureTransportError(
-        f"a credential would be sent to {host} in clear text",
-        remedy='use mqauths://, or say {"auth": {"insecure": true}} if the network itself is safe',
-    )
+    options = {k: v for k, v in (transport_options or {}).items() if k != AUTH}
+    if "authentication" in options:
+        raise ConfigurationError(
+            "the transport option 'authentication' contradicts the broker URL's scheme",
+            remedy="take it out; mqauth signs in by itself",
+        )
+    return options
+
+
+def link_protection(given: Any, host: str, *, insecure: bool) -> dict[str, Any] | bool:
+    """Return py-amqp's TLS options, or False for a plain link that may be one.
+
+    Args:
+        given: Celery's `broker_use_ssl`: False, True, or a dict such as `{"ca_certs": path}`.
+        host: The name that the broker's certificate must bear.
+        insecure: Whether the user allows a credential to travel unprotected.
+
+    Raises:
+        InsecureTransportError: The link is not safe and nobody said `insecure`.
+    """
+    if given is not None and given is not False:
+        return _tls_options(given, host, insecure=insecure)
+    if not insecure and not is_loopback(host):
+        raise InsecureTransportError(
+            f"a credential would be sent to {host} in clear text",
+            remedy='use mqauths://, or say {"auth": {"insecure": true}} if the network is safe',
+        )
+    return False
 
 
 def is_loopback(host: str) -> bool:
@@ -81,17 +103,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def tls_options(given: Any, host: str, *, insecure: bool) -> dict[str, Any]:
-    """Return py-amqp's TLS options with certificate and host name verified.
-
-    Args:
-        given: Celery's `broker_use_ssl`: True or a dict such as `{"ca_certs": path}`.
-        host: The name that the broker's certificate must bear.
-        insecure: Whether verification may be switched off.
-
-    Raises:
-        InsecureTransportError: Verification is off and nobody said `insecure`.
-    """
+def _tls_options(given: Any, host: str, *, insecure: bool) -> dict[str, Any]:
     options = dict(given) if isinstance(given, Mapping) else {}
     if options.get("cert_reqs", ssl.CERT_REQUIRED) != ssl.CERT_REQUIRED and not insecure:
         raise InsecureTransportError(

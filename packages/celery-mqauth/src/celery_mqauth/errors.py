@@ -18,10 +18,11 @@ All of them are `mqauth.MQAuthError` too: one line, cause and remedy, no secret.
 from __future__ import annotations
 
 import amqp
+
 from mqauth.errors import MQAuthError
 
 
-class _OneLine(MQAuthError):
+class _OneLineError(MQAuthError):
     """Gives both parents what they expect; AMQP errors keep their text in `reply_text`."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
@@ -29,37 +30,37 @@ class _OneLine(MQAuthError):
         self.args = (str(self),)
 
 
-class CredentialUnavailableError(_OneLine, amqp.RecoverableConnectionError):  # type: ignore[misc]
+class CredentialUnavailableError(_OneLineError, amqp.RecoverableConnectionError):
     """The issuer gave no credential; see the exception's cause."""
 
     retryable = True
 
 
-class CredentialRanOutError(_OneLine, amqp.RecoverableConnectionError):  # type: ignore[misc]
+class CredentialRanOutError(_OneLineError, amqp.RecoverableConnectionError):
     """The connection's credential has expired; nothing was written to it."""
 
     retryable = True
 
 
-class CredentialRefusedError(_OneLine, amqp.RecoverableConnectionError):  # type: ignore[misc]
+class CredentialRefusedError(_OneLineError, amqp.RecoverableConnectionError):
     """The broker refused a credential of an identity that it has accepted before."""
 
     retryable = True
 
 
-class BrokerUnreachableError(_OneLine, amqp.RecoverableConnectionError):  # type: ignore[misc]
+class BrokerUnreachableError(_OneLineError, amqp.RecoverableConnectionError):
     """No connection to the broker could be made."""
 
     retryable = True
 
 
-class LoginRefusedError(_OneLine, amqp.AccessRefused):  # type: ignore[misc]
+class LoginRefusedError(_OneLineError, amqp.AccessRefused):
     """The broker refused this identity, and a freshly fetched credential as well."""
 
 
-class VirtualHostError(_OneLine, amqp.NotAllowed):  # type: ignore[misc]
+class VirtualHostError(_OneLineError, amqp.NotAllowed):
     """The virtual host does not exist, or this credential may not enter it."""
 
 
-class TokenTooLargeError(_OneLine, amqp.exceptions.FrameError):  # type: ignore[misc]
+class TokenTooLargeError(_OneLineError, amqp.exceptions.FrameError):
     """The token does not fit into the frame in which a login must arrive."""

@@ -1,4 +1,4 @@
-"""Opening a connection: one snapshot, one retry with a fresh credential, a remedy for each refusal."""
+"""Opening a connection: one snapshot, one retry, a remedy for each refusal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import amqp
-from mqauth.credentials import BrokerCredentials
-from mqauth.errors import CredentialError
-from mqauth.source import CredentialSource
 
 from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.errors import (
@@ -21,6 +18,9 @@ from celery_mqauth.errors import (
     TokenTooLargeError,
     VirtualHostError,
 )
+from mqauth.credentials import BrokerCredentials
+from mqauth.errors import CredentialError
+from mqauth.source import CredentialSource
 
 LARGEST_FIRST_FRAME = 4096
 """RabbitMQ before 4.1.0 takes no larger frame before the login is done, and 8192 bytes since."""
@@ -45,7 +45,9 @@ class Endpoint:
         return f"{self.host}:{self.port}"
 
 
-def sign_in(source: CredentialSource, endpoint: Endpoint, open_connection: Opener) -> RotatingConnection:
+def sign_in(
+    source: CredentialSource, endpoint: Endpoint, open_connection: Opener
+) -> RotatingConnection:
     """Return an open connection that carries a valid credential of `source`.
 
     A refused credential is thrown away and fetched anew once, as it may have been revoked or the

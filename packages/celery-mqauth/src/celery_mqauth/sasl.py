@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from amqp.sasl import SASL
+
 from mqauth.credentials import BrokerCredentials
 
 
-class SnapshotPlain(SASL):  # type: ignore[misc]
+class SnapshotPlain(SASL):
     """Answers the handshake with a user name and password that were fetched together."""
 
     mechanism = b"PLAIN"

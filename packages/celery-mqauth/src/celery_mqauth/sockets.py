@@ -8,6 +8,7 @@ runs under a lock, held only for the time it takes.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -77,7 +78,7 @@ class _NeverBlocking:
         return _Limit(self, timeout)
 
     def _setup_transport(self) -> None:
-        super()._setup_transport()  # type: ignore[misc]
+        super()._setup_transport()  # type: ignore[misc]  # the other base has it
         self.limit = None
         self.sock.setblocking(False)
         self._quick_recv = self._receive
@@ -123,26 +124,24 @@ class _NeverBlocking:
             try:
                 sent = self._send_now(data)
             except _WOULD_BLOCK as error:
-                self._wait_to_send(isinstance(error, ssl.SSLWantReadError), deadline)
+                self._wait_to_send(deadline, wants_read=isinstance(error, ssl.SSLWantReadError))
                 continue
             if sent == len(data):
                 return
             data = data[sent:]
 
-    def _wait_to_send(self, wants_read: bool, deadline: float | None) -> None:
+    def _wait_to_send(self, deadline: float | None, *, wants_read: bool) -> None:
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         if wait_until_ready(self.sock, writable=not wants_read, timeout=timeout):
             return
         # A part may be out already: whatever followed it would be read as garbage.
         self.connected = False
-        try:
+        with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         raise TimeoutError("timed out")
 
 
-class TCPSocketTransport(_NeverBlocking, TCPTransport):  # type: ignore[misc]
+class TCPSocketTransport(_NeverBlocking, TCPTransport):
     """Plain TCP; the kernel lets two threads use the two directions at once."""
 
     def _receive_now(self, size: int) -> bytes:
@@ -154,7 +153,7 @@ class TCPSocketTransport(_NeverBlocking, TCPTransport):  # type: ignore[misc]
         return sent
 
 
-class TLSSocketTransport(_NeverBlocking, SSLTransport):  # type: ignore[misc]
+class TLSSocketTransport(_NeverBlocking, SSLTransport):
     """TLS; every operation on the OpenSSL object happens under one lock."""
 
     def _setup_transport(self) -> None:

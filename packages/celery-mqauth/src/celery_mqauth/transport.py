@@ -29,35 +29,34 @@ Transport options
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from typing import Any
 
 from kombu.transport import pyamqp
-from mqauth.credentials import BrokerCredentials
-from mqauth.errors import ConfigurationError
 
 from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.endpoints import (
-    AUTH,
     CONNECT_TIMEOUT,
-    refuse_clear_text,
+    broker_options,
+    link_protection,
     source_for,
-    tls_options,
 )
 from celery_mqauth.login import Endpoint, sign_in
+from mqauth.credentials import BrokerCredentials
 
 
-class Transport(pyamqp.Transport):  # type: ignore[misc]
+class Transport(pyamqp.Transport):
     """AMQP with renewed credentials, `mqauth://`."""
 
     Connection = RotatingConnection
 
     def __init__(self, client: Any, **options: Any) -> None:
         """Keep the Kombu connection that this transport serves."""
-        super().__init__(client, **options)
+        super().__init__(client, **options)  # type: ignore[no-untyped-call]
         if "celery.worker" in sys.modules:
             # A worker that was not started by the `celery` command has not loaded it yet.
-            from celery_mqauth import remote_control  # noqa: F401
+            importlib.import_module("celery_mqauth.remote_control")
 
     def establish_connection(self) -> RotatingConnection:
         """Sign in to the broker.
@@ -69,35 +68,24 @@ class Transport(pyamqp.Transport):  # type: ignore[misc]
             ConfigurationError: What the user wrote cannot work.
             amqp.AMQPError: See `celery_mqauth.errors`.
         """
-        client = self.client
+        client: Any = self.client
         shared = source_for(client)
-        host = client.hostname or "localhost"
-        options = dict(client.transport_options or {})
-        options.pop(AUTH, None)
-        if "authentication" in options:
-            raise ConfigurationError(
-                "the transport option 'authentication' contradicts the broker URL's scheme",
-                remedy="take it out; mqauth signs in by itself",
-            )
-        port = client.port or (self.default_ssl_port if client.ssl else self.default_port)
-        client.hostname, client.port = host, port
-        if client.ssl:
-            tls: Any = tls_options(client.ssl, host, insecure=shared.insecure)
-        else:
-            refuse_clear_text(host, insecure=shared.insecure)
-            tls = False
-        virtual_host = client.virtual_host or "/"
+        default_port = self.default_ssl_port if client.ssl else self.default_port
+        client.hostname = client.hostname or "localhost"
+        client.port = client.port or default_port
+        endpoint = Endpoint(
+            host=client.hostname, port=client.port, virtual_host=client.virtual_host or "/"
+        )
         open_connection = functools.partial(
             self._prepare,
             source=shared.source,
-            host=f"{host}:{port}",
-            ssl=tls,
-            virtual_host=virtual_host,
+            host=str(endpoint),
+            virtual_host=endpoint.virtual_host,
+            ssl=link_protection(client.ssl, endpoint.host, insecure=shared.insecure),
             connect_timeout=client.connect_timeout or CONNECT_TIMEOUT,
             heartbeat=client.heartbeat,
-            **options,
+            **broker_options(client.transport_options),
         )
-        endpoint = Endpoint(host=host, port=port, virtual_host=virtual_host)
         return sign_in(shared.source, endpoint, open_connection)
 
     def _prepare(self, credentials: BrokerCredentials, **options: Any) -> RotatingConnection:

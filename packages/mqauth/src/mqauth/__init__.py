@@ -1,9 +1,7 @@
 """Short-lived broker credentials that rotate without anybody noticing.
 
-    from mqauth import CredentialSource
-
-    source = CredentialSource.from_config({"provider": "oauth2", "issuer": "https://...", ...})
-    source.get()   # BrokerCredentials(username='', password=Secret('********'), ...)
+`CredentialSource.from_config` builds a source from a mapping, `CredentialSource.get` returns the
+present credential, `subscribe` tells of every renewal and failure.
 """
 
 from mqauth.credentials import BrokerCredentials

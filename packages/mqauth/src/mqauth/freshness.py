@@ -107,7 +107,7 @@ class RotationPolicy:
         is left, so that at least a few attempts always fit. An issuer's `Retry-After` is obeyed
         as long as half of what is left remains after it (RFC 9110, section 10.2.3).
         """
-        delay = min(FIRST_RETRY_DELAY * 2 ** min(failures - 1, 16), LONGEST_RETRY_DELAY)
+        delay = min(FIRST_RETRY_DELAY * 2.0 ** min(failures - 1, 16), LONGEST_RETRY_DELAY)
         if not retryable:
             delay = PERMANENT_RETRY_DELAY
         if 0 < remaining < math.inf:

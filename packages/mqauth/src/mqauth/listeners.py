@@ -58,7 +58,7 @@ class Listeners:
         for listener in waiting:
             try:
                 done = listener.credentials_renewed(credentials)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is that connection's
                 # One broken connection must not keep the others from being renewed.
                 logger.warning("a connection could not be renewed: %s", type(error).__name__)
                 done = True

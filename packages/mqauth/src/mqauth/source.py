@@ -9,7 +9,6 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Self
 
 from mqauth import events, forks
@@ -210,6 +209,12 @@ class CredentialSource:
                 self._thread = RenewalThread(self, f"mqauth-renewal-{self.provider.name}")
                 self._thread.start()
 
+    def _wake_renewal(self) -> None:
+        """Have the news delivered now, whichever thread brought it."""
+        thread = self._thread
+        if thread is not None:
+            thread.wake()
+
     def _attempt_in_background(self) -> None:
         try:
             self._attempt()
@@ -342,6 +347,7 @@ class CredentialSource:
         elif old is not None:
             self._listeners.announce()
             self._delivered = False
+            self._wake_renewal()
             self._announce_renewal(new, shared=shared)
         return new
 
