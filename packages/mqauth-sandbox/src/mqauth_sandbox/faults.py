@@ -23,6 +23,9 @@ FaultMode = Literal[
 ]
 """What an issuer can do wrong; see `Faults`."""
 
+Endpoint = Literal["tokens", "keys"]
+"""The two halves of an issuer: where clients fetch tokens, and where brokers read the keys."""
+
 
 class Faults:
     """How one issuer misbehaves, settable from any thread at any time.
@@ -41,8 +44,8 @@ class Faults:
     - `expired`: a well-formed answer whose token has run out already.
     - `garbage`: HTTP 200 with 5 MiB of random bytes.
 
-    `not_jwt` and `expired` concern answers that hold a token; everything else concerns every path
-    under `prefix`.
+    `not_jwt` and `expired` concern answers that hold a token; everything else concerns whatever
+    `affects` says.
 
     Example:
         with issuer.faults.during("hang"):
@@ -53,8 +56,8 @@ class Faults:
             of its tokens and the HTTP `Date` header.
         delay: Seconds that `slow` waits before it answers.
         retry_after: Seconds that `throttle` asks to wait; None to ask for nothing.
-        prefix: Paths the mode applies to begin with this. `down` resets new connections only
-            where it is `/`, since a new connection has no path yet.
+        affects: `everything`, or only `tokens` or `keys` (discovery and JWKS). If not everything,
+            `down` resets a connection once it has read which of both is asked for.
     """
 
     def __init__(
@@ -64,14 +67,14 @@ class Faults:
         clock_skew: float = 0.0,
         delay: float = 2.0,
         retry_after: float | None = None,
-        prefix: str = "/",
+        affects: Literal["everything", "tokens", "keys"] = "everything",
     ) -> None:
         """Begin with `mode`; by default without any fault."""
         self.mode = mode
         self.clock_skew = clock_skew
         self.delay = delay
         self.retry_after = retry_after
-        self.prefix = prefix
+        self.affects = affects
 
     @property
     def mode(self) -> FaultMode:
@@ -87,9 +90,9 @@ class Faults:
             raise ValueError(f"there is no fault mode {mode!r} ({hint})")
         self._mode: FaultMode = mode
 
-    def mode_for(self, path: str) -> FaultMode:
-        """Return the mode that applies to a request for `path`."""
-        return self.mode if path.startswith(self.prefix) else "none"
+    def mode_for(self, endpoint: Endpoint) -> FaultMode:
+        """Return the mode that applies to requests to `endpoint`."""
+        return self.mode if self.affects in ("everything", endpoint) else "none"
 
     def now(self) -> float:
         """Return the time on the issuer's clock, in seconds as `time.time()` counts."""
@@ -107,7 +110,7 @@ class Faults:
             mode: What goes wrong.
             **settings: Any other attribute, for example `delay=0.5`.
         """
-        unknown = settings.keys() - {"clock_skew", "delay", "retry_after", "prefix"}
+        unknown = settings.keys() - {"clock_skew", "delay", "retry_after", "affects"}
         if unknown:
             raise TypeError(f"there is no such fault setting: {', '.join(sorted(unknown))}")
         before = {name: getattr(self, name) for name in ("mode", *settings)}

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
-from mqauth_sandbox.faults import FaultMode, Faults
+from mqauth_sandbox.faults import Endpoint, FaultMode, Faults
+from mqauth_sandbox.ports import free_ports
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,10 @@ def retry_after_header(seconds: float | None) -> dict[str, str]:
 class Application(Protocol):
     """What a server serves."""
 
+    def endpoint(self, path: str) -> Endpoint:
+        """Return which half of the issuer `path` belongs to."""
+        ...
+
     def respond(self, request: Request) -> Response:
         """Answer `request`; the faults `not_jwt` and `expired` are honoured here."""
         ...
@@ -126,6 +131,9 @@ class HttpsServer:
         certificate: PEM file with the server's certificate and its chain.
         private_key: PEM file with the certificate's key.
         port: Port to use; 0 for a free one, which then stays the same over restarts.
+
+    Attributes:
+        port: Port it listens on once started.
     """
 
     def __init__(
@@ -143,16 +151,9 @@ class HttpsServer:
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._tls.load_cert_chain(certificate, private_key)
-        self._port = port
+        self.port = port or free_ports(1)[0]
         self._listener: _Listener | None = None
         self._thread: threading.Thread | None = None
-
-    @property
-    def port(self) -> int:
-        """The port, known from the first `start` on (or from the beginning if it was given)."""
-        if not self._port:
-            raise RuntimeError("the server has no port yet (call start() first)")
-        return self._port
 
     @property
     def url(self) -> str:
@@ -164,11 +165,10 @@ class HttpsServer:
         if self._listener is not None:
             return
         self._listener = self._bind()
-        self._port = self._listener.server_address[1]
         self._thread = threading.Thread(
             target=self._listener.serve_forever,
             kwargs={"poll_interval": 0.05},
-            name=f"mqauth-sandbox-https-{self._port}",
+            name=f"mqauth-sandbox-https-{self.port}",
             daemon=True,
         )
         self._thread.start()
@@ -189,7 +189,7 @@ class HttpsServer:
         deadline = time.monotonic() + _PORT_TIMEOUT
         while True:
             try:
-                return _Listener(self._port, self._tls, self._application, self._faults)
+                return _Listener(self.port, self._tls, self._application, self._faults)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                     raise
@@ -220,7 +220,7 @@ class _Listener(ThreadingHTTPServer):
         self.server_name, self.server_port = HOST, self.server_address[1]
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        if self.faults.mode == "down" and self.faults.prefix == "/":
+        if self.faults.mode == "down" and self.faults.affects == "everything":
             reset_on_close(request)
             request.close()
             return False
@@ -265,20 +265,18 @@ class _Listener(ThreadingHTTPServer):
         for thread in live:
             thread.join(timeout=2.0)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        logger.exception("a connection could not be handled")
-
 
 class _Handler(BaseHTTPRequestHandler):
     """Reads one request after the other from a connection, applies faults, answers."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave in one write
     timeout = _IDLE_TIMEOUT
 
     @property
     def listener(self) -> _Listener:
-        return cast(_Listener, self.server)
+        return cast("_Listener", self.server)
 
     def do_GET(self) -> None:
         self._serve()
@@ -319,13 +317,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, request: Request) -> Response | None:
         application, faults = self.listener.application, self.listener.faults
-        match mode := faults.mode_for(request.path):
-            case "none" | "not_jwt" | "expired":
-                return self._respond(request)
-            case "slow":
-                stopped = self.listener.stopping.wait(faults.delay)
-                return None if stopped else self._respond(request)
-        own_error = application.faulted(request, mode)
+        mode = faults.mode_for(application.endpoint(request.path))
+        if mode == "slow" and self.listener.stopping.wait(faults.delay):
+            return None
+        if mode in ("none", "slow", "not_jwt", "expired"):
+            return self._respond(request)
+        return self._misbehave(mode, application.faulted(request, mode))
+
+    def _misbehave(self, mode: FaultMode, own_error: Response) -> Response | None:
         match mode:
             case "down":
                 reset_on_close(self.connection)
@@ -370,7 +369,7 @@ class _Handler(BaseHTTPRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         return formatdate(timestamp or self.listener.faults.now(), usegmt=True)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         # The library's own lines hold the query; ours, in `_serve`, only the path.
         pass
 

@@ -37,9 +37,7 @@ class SigningKeys:
             for algorithm, key in fresh.items():
                 key.ensure_kid()
                 self._current[algorithm] = key
-                self._public.append(
-                    {**key.as_dict(private=False), "use": "sig", "alg": algorithm}
-                )
+                self._public.append({**key.as_dict(private=False), "use": "sig", "alg": algorithm})
 
     def sign(self, claims: Mapping[str, Any], algorithm: Algorithm = "RS256") -> str:
         """Return a signed JWT (RFC 7519) with exactly these claims and the key's `kid`."""

@@ -85,9 +85,7 @@ def single(parameters: Mapping[str, list[str]], name: str) -> str | None:
     return parameters[name][0] if name in parameters else None
 
 
-def client_credentials(
-    request: Request, parameters: Mapping[str, list[str]]
-) -> ClientCredentials:
+def client_credentials(request: Request, parameters: Mapping[str, list[str]]) -> ClientCredentials:
     """Return the client's identifier and secret from the header or the body (RFC 6749, 2.3.1).
 
     Raises:
@@ -131,6 +129,4 @@ def _basic(header: str) -> ClientCredentials:
     if not colon:
         raise OAuthError("invalid_client", "the Authorization header is malformed", 401)
     # Both halves are form-encoded before they are joined (RFC 6749, 2.3.1).
-    return ClientCredentials(
-        client_id=unquote_plus(client_id), client_secret=unquote_plus(secret)
-    )
+    return ClientCredentials(client_id=unquote_plus(client_id), client_secret=unquote_plus(secret))

@@ -12,25 +12,22 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import threading
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from mqauth_sandbox.faults import FaultMode, Faults
+from mqauth_sandbox.faults import Endpoint, FaultMode
 from mqauth_sandbox.http import (
-    HttpsServer,
     Request,
     Response,
     json_response,
     not_found,
     retry_after_header,
 )
-from mqauth_sandbox.keys import SigningKeys
+from mqauth_sandbox.issuer import EXPIRED_FOR, NOT_A_JWT, Issuer
 from mqauth_sandbox.oauth import (
     ClientCredentials,
     OAuthError,
@@ -40,14 +37,12 @@ from mqauth_sandbox.oauth import (
     space_separated,
 )
 
-_TOKEN_PATH = "/oauth/token"
+_TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path, no secret
 _JWKS_PATH = "/.well-known/jwks.json"
 _DISCOVERY_PATHS = (
     "/.well-known/openid-configuration",
     "/.well-known/oauth-authorization-server",
 )
-_NOT_A_JWT = "opaque-" + "0" * 40
-_EXPIRED_FOR = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +60,7 @@ class TokenRequest:
     client_id: str | None
 
 
-class OidcIssuer:
+class OidcIssuer(Issuer[TokenRequest]):
     """Issues RabbitMQ access tokens to one client, and misbehaves on demand.
 
     Args:
@@ -110,24 +105,19 @@ class OidcIssuer:
         port: int = 0,
     ) -> None:
         """Make a signing key; nothing listens before `start`."""
+        super().__init__(
+            certificate=certificate, private_key=private_key, algorithms=("RS256",), port=port
+        )
         self.client_id = client_id
         self.client_secret = client_secret or secrets.token_urlsafe(24)
         self.resource_server_id = resource_server_id
         self.token_lifetime = token_lifetime
         self.scopes = list(default_scopes(resource_server_id) if scopes is None else scopes)
         self.audiences: list[str] = []
-        self.faults = Faults()
-        self._keys = SigningKeys(("RS256",))
-        self._changed = threading.Condition()
-        self._token_requests: list[TokenRequest] = []
-        self._fetches = 0
-        self._server = HttpsServer(
-            self, self.faults, certificate=certificate, private_key=private_key, port=port
-        )
 
     @property
     def issuer_url(self) -> str:
-        """The `iss` of its tokens, and what discovery starts from; known after `start`."""
+        """The `iss` of its tokens, and what discovery starts from."""
         return self._server.url
 
     @property
@@ -141,64 +131,13 @@ class OidcIssuer:
         return self.issuer_url + _JWKS_PATH
 
     @property
-    def fetches(self) -> int:
-        """How many usable tokens it has issued to clients."""
-        with self._changed:
-            return self._fetches
-
-    @property
-    def requests(self) -> int:
-        """How many token requests it has read, whatever became of them.
-
-        Connections that `down` resets before a request is read do not count.
-        """
-        with self._changed:
-            return len(self._token_requests)
-
-    @property
     def token_requests(self) -> list[TokenRequest]:
         """All token requests so far, oldest first; a copy."""
         with self._changed:
-            return list(self._token_requests)
-
-    def wait_for_fetches(self, count: int, timeout: float) -> bool:
-        """Wait until `fetches` is at least `count`; False if `timeout` seconds pass first."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._fetches >= count, timeout)
-
-    def wait_for_requests(self, count: int, timeout: float) -> bool:
-        """Wait until `requests` is at least `count`; False if `timeout` seconds pass first."""
-        with self._changed:
-            return self._changed.wait_for(lambda: len(self._token_requests) >= count, timeout)
-
-    def start(self) -> None:
-        """Listen; the port of an earlier `start` is used again."""
-        self._server.start()
-
-    def stop(self) -> None:
-        """End all connections and stop listening. Keys, counters and the port stay."""
-        self._server.stop()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
+            return list(self._log)
 
     def __repr__(self) -> str:
         return f"OidcIssuer(client_id={self.client_id!r}, faults={self.faults!r})"
-
-    def rotate_keys(self) -> None:
-        """Sign with a new key from now on; the JWKS then lists old and new."""
-        self._keys.rotate()
 
     def mint(self, **claims: Any) -> str:
         """Return a signed token without any client asking for it.
@@ -217,6 +156,10 @@ class OidcIssuer:
             merged["padding"] = "x" * (padding * 3 // 4)  # base64 makes four bytes of three
         return self._keys.sign({name: v for name, v in merged.items() if v is not None})
 
+    def endpoint(self, path: str) -> Endpoint:
+        """Return which half of the issuer `path` belongs to (called by the server)."""
+        return "tokens" if path == _TOKEN_PATH else "keys"
+
     def respond(self, request: Request) -> Response:
         """Answer a request (called by the server)."""
         if request.path == _TOKEN_PATH:
@@ -230,7 +173,7 @@ class OidcIssuer:
     def faulted(self, request: Request, mode: FaultMode) -> Response:
         """Note a request that a fault hit (called by the server)."""
         if request.path == _TOKEN_PATH:
-            self._record(mode, None)
+            self._note(mode, None)
         match mode:
             case "throttle":
                 headers = retry_after_header(self.faults.retry_after)
@@ -249,14 +192,14 @@ class OidcIssuer:
             self._check_client(client)
             content = self._grant(parameters)
         except OAuthError as error:
-            self._record(error.code, client.client_id if client else None)
+            self._note(error.code, client.client_id if client else None)
             return error.response()
-        mode = self.faults.mode_for(request.path)
+        mode = self.faults.mode_for("tokens")
         if mode == "not_jwt":
-            content["access_token"] = _NOT_A_JWT
+            content["access_token"] = NOT_A_JWT
         elif mode == "expired":
-            content["access_token"] = self.mint(lifetime=-_EXPIRED_FOR)
-        self._record(mode if mode in ("not_jwt", "expired") else "ok", client.client_id)
+            content["access_token"] = self.mint(lifetime=-EXPIRED_FOR)
+        self._note(mode if mode in ("not_jwt", "expired") else "ok", client.client_id)
         return json_response(content, headers={"Pragma": "no-cache"})
 
     def _check_client(self, client: ClientCredentials) -> None:
@@ -334,12 +277,9 @@ class OidcIssuer:
             "scopes_supported": list(self.scopes),
         }
 
-    def _record(self, outcome: str, client_id: str | None) -> None:
+    def _note(self, outcome: str, client_id: str | None) -> None:
         entry = TokenRequest(at=time.monotonic(), outcome=outcome, client_id=client_id)
-        with self._changed:
-            self._token_requests.append(entry)
-            self._fetches += outcome == "ok"
-            self._changed.notify_all()
+        self._record(entry, fetched=outcome == "ok")
 
 
 def default_scopes(resource_server_id: str) -> list[str]:
