@@ -1,0 +1,169 @@
+"""Options of a provider: merged from several places, checked, and typed."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mqauth.errors import ConfigurationError
+from mqauth.option_values import convert
+from mqauth.provider import Option, Provider
+from mqauth.secret import Secret
+from mqauth.secret_file import FileSecret
+
+_log = logging.getLogger(__name__)
+
+_FILE = "_file"
+
+
+def environment_name(provider: str, option: str) -> str:
+    """Return the environment variable of an option, such as `MQAUTH_OAUTH2_CLIENT_ID`."""
+    return f"MQAUTH_{provider}_{option}".upper().replace("-", "_")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ` - did you mean ...?` for the nearest known name, or nothing."""
+    nearest = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f" - did you mean {nearest[0]}?" if nearest else ""
+
+
+def option_keys(provider_class: type[Provider]) -> dict[str, Option]:
+    """Return every key a user may write, with the option it stands for."""
+    keys: dict[str, Option] = {}
+    for option in provider_class.options:
+        keys[option.name] = option
+        if option.secret:
+            keys[option.name + _FILE] = option
+    return keys
+
+
+def from_environment(provider_class: type[Provider], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the options that environment variables give; an empty variable counts as unset."""
+    by_variable = {
+        environment_name(provider_class.name, key): key for key in option_keys(provider_class)
+    }
+    prefix = environment_name(provider_class.name, "")
+    for variable in environ:
+        if variable.startswith(prefix) and variable not in by_variable:
+            _log.warning(
+                "The environment variable %s sets no option of the provider %s%s",
+                variable,
+                provider_class.name,
+                suggestion(variable.lower(), (name.lower() for name in by_variable)).upper(),
+            )
+    return {key: environ[name] for name, key in by_variable.items() if environ.get(name)}
+
+
+def merge(provider_class: type[Provider], layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge mappings of options; an earlier layer wins, whichever way it spells an option.
+
+    So `client_secret_file` of the first layer is not contradicted by `client_secret` of the next.
+    """
+    keys = option_keys(provider_class)
+    merged: dict[str, Any] = {}
+    settled: set[str] = set()
+    for layer in layers:
+        given = {key: value for key, value in layer.items() if value is not None}
+        slots = {key: keys[key].name if key in keys else key for key in given}
+        merged.update({key: given[key] for key in given if slots[key] not in settled})
+        settled.update(slots.values())
+    return merged
+
+
+def validate(provider_class: type[Provider], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a provider's options and give each its type.
+
+    The type is that of the option's default; secrets become `Secret` (read anew at every
+    `reveal` where `<name>_file` names a file). Validating the result again changes nothing.
+
+    Args:
+        provider_class: The provider that declares the options.
+        options: What the user wrote; None counts as not given.
+
+    Returns:
+        Every declared option by name, defaults included.
+
+    Raises:
+        ConfigurationError: An option is unknown, missing, contradictory or of the wrong type.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    _refuse_unknown(provider_class, given)
+    checked: dict[str, Any] = {}
+    for option in provider_class.options:
+        value = _value(provider_class.name, option, given)
+        if value is None and option.required:
+            raise _missing(provider_class.name, option)
+        checked[option.name] = option.default if value is None else value
+    return checked
+
+
+def _refuse_unknown(provider_class: type[Provider], given: Mapping[str, Any]) -> None:
+    known = option_keys(provider_class)
+    for key in given:
+        if key not in known:
+            raise ConfigurationError(
+                f"the provider {provider_class.name} has no option "
+                f"{_short(str(key))}{suggestion(str(key), known)}",
+                remedy=f"known options: {', '.join(sorted(known)) or 'none'}",
+            )
+
+
+def _value(provider: str, option: Option, given: Mapping[str, Any]) -> Any:
+    if option.secret:
+        return _secret(provider, option, given)
+    if option.name not in given:
+        return None
+    kind = str if option.default is None else type(option.default)
+    value = _converted(provider, option.name, given[option.name], kind)
+    return None if value == "" else value
+
+
+def _secret(provider: str, option: Option, given: Mapping[str, Any]) -> Secret | None:
+    file_key = option.name + _FILE
+    if option.name in given and file_key in given:
+        raise ConfigurationError(
+            f"the provider {provider} got both {option.name} and {file_key}",
+            remedy="give one of them",
+        )
+    if file_key in given:
+        secret = FileSecret(_converted(provider, file_key, given[file_key], str))
+        secret.reveal()
+        return secret
+    value = given.get(option.name)
+    if isinstance(value, Secret) or value is None:
+        return value or None
+    if not isinstance(value, str):
+        raise _wrong(provider, option.name, "must be text")
+    return Secret(value) if value else None
+
+
+def _converted(provider: str, key: str, value: object, kind: type) -> Any:
+    try:
+        return convert(value, kind)
+    except ValueError as error:
+        problem = str(error)
+    raise _wrong(provider, key, problem)
+
+
+def _wrong(provider: str, key: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the option {key} of the provider {provider} {problem}",
+        remedy=f"correct it where it is set; its environment variable is "
+        f"{environment_name(provider, key)}",
+    )
+
+
+def _missing(provider: str, option: Option) -> ConfigurationError:
+    variables = environment_name(provider, option.name)
+    if option.secret:
+        variables += f" (or {environment_name(provider, option.name + _FILE)})"
+    return ConfigurationError(
+        f"the provider {provider} needs the option {option.name}: {option.help}",
+        remedy=f"set it in the options of the provider, or as {variables}",
+    )
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"

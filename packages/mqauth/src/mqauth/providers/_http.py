@@ -1,0 +1,183 @@
+"""HTTP to an issuer with everything bounded: time, size, redirects, and what errors tell."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from io import BytesIO
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from mqauth.errors import ConfigurationError, IssuerUnavailableError, MQAuthError
+from mqauth.providers._deadline import Deadline
+
+MAX_BODY = 256 * 1024
+NOTICEABLE_SKEW = 2.0
+"""Seconds below which a difference of clocks is noise: `Date` counts whole seconds."""
+
+
+class AnswerTooLargeError(requests.RequestException):
+    """The body is longer than any answer of an issuer."""
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Sends a request and reads the whole answer within a deadline and `MAX_BODY` bytes.
+
+    Requests' own timeout only limits the pause between two packets.
+
+    Args:
+        deadline: When to stop.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        """Never retry: when to try again is the business of the credential source."""
+        super().__init__(max_retries=0)
+        self._deadline = deadline
+        self.sent_at = math.nan
+        self.answered_at = math.nan
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> requests.Response:
+        """Send `request`; the response's body has been read."""
+        self.sent_at = time.time()
+        left = self._time_left(request)
+        options.update(stream=True, timeout=(left, left))
+        response = super().send(request, *args, **options)
+        self.answered_at = time.time()
+        with response.raw:
+            body = b"".join(self._body(response))
+        response.raw = BytesIO(body)
+        return response
+
+    def _body(self, response: requests.Response) -> Iterator[bytes]:
+        size = 0
+        try:
+            for chunk in _chunks(response.raw):
+                size += len(chunk)
+                if size > MAX_BODY:
+                    raise AnswerTooLargeError(response=response)
+                self._time_left(response.request)
+                yield chunk
+        except urllib3.exceptions.ReadTimeoutError:
+            raise requests.Timeout(request=response.request) from None
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.ConnectionError(error, request=response.request) from None
+
+    def _time_left(self, request: requests.PreparedRequest) -> float:
+        left = self._deadline.remaining()
+        if left <= 0:
+            raise requests.Timeout(request=request)
+        return left
+
+    def clock_skew(self, response: requests.Response) -> float:
+        """Return the seconds the issuer's clock is ahead of ours; 0 if it is hard to tell."""
+        return clock_skew(response.headers, (self.sent_at + self.answered_at) / 2)
+
+
+def clock_skew(headers: Mapping[str, str], asked_at: float) -> float:
+    """Return the seconds that the `Date` header is ahead of this host's clock.
+
+    Args:
+        headers: Headers of an HTTP response.
+        asked_at: Middle of the request on this host's clock, as `time.time()` counts.
+    """
+    moment = _http_date(headers.get("date", ""))
+    if moment is None:
+        return 0.0
+    # The header cuts off the fraction of its second: half a second is what it lacks on average.
+    skew = moment + 0.5 - asked_at
+    return skew if abs(skew) >= NOTICEABLE_SKEW else 0.0
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Return the seconds that `Retry-After` asks to wait (RFC 9110, 10.2.3), if it makes sense."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    moment = _http_date(value)
+    if moment is None:
+        return None
+    # A date of the issuer's is on the issuer's clock, and its `Date` says what that shows.
+    present = _http_date(headers.get("date", ""))
+    if present is None:
+        present = time.time() if now is None else now
+    return max(0.0, moment - present)
+
+
+def unavailable(error: requests.RequestException | OSError, what: str) -> MQAuthError:
+    """Return the error to raise when `what` could not be asked.
+
+    The libraries' own texts stay out: they may hold a proxy's password.
+    """
+    if isinstance(error, AnswerTooLargeError):
+        return IssuerUnavailableError(
+            f"{what} answered with more than {MAX_BODY // 1024} KiB, which is no token",
+            remedy="check the URL, and that no login page or proxy answers in its place",
+        )
+    if isinstance(error, requests.Timeout):
+        return IssuerUnavailableError(
+            f"{what} did not answer in time", remedy="check the network and the issuer's load"
+        )
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return ConfigurationError(f"{what} is no usable URL", remedy="write https://host/path")
+    reason = _reason(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        return IssuerUnavailableError(
+            f"{what} cannot be trusted: {reason}",
+            remedy="name its certificate authority with ca_file, or correct the host name",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return IssuerUnavailableError(
+            f"the proxy on the way to {what} failed: {reason}",
+            remedy="check HTTPS_PROXY and NO_PROXY",
+        )
+    return IssuerUnavailableError(
+        f"{what} cannot be reached: {reason}", remedy="check the URL, name resolution and firewall"
+    )
+
+
+def _chunks(raw: Any) -> Iterator[bytes]:
+    # read1 returns what has come; urllib3 1.26 lacks it and fills its buffer first.
+    read = getattr(raw, "read1", None) or raw.read
+    while chunk := read(8192, decode_content=True):
+        yield chunk
+
+
+def _http_date(value: str) -> float | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause in the system's words."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        if isinstance(cause, ssl.SSLError):
+            return cause.reason or "TLS failed"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the causes of an error, innermost first, as urllib3 and requests nest them."""
+    chain: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending and len(chain) < 20:
+        cause = pending.pop()
+        if isinstance(cause, BaseException) and cause not in chain:
+            chain.append(cause)
+            pending += [*cause.args, getattr(cause, "reason", None), cause.__context__]
+    yield from reversed(chain)

@@ -1,0 +1,108 @@
+"""What an authorization server's answers mean: usable, try again later, or no."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import requests
+
+from mqauth.errors import IssuerRefusedError, IssuerUnavailableError, MQAuthError
+from mqauth.providers._http import retry_after
+from mqauth.providers._text import clean
+from mqauth.secret import Secret
+
+# Error codes of RFC 6749 (and RFC 8628) that ask the client to try again.
+_TRANSIENT_CODES = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+_TRANSIENT_STATUS = frozenset({408, 425, 429})
+
+_REMEDIES = {
+    "invalid_client": "check client_id, client_secret and auth_method",
+    "unauthorized_client": "allow the client credentials grant for this client at the issuer",
+    "unsupported_grant_type": "allow the client credentials grant at the issuer",
+    "invalid_scope": "check the option scope against what the client may have",
+    "invalid_target": "check the options audience and resource",
+    "invalid_request": "check which of scope, audience and resource the issuer wants",
+    "access_denied": "grant the client at the issuer what it asks for",
+}
+
+
+def json_object(
+    response: requests.Response, what: str, secrets: Iterable[Secret] = ()
+) -> dict[str, Any]:
+    """Return the JSON object of an answer; an OAuth error of status 4xx is one, too.
+
+    Args:
+        response: The answer, its body read.
+        what: Who gave it, for error messages.
+        secrets: Values that must not show in an error message.
+
+    Raises:
+        IssuerUnavailableError: The answer is a redirect, a web page, broken, or "not now".
+        IssuerRefusedError: The answer is a refusal without an OAuth error code.
+    """
+    content = _parsed(response)
+    code = content.get("error") if content else None
+    if response.status_code >= 500 or response.status_code in _TRANSIENT_STATUS:
+        raise _not_now(response, code, what, secrets)
+    if 300 <= response.status_code < 400:
+        raise IssuerUnavailableError(
+            f"{what} answered with a redirect, which is not followed with a secret",
+            remedy="configure the address it redirects to, or get past the login page in between",
+        )
+    if response.status_code >= 400 and code is None:
+        raise IssuerRefusedError(
+            f"{what} answered HTTP {response.status_code} {clean(response.reason)}",
+            remedy="check the URL and what stands in front of it",
+        )
+    if content is None:
+        raise _no_json(response, what)
+    return content
+
+
+def refusal(
+    response: requests.Response,
+    code: object,
+    description: object,
+    what: str,
+    secrets: Iterable[Secret],
+) -> MQAuthError:
+    """Return the error for an OAuth error answer (RFC 6749, 5.2)."""
+    if code in _TRANSIENT_CODES:
+        return _not_now(response, code, what, secrets)
+    hidden = [secret.reveal() for secret in secrets]
+    said = clean(code, hidden)
+    if description:
+        said += f": {clean(description, hidden)}"
+    return IssuerRefusedError(
+        f"{what} refused: {said}",
+        remedy=_REMEDIES.get(str(code), "see the issuer's log for the reason"),
+    )
+
+
+def _not_now(
+    response: requests.Response, code: object, what: str, secrets: Iterable[Secret]
+) -> IssuerUnavailableError:
+    said = f" {clean(code, [secret.reveal() for secret in secrets])}" if code else ""
+    return IssuerUnavailableError(
+        f"{what} cannot serve now: HTTP {response.status_code}{said}",
+        remedy="ask less often" if response.status_code == 429 else "see the issuer's log",
+        retry_after=retry_after(response.headers),
+    )
+
+
+def _no_json(response: requests.Response, what: str) -> IssuerUnavailableError:
+    kind = response.headers.get("content-type", "").lower()
+    page = "html" in kind or response.content.lstrip()[:1] == b"<"
+    return IssuerUnavailableError(
+        f"{what} answered with {'a web page' if page else 'something else'} instead of JSON",
+        remedy="check the URL, and that no login page or proxy answers in its place",
+    )
+
+
+def _parsed(response: requests.Response) -> dict[str, Any] | None:
+    try:
+        content = response.json()
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,103 @@
+"""The `oauth2` provider: tokens by the client credentials grant (RFC 6749, 4.4).
+
+Options:
+
+- `issuer`: the OpenID Connect issuer; its token endpoint is discovered
+- `token_endpoint`: where tokens are fetched; with it nothing is discovered
+- `client_id`, and `client_secret` or `client_secret_file`: who asks
+- `scope`, `audience`, `resource`: what the token is to be good for
+- `auth_method`: `client_secret_basic` (the default) or `client_secret_post`
+- `token_format`: `jwt` (the default), or `opaque` for tokens that only the issuer can read
+- `ca_file`: certificate authorities that sign the issuer's certificate
+- `username`: the user name at login; usually empty, since the broker reads it from the token
+- `insecure_issuer`: allow plain HTTP to an issuer on another host, for development
+
+Proxies are taken from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from mqauth.credentials import BrokerCredentials
+from mqauth.errors import MQAuthError
+from mqauth.extras import require
+from mqauth.provider import Option
+from mqauth.providers._deadline import BoundedCalls, Deadline
+from mqauth.providers._oauth2_config import OPTIONS, OAuth2Config
+
+if TYPE_CHECKING:
+    from mqauth.providers._oauth2_client import OAuth2Client
+
+
+class OAuth2Provider:
+    """Fetches access tokens from an OAuth 2.0 authorization server.
+
+    Args:
+        config: The checked options.
+    """
+
+    name: ClassVar[str] = "oauth2"
+    options: ClassVar[tuple[Option, ...]] = OPTIONS
+    shareable: ClassVar[bool] = True
+
+    def __init__(self, config: OAuth2Config) -> None:
+        """Keep the options; nothing is asked yet."""
+        self._config = config
+        self._calls = BoundedCalls(f"the issuer of {config.client_id}")
+        self._endpoint = config.token_endpoint
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Build the provider from validated options.
+
+        Raises:
+            ConfigurationError: They contradict each other, or Authlib is not installed.
+            InsecureTransportError: The client's secret would be sent in clear.
+        """
+        require("authlib", "requests")
+        return cls(OAuth2Config.from_options(options))
+
+    @property
+    def identity(self) -> str:
+        """The client, the issuer, and what is asked for."""
+        config = self._config
+        asked = "".join(f" {name} {value}" for name, value in config.parameters.items())
+        user = f" as {config.username}" if config.username else ""
+        return f"oauth2 client {config.client_id} of {self._where}{asked}{user}"
+
+    @property
+    def _where(self) -> str:
+        return self._config.token_endpoint or str(self._config.issuer)
+
+    def fetch(self, *, timeout: float) -> BrokerCredentials:
+        """Fetch a token.
+
+        Raises:
+            IssuerUnavailableError: The issuer did not answer usefully in time.
+            IssuerRefusedError: It refuses this client or this request.
+            InvalidCredentialError: Its answer holds no usable token.
+            ConfigurationError: It is not the issuer it was configured to be, or the file of the
+                client's secret cannot be read.
+        """
+        deadline = Deadline(timeout)
+        return self._calls.run(deadline, lambda: self._fetch(deadline))
+
+    def _fetch(self, deadline: Deadline) -> BrokerCredentials:
+        client = self._client()
+        try:
+            if self._endpoint is None:
+                self._endpoint = client.discover(deadline)
+            return client.fetch(self._endpoint, deadline, provider=self.name)
+        except MQAuthError:
+            # The issuer may have moved: a discovered endpoint is not trusted after a failure.
+            self._endpoint = self._config.token_endpoint
+            raise
+
+    def _client(self) -> OAuth2Client:
+        # A process that takes its credential from the host's cache never gets here, and Authlib
+        # and requests take longer to load than everything else.
+        from mqauth.providers._oauth2_client import OAuth2Client  # noqa: PLC0415
+
+        return OAuth2Client(self._config)
