@@ -58,6 +58,15 @@ class Transport(pyamqp.Transport):
             # A worker that was not started by the `celery` command has not loaded it yet.
             importlib.import_module("celery_mqauth.remote_control")
 
+    @property
+    def default_connection_params(self) -> dict[str, Any]:
+        """What a URL may leave out; unlike pyamqp's, no guest signs in by default."""
+        return {
+            "hostname": "localhost",
+            "port": self.default_ssl_port if self.client.ssl else self.default_port,
+            "login_method": "PLAIN",
+        }
+
     def establish_connection(self) -> RotatingConnection:
         """Sign in to the broker.
 
@@ -70,9 +79,9 @@ class Transport(pyamqp.Transport):
         """
         client: Any = self.client
         shared = source_for(client)
-        default_port = self.default_ssl_port if client.ssl else self.default_port
-        client.hostname = client.hostname or "localhost"
-        client.port = client.port or default_port
+        defaults = self.default_connection_params
+        client.hostname = client.hostname or defaults["hostname"]
+        client.port = client.port or defaults["port"]
         endpoint = Endpoint(
             host=client.hostname, port=client.port, virtual_host=client.virtual_host or "/"
         )
