@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
+
+from mqauth_sandbox.workdir import write_private
 
 _NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -35,16 +36,9 @@ def create_certificates(directory: Path) -> CertificateFiles:
     server = authority.issue_cert(*_NAMES, organization_name="mqauth sandbox")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return CertificateFiles(
-        ca_file=_write(directory / "ca.pem", authority.cert_pem.bytes()),
-        certificate_file=_write(
+        ca_file=write_private(directory / "ca.pem", authority.cert_pem.bytes()),
+        certificate_file=write_private(
             directory / "server.pem", b"".join(pem.bytes() for pem in server.cert_chain_pems)
         ),
-        key_file=_write(directory / "server.key", server.private_key_pem.bytes()),
+        key_file=write_private(directory / "server.key", server.private_key_pem.bytes()),
     )
-
-
-def _write(path: Path, content: bytes) -> Path:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    return path

@@ -44,6 +44,14 @@ def workdirs() -> list[Path]:
     return found
 
 
+def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> Path:
+    """Write a file that was never readable by anybody else, and return its path."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    return path
+
+
 def owner_of(path: Path) -> int | None:
     """Return the pid of the living process that owns the directory, if there is one."""
     try:

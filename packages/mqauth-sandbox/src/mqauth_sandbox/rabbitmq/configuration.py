@@ -27,7 +27,7 @@ class OAuth2Settings:
         scope_prefix: What a scope must start with; None for `<resource_server_id>.`.
         additional_scopes_key: Claim whose value counts as scopes too.
         scope_aliases: Scopes that stand for others, each with what it stands for.
-        extra_lines: Further lines of rabbitmq.conf.
+        management_oauth: Whether the management pages sign users in by OAuth 2.
     """
 
     jwks_url: str
@@ -35,7 +35,7 @@ class OAuth2Settings:
     scope_prefix: str | None = None
     additional_scopes_key: str | None = None
     scope_aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    extra_lines: Sequence[str] = ()
+    management_oauth: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,9 @@ def _oauth2_lines(oauth2: OAuth2Settings, known_keys: Container[str], ca_file: P
         for index, (alias, scopes) in enumerate(oauth2.scope_aliases.items(), start=1):
             lines.append(f"auth_oauth2.scope_aliases.{index}.alias = {alias}")
             lines.append(f"auth_oauth2.scope_aliases.{index}.scope = {' '.join(scopes)}")
-    return [*lines, *oauth2.extra_lines]
+    if oauth2.management_oauth and SCOPE_ALIASES_KEY in known_keys:
+        lines.append("management.oauth_enabled = true")
+    return lines
 
 
 def _scopes_as_understood(

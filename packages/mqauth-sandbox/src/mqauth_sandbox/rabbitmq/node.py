@@ -24,6 +24,7 @@ from mqauth_sandbox.rabbitmq.configuration import (
 )
 from mqauth_sandbox.rabbitmq.installation import Installation
 from mqauth_sandbox.tls import CertificateFiles
+from mqauth_sandbox.workdir import write_private
 
 _STARTED = "Server startup complete"
 _POLL = 0.05
@@ -172,11 +173,7 @@ class Node:
             return 0
 
     def _keep(self, name: str, content: str, mode: int = 0o600) -> Path:
-        path = self._directory / name
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(content)
-        return self._seen(path)
+        return self._seen(write_private(self._directory / name, content, mode))
 
     def _seen(self, path: Path) -> Path:
         return self._installation.seen_by_node(path, self._directory)

@@ -1,0 +1,61 @@
+"""A local world for broker credentials: real RabbitMQ nodes, issuers that verify, faults on demand.
+
+`Sandbox` composes everything; each part can be used alone too. Names are loaded when first used,
+since the pytest plugin makes every test run of an environment import this package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mqauth_sandbox.broker import Broker
+    from mqauth_sandbox.errors import BrokerError, NotInstalledError, SandboxError
+    from mqauth_sandbox.faults import FaultMode, Faults
+    from mqauth_sandbox.oidc import OidcIssuer
+    from mqauth_sandbox.proxy import TcpProxy
+    from mqauth_sandbox.sandbox import (
+        AWS_EXAMPLE_ALIAS_SCOPES,
+        CELERY_ALIAS_SCOPES,
+        BrokerAuth,
+        Sandbox,
+    )
+    from mqauth_sandbox.sts import StsEndpoint
+
+__all__ = [
+    "AWS_EXAMPLE_ALIAS_SCOPES",
+    "CELERY_ALIAS_SCOPES",
+    "Broker",
+    "BrokerAuth",
+    "BrokerError",
+    "FaultMode",
+    "Faults",
+    "NotInstalledError",
+    "OidcIssuer",
+    "Sandbox",
+    "SandboxError",
+    "StsEndpoint",
+    "TcpProxy",
+]
+
+_MODULES = {
+    "broker": ("Broker",),
+    "errors": ("BrokerError", "NotInstalledError", "SandboxError"),
+    "faults": ("FaultMode", "Faults"),
+    "oidc": ("OidcIssuer",),
+    "proxy": ("TcpProxy",),
+    "sandbox": ("AWS_EXAMPLE_ALIAS_SCOPES", "CELERY_ALIAS_SCOPES", "BrokerAuth", "Sandbox"),
+    "sts": ("StsEndpoint",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

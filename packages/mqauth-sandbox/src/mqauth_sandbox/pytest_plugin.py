@@ -1,0 +1,84 @@
+"""Fixtures for pytest: a real broker and real issuers for any project's own tests.
+
+Installed with the distribution; nothing starts until a test asks for a fixture:
+
+- `mqauth_sandbox` (session): everything, as `mqauth_sandbox.Sandbox`
+- `mqauth_broker` (session): its RabbitMQ node
+- `mqauth_issuer`, `mqauth_sts` (per test): its issuers, well again after each test
+- `mqauth_proxy` (per test): a TCP proxy to the node's plain AMQP port
+
+The broker is chosen with `--mqauth-broker` or the environment variable MQAUTH_SANDBOX_BROKER.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # every pytest run of the environment loads this module: keep that cheap
+    from mqauth_sandbox.broker import Broker
+    from mqauth_sandbox.oidc import OidcIssuer
+    from mqauth_sandbox.proxy import TcpProxy
+    from mqauth_sandbox.sandbox import Sandbox
+    from mqauth_sandbox.sts import StsEndpoint
+
+BROKER_VARIABLE = "MQAUTH_SANDBOX_BROKER"
+DEFAULT_BROKER = "4"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--mqauth-broker`."""
+    parser.getgroup("mqauth").addoption(
+        "--mqauth-broker",
+        metavar="WHICH",
+        default=os.environ.get(BROKER_VARIABLE) or DEFAULT_BROKER,
+        help="the RabbitMQ of the mqauth fixtures: 3, 4 or the path of a rabbitmq-server "
+        f"(default: ${BROKER_VARIABLE} or {DEFAULT_BROKER})",
+    )
+
+
+@pytest.fixture(scope="session")
+def mqauth_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """A running sandbox for the whole session."""
+    from mqauth_sandbox.sandbox import Sandbox  # noqa: PLC0415 - only when it is used
+
+    with Sandbox(broker=request.config.getoption("--mqauth-broker")) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def mqauth_broker(mqauth_sandbox: Sandbox) -> Broker:
+    """The session's RabbitMQ node, which accepts tokens of `mqauth_issuer`."""
+    return mqauth_sandbox.broker
+
+
+@pytest.fixture
+def mqauth_issuer(mqauth_sandbox: Sandbox) -> Iterator[OidcIssuer]:
+    """The session's OIDC issuer; faults, lifetime and scopes are as before after each test."""
+    issuer = mqauth_sandbox.issuer
+    lifetime, scopes, audiences = issuer.token_lifetime, list(issuer.scopes), issuer.audiences
+    yield issuer
+    issuer.faults.reset()
+    issuer.token_lifetime, issuer.scopes, issuer.audiences = lifetime, scopes, list(audiences)
+    issuer.start()
+
+
+@pytest.fixture
+def mqauth_sts(mqauth_sandbox: Sandbox) -> Iterator[StsEndpoint]:
+    """The session's STS endpoint, without faults after each test."""
+    sts = mqauth_sandbox.sts
+    yield sts
+    sts.faults.reset()
+    sts.start()
+
+
+@pytest.fixture
+def mqauth_proxy(mqauth_sandbox: Sandbox) -> Iterator[TcpProxy]:
+    """A proxy of this test's own to the node's plain AMQP port."""
+    from mqauth_sandbox.proxy import TcpProxy  # noqa: PLC0415 - only when it is used
+
+    with TcpProxy(mqauth_sandbox.broker.amqp_port) as proxy:
+        yield proxy

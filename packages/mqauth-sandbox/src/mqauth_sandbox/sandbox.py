@@ -1,0 +1,234 @@
+"""The whole local world: a certificate authority, two issuers, a broker, proxies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from mqauth_sandbox.broker import Broker
+from mqauth_sandbox.errors import SandboxError
+from mqauth_sandbox.oidc import OidcIssuer
+from mqauth_sandbox.ports import free_ports
+from mqauth_sandbox.proxy import TcpProxy
+from mqauth_sandbox.rabbitmq.configuration import OAuth2Settings
+from mqauth_sandbox.sts import StsEndpoint
+from mqauth_sandbox.tls import create_certificates
+from mqauth_sandbox.workdir import create_workdir, remove_workdir, write_private
+
+BrokerAuth = Literal["oauth2", "amazonmq"]
+
+AMAZONMQ_PREFIX = "rabbitmq/"
+CELERY_ALIAS_SCOPES = (
+    "rabbitmq/tag:administrator",
+    "rabbitmq/read:*/*/*",
+    "rabbitmq/write:*/*/*",
+    "rabbitmq/configure:*/*/*",
+)
+"""What the role's alias stands for by default: the third segment is for topics, which the events
+of a Celery worker need."""
+AWS_EXAMPLE_ALIAS_SCOPES = (
+    "rabbitmq/tag:administrator",
+    "rabbitmq/read:*/*",
+    "rabbitmq/write:*/*",
+    "rabbitmq/configure:*/*",
+)
+"""What AWS's own example grants. It gives no access to topics: a Celery worker does not start."""
+
+
+class Sandbox:
+    """Starts everything that a client with short-lived credentials talks to, and ends it again.
+
+    Usable as a context manager. Whatever happens to this process, its nodes end with it.
+
+    Args:
+        broker: `"3"` (the distribution's RabbitMQ), `"4"`, the path of a `rabbitmq-server` or its
+            folder, or the URL of a running broker, which is then left as it is.
+        token_lifetime: Seconds that tokens of `issuer` live; settable there at any time.
+        broker_auth: Whose tokens the broker trusts and how: `"oauth2"` those of `issuer`, with the
+            plugin's defaults; `"amazonmq"` those of `sts`, with the configuration that AWS gives
+            for Amazon MQ (prefix `rabbitmq/`, scopes from `sub`, an alias on the role's ARN).
+        alias_scopes: What the role's ARN stands for with `"amazonmq"`.
+
+    Example:
+        with Sandbox(broker="4", token_lifetime=15) as sandbox:
+            subprocess.run(command, env=os.environ | sandbox.environment())
+
+    Attributes:
+        ca_file: Certificate of the throwaway authority that signs every server's certificate.
+        issuer: The OIDC issuer.
+        sts: The STS endpoint.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: str | Path = "4",
+        token_lifetime: float = 15.0,
+        broker_auth: BrokerAuth = "oauth2",
+        alias_scopes: Sequence[str] = CELERY_ALIAS_SCOPES,
+    ) -> None:
+        """Make certificates and keys and choose ports; nothing runs before `start`."""
+        self._owner = os.getpid()
+        self._broker_auth = broker_auth
+        self._url = str(broker) if "://" in str(broker) else None
+        self._open = ExitStack()
+        self._directory = create_workdir()
+        self._open.callback(remove_workdir, self._directory)
+        try:
+            self._certificates = create_certificates(self._directory / "tls")
+            self.ca_file = self._certificates.ca_file
+            server = self._certificates.certificate_file, self._certificates.key_file
+            issuer_port, sts_port = free_ports(2)
+            self.issuer = OidcIssuer(
+                certificate=server[0],
+                private_key=server[1],
+                token_lifetime=token_lifetime,
+                port=issuer_port,
+            )
+            self.sts = StsEndpoint(certificate=server[0], private_key=server[1], port=sts_port)
+            self._broker = None if self._url else self._new_broker(broker, alias_scopes)
+        except BaseException:
+            self._open.close()
+            raise
+
+    @property
+    def broker(self) -> Broker:
+        """The broker.
+
+        Raises:
+            SandboxError: The sandbox was given a running broker's URL and has none of its own.
+        """
+        if self._broker is None:
+            raise SandboxError(
+                "this sandbox was given the URL of a running broker: it provides issuers only",
+                remedy="make it with broker='4' to have one under its control",
+            )
+        return self._broker
+
+    @property
+    def broker_url(self) -> str:
+        """What Celery takes as `broker_url`: plain AMQP on loopback, or the URL given."""
+        if self._url is not None:
+            return self._url
+        return f"mqauth://{self._provider}@{self.broker.host}:{self.broker.amqp_port}//"
+
+    @property
+    def broker_tls_url(self) -> str:
+        """The same over TLS; it needs `broker_use_ssl = {"ca_certs": ca_file}`."""
+        if self._url is not None:
+            return self._url
+        return f"mqauths://{self._provider}@{self.broker.host}:{self.broker.amqps_port}//"
+
+    def start(self) -> None:
+        """Start the issuers and the broker and wait until all of them serve.
+
+        Raises:
+            SandboxError: Something did not start; the text says what and why.
+        """
+        try:
+            for issuer in (self.issuer, self.sts):
+                issuer.start()
+                self._open.callback(issuer.stop)
+            if self._broker is not None:
+                self._broker.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End everything and remove every trace; no effect in a process forked off later."""
+        if os.getpid() == self._owner:
+            self._open.close()
+
+    def proxy(self, target_port: int) -> TcpProxy:
+        """Return a running proxy to a port of this machine; it ends with the sandbox."""
+        proxy = TcpProxy(target_port)
+        proxy.start()
+        self._open.callback(proxy.close)
+        return proxy
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that point Celery, mqauth and AWS SDKs here.
+
+        Secrets stand in files that only this user can read; the variables name the files.
+        """
+        secret = write_private(self._directory / "client_secret", self.issuer.client_secret)
+        credentials = write_private(
+            self._directory / "aws_credentials",
+            "[default]\n"
+            f"aws_access_key_id = {self.sts.access_key_id}\n"
+            f"aws_secret_access_key = {self.sts.secret_access_key}\n",
+        )
+        config = write_private(self._directory / "aws_config", "[default]\n")
+        return {
+            "CELERY_BROKER_URL": self.broker_url,
+            "MQAUTH_OAUTH2_ISSUER": self.issuer.issuer_url,
+            "MQAUTH_OAUTH2_CLIENT_ID": self.issuer.client_id,
+            "MQAUTH_OAUTH2_CLIENT_SECRET_FILE": str(secret),
+            "MQAUTH_OAUTH2_CA_FILE": str(self.ca_file),
+            "MQAUTH_AWS_IAM_ROLE_ARN": self.sts.role_arn,
+            "AWS_REGION": self.sts.region,
+            "AWS_DEFAULT_REGION": self.sts.region,
+            "AWS_ENDPOINT_URL_STS": self.sts.url,
+            "AWS_CA_BUNDLE": str(self.ca_file),
+            "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
+            "AWS_CONFIG_FILE": str(config),
+            # Real keys and profiles of the user's must neither win over these nor be sent here.
+            "AWS_PROFILE": "default",
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_SECRET_ACCESS_KEY": "",
+            "AWS_SESSION_TOKEN": "",
+            **self._broker_environment(),
+        }
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End everything."""
+        self.close()
+
+    @property
+    def _provider(self) -> str:
+        return "oauth2" if self._broker_auth == "oauth2" else "aws-iam"
+
+    def _new_broker(self, which: str | Path, alias_scopes: Sequence[str]) -> Broker:
+        broker = Broker(
+            which, certificates=self._certificates, oauth2=self._oauth2_settings(alias_scopes)
+        )
+        self._open.callback(broker.close)
+        return broker
+
+    def _oauth2_settings(self, alias_scopes: Sequence[str]) -> OAuth2Settings:
+        if self._broker_auth == "oauth2":
+            return OAuth2Settings(
+                jwks_url=self.issuer.jwks_uri, resource_server_id=self.issuer.resource_server_id
+            )
+        return OAuth2Settings(
+            jwks_url=self.sts.jwks_uri,
+            resource_server_id="rabbitmq",
+            scope_prefix=AMAZONMQ_PREFIX,
+            additional_scopes_key="sub",
+            scope_aliases={self.sts.role_arn: tuple(alias_scopes)},
+            management_oauth=True,
+        )
+
+    def _broker_environment(self) -> dict[str, str]:
+        if self._broker is None:
+            return {}
+        return {
+            "MQAUTH_SANDBOX_CA_FILE": str(self.ca_file),
+            "MQAUTH_SANDBOX_BROKER_TLS_URL": self.broker_tls_url,
+            "MQAUTH_SANDBOX_MANAGEMENT_URL": f"http://localhost:{self.broker.management_port}",
+        }
