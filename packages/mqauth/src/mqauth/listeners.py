@@ -34,6 +34,7 @@ class Listeners:
         self._lock = threading.Lock()
         self._all: weakref.WeakSet[CredentialListener] = weakref.WeakSet()
         self._waiting: weakref.WeakSet[CredentialListener] = weakref.WeakSet()
+        self._newest: BrokerCredentials | None = None
 
     def add(self, listener: CredentialListener) -> None:
         """Tell `listener` about every credential from the next one on."""
@@ -46,28 +47,42 @@ class Listeners:
             self._all.discard(listener)
             self._waiting.discard(listener)
 
-    def announce(self) -> None:
-        """Let everyone wait for the newest credential."""
+    def announce(self, credentials: BrokerCredentials) -> None:
+        """Let everyone wait for `credentials`, the newest there are."""
         with self._lock:
+            self._newest = credentials
             self._waiting = weakref.WeakSet(self._all)
 
-    def deliver(self, credentials: BrokerCredentials) -> bool:
-        """Hand `credentials` to all who wait; return whether nobody waits any more."""
+    def withdraw(self, rejected: BrokerCredentials) -> None:
+        """Let nobody wait for `rejected` any more: a broker refuses it."""
         with self._lock:
-            waiting = list(self._waiting)
-        for listener in waiting:
-            try:
-                done = listener.credentials_renewed(credentials)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is that connection's
-                # One broken connection must not keep the others from being renewed.
-                logger.warning("a connection could not be renewed: %s", type(error).__name__)
-                done = True
-            if done:
+            if self._newest is not None and self._newest.password == rejected.password:
+                self._newest = None
+                self._waiting = weakref.WeakSet()
+
+    def deliver(self) -> bool:
+        """Hand the newest credential to all who wait; return whether nobody waits any more."""
+        with self._lock:
+            # What to deliver and who has had it belong together: an even newer credential may be
+            # announced meanwhile, and then everyone waits anew, in another set.
+            credentials, waiting = self._newest, self._waiting
+            pending = list(waiting)
+        for listener in pending:
+            if credentials is None or _hand_over(listener, credentials):
                 with self._lock:
-                    self._waiting.discard(listener)
+                    waiting.discard(listener)
         with self._lock:
             return not self._waiting
 
     def __len__(self) -> int:
         with self._lock:
             return len(self._all)
+
+
+def _hand_over(listener: CredentialListener, credentials: BrokerCredentials) -> bool:
+    try:
+        return listener.credentials_renewed(credentials)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is that connection's
+        # One broken connection must not keep the others from being renewed.
+        logger.warning("a connection could not be renewed: %s", type(error).__name__)
+        return True

@@ -80,7 +80,6 @@ class CredentialSource:
         self._flight = threading.Lock()
         self._state = threading.Lock()
         self._listeners = Listeners()
-        self._delivered = True
         self._last_used = -math.inf
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
         self._jitter = self._random.random()
@@ -121,6 +120,7 @@ class CredentialSource:
             self._current = None
             self._counters.invalidations += 1
             self._retry_at = -math.inf
+        self._listeners.withdraw(rejected)
         if self._cache is not None:
             with self._cache.lock(self.policy.timeout):
                 self._cache.discard(rejected)
@@ -178,13 +178,11 @@ class CredentialSource:
         credentials = self._current
         if self._closed or not self._in_use(credentials):
             return None
-        if credentials is not None and not self._delivered:
-            self._delivered = self._listeners.deliver(credentials)
-            if not self._delivered:
-                return DELIVERY_RETRY_DELAY
+        delivered = self._listeners.deliver()
         wait = self._time_to_next_attempt(credentials)
         if wait > 0:
-            return wait
+            # Whoever is too busy to take over does not keep the source from renewing.
+            return wait if delivered else min(wait, DELIVERY_RETRY_DELAY)
         self._attempt_in_background()
         return 0.0
 
@@ -345,8 +343,7 @@ class CredentialSource:
                 4, new.remaining(), self._random.random()
             )
         elif old is not None:
-            self._listeners.announce()
-            self._delivered = False
+            self._listeners.announce(new)
             self._wake_renewal()
             self._announce_renewal(new, shared=shared)
         return new
