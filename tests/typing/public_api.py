@@ -6,8 +6,9 @@ shows here first. tests/structure/test_public_api.py compares its imports with w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar, Self, assert_type
 
 from celery_mqauth import register_schemes
@@ -35,6 +36,21 @@ from mqauth import (
     SourceStatus,
     UnknownProviderError,
     subscribe,
+)
+from mqauth_sandbox import (
+    AWS_EXAMPLE_ALIAS_SCOPES,
+    CELERY_ALIAS_SCOPES,
+    Broker,
+    BrokerAuth,
+    BrokerError,
+    FaultMode,
+    Faults,
+    NotInstalledError,
+    OidcIssuer,
+    Sandbox,
+    SandboxError,
+    StsEndpoint,
+    TcpProxy,
 )
 
 
@@ -140,3 +156,73 @@ def act_on_errors(error: MQAuthError) -> str:
 
 
 assert_type(register_schemes(), None)
+
+
+def use_a_sandbox(auth: BrokerAuth, mode: FaultMode) -> None:
+    """Start the local world, look around, and break it on purpose."""
+    scopes: Sequence[str] = [*CELERY_ALIAS_SCOPES, *AWS_EXAMPLE_ALIAS_SCOPES]
+    with Sandbox(broker="3", token_lifetime=20.0, broker_auth=auth, alias_scopes=scopes) as sandbox:
+        assert_type(sandbox.ca_file, Path)
+        assert_type(sandbox.environment(), dict[str, str])
+        assert_type(sandbox.broker_url, str)
+        assert_type(sandbox.broker_tls_url, str)
+        look_at_the_broker(sandbox.broker)
+        look_at_the_issuers(sandbox.issuer, sandbox.sts)
+        use_a_proxy(sandbox.proxy(sandbox.broker.amqps_port))
+        break_an_issuer(sandbox.issuer.faults, mode)
+
+
+def look_at_the_broker(broker: Broker) -> None:
+    """Ask a node for what it is and what it does."""
+    assert_type(broker.host, str)
+    assert_type((broker.amqp_port, broker.amqps_port, broker.management_port), tuple[int, int, int])
+    assert_type(broker.version, str)
+    assert_type(broker.log_file, Path)
+    assert_type(broker.ctl("status", timeout=10.0), str)
+    assert_type(broker.log_text(since=broker.log_size()), str)
+    assert_type(broker.connections(), list[dict[str, Any]])
+    broker.add_vhost("prod")
+    broker.add_user("user", "throwaway", vhost="prod", permissions=("", ".*", ".*"))
+    broker.restart()
+
+
+def look_at_the_issuers(issuer: OidcIssuer, sts: StsEndpoint) -> None:
+    """Read where the issuers are and what they counted."""
+    assert_type(issuer.issuer_url, str)
+    assert_type(issuer.token_endpoint, str)
+    assert_type(issuer.jwks_uri, str)
+    assert_type(issuer.client_id, str)
+    assert_type(issuer.client_secret, str)
+    assert_type(issuer.scopes, list[str])
+    assert_type(issuer.mint(sub="someone", lifetime=5), str)
+    assert_type((issuer.fetches, issuer.requests, sts.fetches), tuple[int, int, int])
+    assert_type((sts.url, sts.region, sts.role_arn), tuple[str, str, str])
+    issuer.token_lifetime = 30.0
+    issuer.rotate_keys()
+
+
+def use_a_proxy(proxy: TcpProxy) -> None:
+    """Cut, stall and refuse links."""
+    assert_type(proxy.port, int)
+    proxy.cut()
+    proxy.stall()
+    proxy.resume()
+    proxy.refuse(True)
+
+
+def break_an_issuer(faults: Faults, mode: FaultMode) -> None:
+    """Misbehave for a while."""
+    faults.mode = mode
+    faults.clock_skew = -5.0
+    faults.retry_after = None
+    with faults.during("slow", delay=0.5):
+        pass
+
+
+def act_on_sandbox_errors(error: SandboxError) -> str:
+    """Tell the sandbox's errors apart."""
+    match error:
+        case NotInstalledError():
+            return "install it"
+        case BrokerError() | _:
+            return "look into the log"
