@@ -103,11 +103,10 @@ class CredentialSource:
         self._last_used = time.monotonic()
         credentials = self._current
         if credentials is None or credentials.expired():
-            credentials = self._obtain()
+            credentials = self._obtain(credentials)
         elif credentials.remaining() < self.policy.login_margin(credentials):
             # Good for what is open, but a login with it might arrive too late.
-            with contextlib.suppress(MQAuthError):
-                credentials = self._obtain()
+            credentials = self._obtain_or_keep(credentials)
         self._keep_renewing(credentials)
         return credentials
 
@@ -175,16 +174,26 @@ class CredentialSource:
         Returns:
             Seconds until there is something to do again, or None once nobody uses the source.
         """
-        credentials = self._current
-        if self._closed or not self._in_use(credentials):
+        if self._retire():
             return None
+        credentials = self._current
         delivered = self._listeners.deliver()
         wait = self._time_to_next_attempt(credentials)
         if wait > 0:
             # Whoever is too busy to take over does not keep the source from renewing.
             return wait if delivered else min(wait, DELIVERY_RETRY_DELAY)
-        self._attempt_in_background()
+        self._attempt_in_background(credentials)
         return 0.0
+
+    def _retire(self) -> bool:
+        """Return whether the thread is to end; from then on whoever needs one starts another."""
+        with self._state:
+            if self._closed:
+                return True
+            if self._in_use(self._current):
+                return False
+            self._thread = None
+            return True
 
     def _in_use(self, credentials: BrokerCredentials | None) -> bool:
         if len(self._listeners):
@@ -204,8 +213,17 @@ class CredentialSource:
             return
         with self._state:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = RenewalThread(self, f"mqauth-renewal-{self.provider.name}")
-                self._thread.start()
+                self._thread = self._start_thread()
+
+    def _start_thread(self) -> RenewalThread | None:
+        thread = RenewalThread(self, f"mqauth-renewal-{self.provider.name}")
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The host is out of threads, or the interpreter is ending: what is at hand still works.
+            logger.warning("%s: cannot renew in the background: %s", self.provider.identity, error)
+            return None
+        return thread
 
     def _wake_renewal(self) -> None:
         """Have the news delivered now, whichever thread brought it."""
@@ -213,24 +231,28 @@ class CredentialSource:
         if thread is not None:
             thread.wake()
 
-    def _attempt_in_background(self) -> None:
-        try:
-            self._attempt()
-        except MQAuthError:
-            return  # already recorded, logged and scheduled
-        except Exception as error:
-            # A defect in a third-party provider must not end renewal for the process.
-            logger.exception("the provider %s failed unexpectedly", self.provider.name)
-            self._record_failure(_unexpected(error))
+    def _attempt_in_background(self, seen: BrokerCredentials | None) -> None:
+        with contextlib.suppress(MQAuthError):  # already recorded, logged and scheduled
+            self._attempt(seen)
 
-    def _obtain(self) -> BrokerCredentials:
+    def _obtain(self, seen: BrokerCredentials | None) -> BrokerCredentials:
         remembered = self._error
         if remembered is not None and time.monotonic() < self._retry_at:
             raise _again(remembered)
-        return self._attempt()
+        return self._attempt(seen)
 
-    def _attempt(self) -> BrokerCredentials:
-        seen = self._current
+    def _obtain_or_keep(self, present: BrokerCredentials) -> BrokerCredentials:
+        if time.monotonic() < self._retry_at:
+            return present
+        try:
+            return self._attempt(present)
+        except MQAuthError:
+            if present.expired():
+                raise
+            return present
+
+    def _attempt(self, seen: BrokerCredentials | None) -> BrokerCredentials:
+        """Replace `seen`, unless another thread does so, or fails to, in the meantime."""
         bound = self.policy.timeout * 2
         if not self._flight.acquire(timeout=bound):
             raise CredentialExpiredError(
@@ -240,16 +262,26 @@ class CredentialSource:
         try:
             current = self._current
             if current is not None and current is not seen and not current.expired():
-                return current  # another thread has just done it
-            if current is None and self._error and time.monotonic() < self._retry_at:
+                return current
+            if self._error is not None and time.monotonic() < self._retry_at:
                 raise _again(self._error)
-            try:
-                return self._adopt_or_fetch()
-            except MQAuthError as error:
-                self._record_failure(error)
-                raise
+            return self._attempt_alone()
         finally:
             self._flight.release()
+
+    def _attempt_alone(self) -> BrokerCredentials:
+        try:
+            return self._adopt_or_fetch()
+        except MQAuthError as error:
+            self._record_failure(error)
+            raise
+        except Exception as error:
+            # A defect in a third-party provider must end neither renewal nor the caller, who
+            # handles our errors.
+            logger.exception("the provider %s failed unexpectedly", self.provider.name)
+            unexpected = _unexpected(error)
+            self._record_failure(unexpected)
+            raise unexpected from error
 
     def _adopt_or_fetch(self) -> BrokerCredentials:
         now = time.time()
