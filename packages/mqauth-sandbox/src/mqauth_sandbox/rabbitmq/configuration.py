@@ -89,9 +89,7 @@ def rabbitmq_conf(
         # A development machine with a full disk or little memory must not block publishers.
         "disk_free_limit.absolute = 1MB",
         "vm_memory_high_watermark.absolute = 4GB",
-        "auth_backends.1 = oauth2" if oauth2 else "auth_backends.1 = internal",
-        *(["auth_backends.2 = internal"] if oauth2 else []),
-        *(_oauth2_lines(oauth2, known_keys, paths.ca_file) if oauth2 else []),
+        *_auth_lines(oauth2, known_keys, paths.ca_file),
     ]
     return "\n".join(lines) + "\n"
 
@@ -118,8 +116,15 @@ def _listeners(key: str, port: int) -> list[str]:
     return [*lines, f"{key}.2 = ::1:{port}"] if has_ipv6_loopback() else lines
 
 
-def _oauth2_lines(oauth2: OAuth2Settings, known_keys: Container[str], ca_file: Path) -> list[str]:
+def _auth_lines(
+    oauth2: OAuth2Settings | None, known_keys: Container[str], ca_file: Path
+) -> list[str]:
+    if oauth2 is None:
+        return ["auth_backends.1 = internal"]
     lines = [
+        # The short name `oauth2` is not known to 3.10, which then refuses every login in silence.
+        "auth_backends.1 = rabbit_auth_backend_oauth2",
+        "auth_backends.2 = internal",
         f"auth_oauth2.jwks_url = {oauth2.jwks_url}",
         f"auth_oauth2.resource_server_id = {oauth2.resource_server_id}",
         f"auth_oauth2.https.cacertfile = {ca_file}",
