@@ -13,10 +13,12 @@ from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError
 
 MINIMUM_RETRY_DELAY = 0.2
-MINIMUM_ATTEMPT_TIMEOUT = 1.0
+SHORT_ATTEMPT_TIMEOUT = 1.0
+MINIMUM_ATTEMPT_TIMEOUT = 0.2
 FIRST_RETRY_DELAY = 0.5
 LONGEST_RETRY_DELAY = 30.0
 PERMANENT_RETRY_DELAY = 30.0
+LONGEST_RECHECK_DELAY = 300.0
 
 
 class Freshness(enum.StrEnum):
@@ -90,7 +92,9 @@ class RotationPolicy:
         """Return how long one attempt may take so that others still fit into `remaining`."""
         if remaining <= 0:
             return self.timeout
-        return min(self.timeout, max(MINIMUM_ATTEMPT_TIMEOUT, remaining / 4))
+        # A quarter, but a second where half of what is left allows it: issuers are not that fast.
+        part = max(remaining / 4, min(SHORT_ATTEMPT_TIMEOUT, remaining / 2))
+        return min(self.timeout, max(part, MINIMUM_ATTEMPT_TIMEOUT))
 
     def retry_delay(
         self,
@@ -116,4 +120,13 @@ class RotationPolicy:
         if retry_after is not None:
             bound = remaining / 2 if 0 < remaining < math.inf else LONGEST_RETRY_DELAY
             delay = max(delay, min(retry_after, bound))
+        return max(delay, MINIMUM_RETRY_DELAY)
+
+    def recheck_delay(self, remaining: float, random: float) -> float:
+        """Return how long to wait where the issuer answered, but with nothing newer.
+
+        In proportion to what is left, so that an issuer that hands out one token for an hour is
+        asked some twenty times in it and not every few seconds.
+        """
+        delay = min(remaining / 10, LONGEST_RECHECK_DELAY) * (0.8 + 0.4 * random)
         return max(delay, MINIMUM_RETRY_DELAY)

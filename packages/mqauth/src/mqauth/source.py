@@ -60,7 +60,6 @@ class CredentialSource:
         self._retry_at = -math.inf
         self._failures_in_a_row = 0
         self._expiring_announced = len(EXPIRING_BELOW)
-        self._counters = Counters()
         self._closed = False
         self._reset_for_this_process()
         forks.after_in_child(self, CredentialSource._reset_for_this_process)
@@ -83,6 +82,7 @@ class CredentialSource:
         self._last_used = -math.inf
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
         self._jitter = self._random.random()
+        self._counters = Counters()
         self._thread: RenewalThread | None = None
 
     @property
@@ -284,32 +284,40 @@ class CredentialSource:
             raise unexpected from error
 
     def _adopt_or_fetch(self) -> BrokerCredentials:
-        now = time.time()
-        current = self._current
-        timeout = self.policy.attempt_timeout(current.remaining(now) if current else 0.0)
         if self._cache is None:
-            return self._fetch(timeout)
-        cached = self._newer_in_cache()
+            return self._fetch()
+        cached = self._better_in_cache()
         if cached is not None:
             return self._take(cached, shared=True)
-        with self._cache.lock(timeout):
-            cached = self._newer_in_cache()
+        with self._cache.lock(self._time_for_attempt()):
+            cached = self._better_in_cache()
             if cached is not None:
                 return self._take(cached, shared=True)
             try:
-                return self._fetch(timeout)
+                return self._fetch()
             except MQAuthError as error:
                 return self._last_resort(error)
 
-    def _newer_in_cache(self) -> BrokerCredentials | None:
-        """Return the host's credential if it is better than ours and not due itself."""
+    def _time_for_attempt(self) -> float:
+        current = self._current
+        return self.policy.attempt_timeout(current.remaining() if current else 0.0)
+
+    def _better_in_cache(self) -> BrokerCredentials | None:
+        """Return the host's credential if it spares this process a fetch."""
         cached = self._usable_in_cache()
-        if cached is None or self._freshness(cached, time.time()) is not Freshness.FRESH:
+        if cached is None:
             return None
         current = self._current
-        if current is not None and cached.local_expiry <= current.local_expiry:
-            return None
-        return cached
+        if current is None or current.expired():
+            # Signing in with it now beats waiting for an issuer that may be down; if it is due,
+            # the background sees to that.
+            usable = cached.remaining() >= self.policy.login_margin(cached)
+        else:
+            usable = (
+                cached.local_expiry > current.local_expiry
+                and self._freshness(cached, time.time()) is Freshness.FRESH
+            )
+        return cached if usable else None
 
     def _usable_in_cache(self) -> BrokerCredentials | None:
         cached = self._cache.load() if self._cache is not None else None
@@ -320,16 +328,17 @@ class CredentialSource:
         return cached
 
     def _last_resort(self, error: MQAuthError) -> BrokerCredentials:
-        """With nothing valid of our own, a credential of the host that is due still works."""
+        """With nothing valid of our own, the last moments of the host's credential still work."""
         cached = self._usable_in_cache()
         if cached is None or (self._current is not None and not self._current.expired()):
             raise error
+        taken = self._take(cached, shared=True)
         self._record_failure(error)
-        return self._take(cached, shared=True, after_failure=True)
+        return taken
 
-    def _fetch(self, timeout: float) -> BrokerCredentials:
+    def _fetch(self) -> BrokerCredentials:
         started = time.monotonic()
-        fetched = self.provider.fetch(timeout=timeout)
+        fetched = self.provider.fetch(timeout=self._time_for_attempt())
         if fetched.expired():
             raise CredentialExpiredError(
                 f"{self.provider.identity} gave a credential that has already expired",
@@ -349,32 +358,29 @@ class CredentialSource:
             self._cache.store(fetched)
         return self._take(fetched, shared=False)
 
-    def _take(
-        self, new: BrokerCredentials, *, shared: bool, after_failure: bool = False
-    ) -> BrokerCredentials:
+    def _take(self, new: BrokerCredentials, *, shared: bool) -> BrokerCredentials:
         with self._state:
             # An invalidated credential has left `_current`, but connections still carry it.
             old = self._current or self._previous
             unchanged = old is not None and old.password == new.password
             self._current = self._previous = new
             self._jitter = self._random.random()
+            self._error = None
+            self._failures_in_a_row = 0
+            self._retry_at = -math.inf
+            self._expiring_announced = len(EXPIRING_BELOW)
             if shared:
                 self._counters.shared += 1
-            if not after_failure:
-                self._error = None
-                self._failures_in_a_row = 0
-                self._retry_at = -math.inf
-                self._expiring_announced = len(EXPIRING_BELOW)
+            elif unchanged or self._freshness(new, time.time()) is not Freshness.FRESH:
+                # Some issuers and files hand out the same token until it is nearly over, or one
+                # that began long ago: look again a little later, but do not call it a failure.
+                self._retry_at = time.monotonic() + self.policy.recheck_delay(
+                    new.remaining(), self._random.random()
+                )
             if old is not None and not unchanged:
                 self._counters.rotations += 1
                 self._renewed_at = time.time()
-        if unchanged:
-            # Some issuers and files hand out the same token until it is nearly over: look again
-            # a little later, but do not call it a failure or a rotation.
-            self._retry_at = time.monotonic() + self.policy.retry_delay(
-                4, new.remaining(), self._random.random()
-            )
-        elif old is not None:
+        if old is not None and not unchanged:
             self._listeners.announce(new)
             self._wake_renewal()
             self._announce_renewal(new, shared=shared)
