@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 LARGEST_FILE = 256 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -55,6 +57,8 @@ class HostCache:
         """
         lock = filelock.FileLock(self._lock_path, mode=0o600, thread_local=False)
         try:
+            # Hosts clean up their memory-backed directories while users' processes go on.
+            self._directory.mkdir(mode=0o700, exist_ok=True)
             lock.acquire(timeout=timeout, poll_interval=0.02)
         except (filelock.Timeout, OSError) as error:
             logger.warning("the credential cache's lock is not to be had: %s", type(error).__name__)
@@ -68,16 +72,8 @@ class HostCache:
     def load(self) -> BrokerCredentials | None:
         """Return the cached credential, or None if there is none or it cannot be trusted."""
         try:
-            descriptor = os.open(self._directory / self._name, _READ)
-        except OSError:
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            if not _is_private_file(os.fstat(descriptor)):
-                return None
-            content = file.read(LARGEST_FILE + 1)
-        try:
-            return _decode(content)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            return _decode(_read_private_file(self._directory / self._name))
+        except (OSError, *_UNREADABLE):
             return None
 
     def store(self, credentials: BrokerCredentials) -> None:
@@ -98,7 +94,8 @@ class HostCache:
         """Forget the cached credential if it is still the `rejected` one."""
         cached = self.load()
         if cached is not None and cached.password == rejected.password:
-            (self._directory / self._name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self._directory / self._name).unlink()
 
 
 def default_directory() -> Path | None:
@@ -144,6 +141,16 @@ def private_directory(path: Path) -> Path:
     return path
 
 
+def _read_private_file(path: Path) -> bytes:
+    descriptor = os.open(path, _READ)
+    try:
+        if not _is_private_file(os.fstat(descriptor)):
+            raise PermissionError("not a private file")
+        return os.read(descriptor, LARGEST_FILE + 1)
+    finally:
+        os.close(descriptor)
+
+
 def _is_private_file(status: os.stat_result) -> bool:
     return (
         stat.S_ISREG(status.st_mode)
@@ -174,10 +181,12 @@ def _decode(content: bytes) -> BrokerCredentials:
     data: Mapping[str, Any] = json.loads(content)
     if data["format"] != FORMAT:
         raise ValueError("written by another version")
-    expires_at = data["expires_at"]
+    expires_at, clock_skew = data["expires_at"], float(data["clock_skew"])
     for text in ("username", "password", "provider"):
         if not isinstance(data[text], str):
             raise TypeError(text)
+    if not math.isfinite(clock_skew) or not isinstance(data["principal"], str | None):
+        raise ValueError("not what this version writes")
     return BrokerCredentials(
         username=data["username"],
         password=Secret(data["password"]),
@@ -185,5 +194,5 @@ def _decode(content: bytes) -> BrokerCredentials:
         expires_at=None if expires_at is None else datetime.fromtimestamp(expires_at, UTC),
         principal=data["principal"],
         provider=data["provider"],
-        clock_skew=float(data["clock_skew"]),
+        clock_skew=clock_skew,
     )
