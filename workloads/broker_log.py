@@ -1,0 +1,177 @@
+"""What the broker's own log says about how connections ended.
+
+RabbitMQ 3.10 and 4.3 write one header per line, `time [level] <process> text`, where the process is
+the connection's reader; a message of several lines repeats the header. A clean end is one line
+`[info] closing AMQP connection`. Every other end has a line at `warning` or `error` before it:
+
+- `closing AMQP connection ...` with the reason on the next line (`client unexpectedly closed TCP
+  connection`, `missed heartbeats from client`, ...): the client vanished;
+- `Error on AMQP connection ...`, again with the reason (`connection_forced: "credential expired"`,
+  `PLAIN login refused`, ...): the broker ended it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+_LINE = re.compile(
+    r"^(?P<time>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d))"
+    r" \[(?P<level>\w+)\] (?P<process><[\d.]+>) (?P<text>.*)$"
+)
+_UNCLEAN = re.compile(r"^(?:closing AMQP connection|Error on AMQP connection)\b")
+_CHANNEL_ERROR = re.compile(r"^Channel error on connection\b")
+_SECRET_UPDATED = re.compile(r"\bupdated secret, reason: ")
+_ACCEPTED = re.compile(r"^accepting AMQP connection\b")
+_CLOSED = re.compile(r"^closing AMQP connection\b")
+
+_REASONS = (
+    ("credential expired", "credential_expired"),
+    ("client unexpectedly closed TCP connection", "client_vanished"),
+    ("missed heartbeats", "missed_heartbeats"),
+    ("login refused", "login_refused"),
+    ("connection_closed_abruptly", "client_vanished"),
+    ("connection_forced", "connection_forced"),
+    ("not_allowed", "not_allowed"),
+    ("access_refused", "access_refused"),
+    ("handshake_timeout", "handshake_timeout"),
+    ("bad_header", "bad_header"),
+    ("frame_too_large", "frame_too_large"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogMessage:
+    """One message of the log, its lines joined.
+
+    Args:
+        time: When the broker wrote it, as `time.time()` counts.
+        level: `info`, `warning`, `error`, ...
+        process: The Erlang process that wrote it; for a connection's messages, its reader.
+        text: The message without its header.
+    """
+
+    time: float
+    level: str
+    process: str
+    text: str
+
+    @property
+    def alarming(self) -> bool:
+        """Whether the broker thought it worth a warning."""
+        return self.level not in {"debug", "info", "notice"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerRecord:
+    """What happened to AMQP connections between two moments.
+
+    Args:
+        opened: Connections accepted.
+        closed: Connections that their client closed cleanly.
+        dropped: Connections that ended in any other way, per reason.
+        channel_errors: Channels that the broker closed on an error, per reason.
+        secret_updates: Successful `connection.update-secret` per connection.
+    """
+
+    opened: int = 0
+    closed: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    channel_errors: Counter[str] = field(default_factory=Counter)
+    secret_updates: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rotations(self) -> int:
+        """How often the connection that was renewed most was renewed."""
+        return max(self.secret_updates.values(), default=0)
+
+
+def messages(text: str) -> Iterator[LogMessage]:
+    """Split a log into its messages; lines in no known form are continuations."""
+    current: LogMessage | None = None
+    for line in text.splitlines():
+        found = _LINE.match(line)
+        if found is None:
+            if current is not None:
+                current = _joined(current, line)
+            continue
+        new = LogMessage(
+            time=datetime.fromisoformat(found["time"]).timestamp(),
+            level=found["level"],
+            process=found["process"],
+            text=found["text"],
+        )
+        if current is not None and _continues(current, new):
+            current = _joined(current, new.text)
+            continue
+        if current is not None:
+            yield current
+        current = new
+    if current is not None:
+        yield current
+
+
+def _continues(current: LogMessage, new: LogMessage) -> bool:
+    same_header = (current.time, current.level, current.process) == (
+        new.time,
+        new.level,
+        new.process,
+    )
+    return same_header and not _UNCLEAN.match(new.text)
+
+
+def _joined(message: LogMessage, line: str) -> LogMessage:
+    return LogMessage(
+        time=message.time,
+        level=message.level,
+        process=message.process,
+        text=f"{message.text}\n{line}",
+    )
+
+
+def examine(text: str, *, begin: float, end: float) -> BrokerRecord:
+    """Return what the broker wrote about AMQP connections from `begin` to `end`.
+
+    Args:
+        text: The broker's log, from before `begin` on.
+        begin: Start of the window, as `time.time()` counts.
+        end: End of the window; take it before clients are told to stop.
+    """
+    opened = 0
+    clean: set[str] = set()
+    unclean: dict[str, str] = {}
+    channel_errors: Counter[str] = Counter()
+    secret_updates: Counter[str] = Counter()
+    for message in messages(text):
+        if not begin <= message.time <= end:
+            continue
+        if message.alarming and _UNCLEAN.match(message.text):
+            # A connection may have two such lines: the first names the cause.
+            unclean.setdefault(message.process, reason_of(message.text))
+        elif message.alarming and _CHANNEL_ERROR.match(message.text):
+            channel_errors[reason_of(message.text)] += 1
+        elif _SECRET_UPDATED.search(message.text):
+            secret_updates[message.process] += 1
+        elif _ACCEPTED.match(message.text):
+            opened += 1
+        elif _CLOSED.match(message.text):
+            clean.add(message.process)
+    return BrokerRecord(
+        opened=opened,
+        closed=len(clean - unclean.keys()),
+        dropped=Counter(unclean.values()),
+        channel_errors=channel_errors,
+        secret_updates=secret_updates,
+    )
+
+
+def reason_of(text: str) -> str:
+    """Return a short name for why a connection or channel ended."""
+    lowered = text.lower()
+    for words, name in _REASONS:
+        if words in lowered:
+            return name
+    return "other"
