@@ -54,8 +54,19 @@ class BoundedCalls:
         self._what = what
         self._threads: list[threading.Thread] = []
 
-    def run(self, deadline: Deadline, call: Callable[[], _T]) -> _T:
+    def run(
+        self,
+        deadline: Deadline,
+        call: Callable[[], _T],
+        *,
+        abandoned: Callable[[], None] | None = None,
+    ) -> _T:
         """Return what `call` returns, or raise what it raises.
+
+        Args:
+            deadline: When to stop waiting.
+            call: What may hang.
+            abandoned: Called when it does, to let go of what it may hold locked.
 
         Raises:
             IssuerUnavailableError: The deadline passed first, or too many earlier calls still
@@ -74,12 +85,16 @@ class BoundedCalls:
         )
         self._threads.append(thread)
         thread.start()
-        return self._outcome(future, deadline)
+        return self._outcome(future, deadline, abandoned)
 
-    def _outcome(self, future: Future[_T], deadline: Deadline) -> _T:
+    def _outcome(
+        self, future: Future[_T], deadline: Deadline, abandoned: Callable[[], None] | None
+    ) -> _T:
         try:
             error = future.exception(timeout=deadline.remaining())
         except TimeoutError:
+            if abandoned is not None:
+                abandoned()
             error = IssuerUnavailableError(
                 f"{self._what} gave no complete answer within {deadline.seconds:.1f} s",
                 remedy="check name resolution, proxies and the issuer's load",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import email.utils
 import math
 import ssl
 import time
-from collections.abc import Iterator, Mapping
-from datetime import UTC
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -17,10 +15,9 @@ from requests.adapters import HTTPAdapter
 
 from mqauth.errors import ConfigurationError, IssuerUnavailableError, MQAuthError
 from mqauth.providers._deadline import Deadline
+from mqauth.providers._http_dates import clock_skew
 
 MAX_BODY = 256 * 1024
-NOTICEABLE_SKEW = 2.0
-"""Seconds below which a difference of clocks is noise: `Date` counts whole seconds."""
 
 
 class AnswerTooLargeError(requests.RequestException):
@@ -82,36 +79,6 @@ class BoundedAdapter(HTTPAdapter):
         return clock_skew(response.headers, (self.sent_at + self.answered_at) / 2)
 
 
-def clock_skew(headers: Mapping[str, str], asked_at: float) -> float:
-    """Return the seconds that the `Date` header is ahead of this host's clock.
-
-    Args:
-        headers: Headers of an HTTP response.
-        asked_at: Middle of the request on this host's clock, as `time.time()` counts.
-    """
-    moment = _http_date(headers.get("date", ""))
-    if moment is None:
-        return 0.0
-    # The header cuts off the fraction of its second: half a second is what it lacks on average.
-    skew = moment + 0.5 - asked_at
-    return skew if abs(skew) >= NOTICEABLE_SKEW else 0.0
-
-
-def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return the seconds that `Retry-After` asks to wait (RFC 9110, 10.2.3), if it makes sense."""
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) < 10:
-        return float(value)
-    moment = _http_date(value)
-    if moment is None:
-        return None
-    # A date of the issuer's is on the issuer's clock, and its `Date` says what that shows.
-    present = _http_date(headers.get("date", ""))
-    if present is None:
-        present = time.time() if now is None else now
-    return max(0.0, moment - present)
-
-
 def unavailable(error: requests.RequestException | OSError, what: str) -> MQAuthError:
     """Return the error to raise when `what` could not be asked.
 
@@ -149,14 +116,6 @@ def _chunks(raw: Any) -> Iterator[bytes]:
     read = getattr(raw, "read1", None) or raw.read
     while chunk := read(8192, decode_content=True):
         yield chunk
-
-
-def _http_date(value: str) -> float | None:
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from mqauth.errors import IssuerRefusedError, IssuerUnavailableError, MQAuthError
-from mqauth.providers._http import retry_after
+from mqauth.providers._http_dates import retry_after
 from mqauth.providers._text import clean
 from mqauth.secret import Secret
 

@@ -1,0 +1,95 @@
+"""Options of the `aws-iam` provider, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from mqauth.errors import ConfigurationError
+from mqauth.provider import Option
+from mqauth.providers._urls import check_url
+
+ALGORITHMS = ("ES384", "RS256")
+SHORTEST, LONGEST = 60, 3600
+"""Seconds that `GetWebIdentityToken` lets a token live (AWS STS API reference)."""
+
+MOST_TAGS = 50
+
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
+_ROLE_OPTIONS = ("role_session_name", "external_id")
+
+OPTIONS = (
+    Option(name="region", help="the AWS region whose STS is asked; the broker's, if not given"),
+    Option(name="audience", default=("rabbitmq",), help="audiences of the token"),
+    Option(name="signing_algorithm", default=ALGORITHMS[0], help=" or ".join(ALGORITHMS)),
+    Option(name="duration", default=300, help=f"the token's life, {SHORTEST} to {LONGEST} seconds"),
+    Option(name="role_arn", help="the role to assume first"),
+    Option(name="role_session_name", help="the name of the role's session"),
+    Option(name="external_id", help="the external id that the role's trust policy asks for"),
+    Option(name="profile", help="the profile of the AWS configuration to start from"),
+    Option(name="endpoint_url", help="another URL for STS, such as a VPC endpoint's"),
+    Option(name="tags", default={}, help="tags that become claims of the token"),
+    Option(name="ca_file", help="a PEM file of the authorities that sign the STS certificate"),
+    Option(name="username", default="", help="the user name at login, if the broker wants one"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AwsIamConfig:
+    """The options of the provider by their names; see `OPTIONS`."""
+
+    region: str | None = None
+    audience: tuple[str, ...] = ("rabbitmq",)
+    signing_algorithm: str = ALGORITHMS[0]
+    duration: int = 300
+    role_arn: str | None = None
+    role_session_name: str | None = None
+    external_id: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    tags: Mapping[str, str]
+    ca_file: str | None = None
+    username: str = ""
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Check validated options against what STS takes.
+
+        Raises:
+            ConfigurationError: They cannot work.
+            InsecureTransportError: The token would cross the network in clear.
+        """
+        config = cls(**options)
+        _require(
+            config.signing_algorithm in ALGORITHMS,
+            f"signing_algorithm must be {' or '.join(ALGORITHMS)}",
+        )
+        _require(
+            SHORTEST <= config.duration <= LONGEST,
+            f"duration must be {SHORTEST} to {LONGEST} seconds",
+        )
+        _require(bool(config.audience), "audience must not be empty")
+        _require(len(config.tags) <= MOST_TAGS, f"at most {MOST_TAGS} tags are possible")
+        if config.role_arn is None:
+            for name in _ROLE_OPTIONS:
+                _require(getattr(config, name) is None, f"{name} means nothing without role_arn")
+        else:
+            _require(
+                _ROLE_ARN.fullmatch(config.role_arn) is not None,
+                "role_arn must look like arn:aws:iam::123456789012:role/NAME",
+            )
+        if config.endpoint_url is not None:
+            check_url(config.endpoint_url, "the option endpoint_url")
+        if config.ca_file is not None:
+            _require(Path(config.ca_file).is_file(), f"the ca_file {config.ca_file} is no file")
+        return config
+
+
+def _require(condition: bool, rule: str) -> None:  # noqa: FBT001 - reads as an assertion
+    if not condition:
+        raise ConfigurationError(
+            f"the options of the provider aws-iam cannot work: {rule}", remedy="correct the option"
+        )

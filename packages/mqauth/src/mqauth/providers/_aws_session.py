@@ -1,0 +1,130 @@
+"""AWS credentials as boto3 finds them, and STS clients that sign with them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import NoCredentialsError
+from botocore.loaders import Loader
+
+from mqauth.providers._aws_config import AwsIamConfig
+from mqauth.providers._deadline import Deadline
+from mqauth.providers._urls import check_url
+from mqauth.secret import Secret
+
+if TYPE_CHECKING:
+    from mypy_boto3_sts import STSClient
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signer:
+    """AWS credentials that sign requests.
+
+    Args:
+        access_key_id: Name of the key.
+        secret_key: The key.
+        session_token: What belongs to a session's key.
+        expires_at: End of the session on AWS's clock, as far as it is known.
+    """
+
+    access_key_id: str
+    secret_key: Secret
+    session_token: Secret | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """What must not show in an error message."""
+        return [self.secret_key, *([self.session_token] if self.session_token else [])]
+
+
+class AwsSession:
+    """Finds credentials and makes clients.
+
+    Args:
+        config: The checked options of the provider.
+    """
+
+    def __init__(self, config: AwsIamConfig) -> None:
+        """Look nothing up yet."""
+        self._config = config
+        self._session: boto3.Session | None = None
+
+    def forget(self) -> None:
+        """Look credentials up anew next time."""
+        self._session = None
+
+    def signer(self, deadline: Deadline) -> Signer:
+        """Return the credentials that the environment, a profile or a metadata service gives.
+
+        Raises:
+            BotoCoreError: There are none, or they could not be refreshed.
+        """
+        found = self._made(deadline).get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        if not isinstance(found, RefreshableCredentials):
+            # Something else may renew them where they were found, in a file for example.
+            self._session = None
+        frozen = found.get_frozen_credentials()
+        if not frozen.access_key or not frozen.secret_key:
+            raise NoCredentialsError
+        expiry = getattr(found, "_expiry_time", None)
+        return Signer(
+            access_key_id=frozen.access_key,
+            secret_key=Secret(frozen.secret_key),
+            session_token=Secret(frozen.token) if frozen.token else None,
+            expires_at=expiry if isinstance(expiry, datetime) else None,
+        )
+
+    def client(self, signer: Signer, deadline: Deadline) -> STSClient:
+        """Return an STS client of the right region that signs as `signer`.
+
+        Raises:
+            BotoCoreError: There is no region.
+            InsecureTransportError: The environment names an endpoint that is not safe.
+        """
+        token = signer.session_token
+        client = self._made(deadline).client(
+            "sts",
+            region_name=self._config.region,
+            endpoint_url=self._config.endpoint_url,
+            verify=self._config.ca_file,
+            config=_bounded(deadline),
+            aws_access_key_id=signer.access_key_id,
+            aws_secret_access_key=signer.secret_key.reveal(),
+            aws_session_token=token.reveal() if token else None,
+        )
+        check_url(client.meta.endpoint_url, "the STS endpoint")
+        return client
+
+    def _made(self, deadline: Deadline) -> boto3.Session:
+        if self._session is None:
+            core = botocore.session.Session(profile=self._config.profile)
+            core.register_component("data_loader", _loader())
+            # The old global endpoint has no GetWebIdentityToken.
+            core.set_config_variable("sts_regional_endpoints", "regional")
+            # For the calls that botocore makes by itself to find credentials.
+            core.set_default_client_config(_bounded(deadline))
+            self._session = boto3.Session(botocore_session=core)
+        return self._session
+
+
+def _bounded(deadline: Deadline) -> Config:
+    # When to try again is the business of the credential source.
+    left = max(deadline.remaining(), 0.001)
+    once: Any = {"total_max_attempts": 1, "mode": "standard"}
+    return Config(connect_timeout=left, read_timeout=left, retries=once)
+
+
+@functools.cache
+def _loader() -> Loader:
+    # Service descriptions, parsed once for all sessions.
+    return botocore.loaders.create_loader()

@@ -1,0 +1,123 @@
+"""The `aws-iam` provider: Amazon MQ for RabbitMQ with IAM authentication.
+
+AWS STS signs a short-lived JWT (`GetWebIdentityToken`), which is the password; the user name stays
+empty. See "IAM authentication and authorization for Amazon MQ for RabbitMQ" in the Amazon MQ
+developer guide. The account must have outbound web identity federation enabled.
+
+Options:
+
+- `region`: region of the STS endpoint; taken from the broker's host name where that tells it
+- `role_arn`, `role_session_name`, `external_id`: a role to assume first
+- `audience` (`rabbitmq`), `signing_algorithm` (`ES384` or `RS256`), `duration` (60 to 3600
+  seconds, 300 by default), `tags`: what the token says
+- `profile`: profile of the AWS configuration; else boto3 finds credentials by itself
+- `endpoint_url`, `ca_file`: another endpoint for STS, and who signs its certificate; boto3's own
+  `AWS_ENDPOINT_URL_STS` and `AWS_CA_BUNDLE` work, too
+- `username`: the user name at login; Amazon MQ wants it empty
+
+Proxies are taken from `HTTPS_PROXY` and `NO_PROXY`, as boto3 does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from mqauth.credentials import BrokerCredentials
+from mqauth.extras import require
+from mqauth.provider import Option
+from mqauth.providers._aws_config import OPTIONS, AwsIamConfig
+from mqauth.providers._deadline import BoundedCalls, Deadline
+
+if TYPE_CHECKING:
+    from mqauth.providers._sts import StsTokens
+
+# What decides in boto3 whose credentials are found, none of it secret.
+_WHO = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "HOME",
+)
+
+
+class AwsIamProvider:
+    """Fetches web identity tokens from AWS STS.
+
+    Args:
+        config: The checked options.
+    """
+
+    name: ClassVar[str] = "aws-iam"
+    options: ClassVar[tuple[Option, ...]] = OPTIONS
+    shareable: ClassVar[bool] = True
+
+    def __init__(self, config: AwsIamConfig) -> None:
+        """Keep the options; nothing is asked yet."""
+        self._config = config
+        self._calls = BoundedCalls("AWS STS")
+        self._tokens: StsTokens | None = None
+        self._process = os.getpid()
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Build the provider from validated options.
+
+        Raises:
+            ConfigurationError: They cannot work, or boto3 is not installed.
+        """
+        require("boto3")
+        return cls(AwsIamConfig.from_options(options))
+
+    @property
+    def identity(self) -> str:
+        """Who asks for a token, where, and for whom."""
+        config = self._config
+        who = config.role_arn or "the caller"
+        if config.profile:
+            who += f" by profile {config.profile}"
+        where = config.region or "the default region"
+        return f"aws-iam {who} in {where} for {','.join(config.audience)} [{_environment()}]"
+
+    def fetch(self, *, timeout: float) -> BrokerCredentials:
+        """Fetch a token, assuming the role first where one is configured.
+
+        Raises:
+            IssuerUnavailableError: STS, or where the AWS credentials come from, did not answer.
+            IssuerRefusedError: AWS refuses; the message says what to allow.
+            CredentialExpiredError: The AWS credentials have run out.
+            InvalidCredentialError: The answer holds no usable token.
+            ConfigurationError: There are no AWS credentials, or no region.
+        """
+        deadline = Deadline(timeout)
+        tokens = self._tokens_of_this_process()
+        return self._calls.run(deadline, lambda: tokens.fetch(deadline), abandoned=self._forget)
+
+    def _tokens_of_this_process(self) -> StsTokens:
+        # In a forked child botocore's locks may be held by a thread that only the parent has.
+        if self._tokens is None or self._process != os.getpid():
+            # A process that takes its credential from the host's cache never gets here, and boto3
+            # takes longer to load than everything else.
+            from mqauth.providers._sts import StsTokens  # noqa: PLC0415
+
+            self._tokens = StsTokens(self._config, provider=self.name)
+            self._process = os.getpid()
+        return self._tokens
+
+    def _forget(self) -> None:
+        # The abandoned call may hold botocore's locks for as long as it hangs.
+        self._tokens = None
+
+
+def _environment() -> str:
+    """Return a fingerprint of what boto3 finds credentials by: it belongs to the identity."""
+    text = "\0".join(f"{name}={os.environ.get(name, '')}" for name in _WHO)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
