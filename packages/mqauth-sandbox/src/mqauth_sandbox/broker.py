@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.rabbitmq.configuration import NodePorts, OAuth2Settings
-from mqauth_sandbox.rabbitmq.installation import Installation
 from mqauth_sandbox.rabbitmq.node import Node
 from mqauth_sandbox.rabbitmq.prepare import find_installation
 from mqauth_sandbox.tls import CertificateFiles, create_certificates
@@ -29,6 +28,8 @@ class Broker:
         which: `"3"` (the distribution's), `"4"`, or the path of a `rabbitmq-server` or its folder.
         certificates: The server's certificate; by default one of a new throwaway authority.
         oauth2: Which tokens it accepts beside its internal users; None for none.
+        directory: An owner-only directory for all of its files, which the caller removes, and
+            which is removed if this process dies; by default a temporary one of its own.
 
     Attributes:
         host: The name that clients connect to, and that the certificate is for.
@@ -50,11 +51,12 @@ class Broker:
         *,
         certificates: CertificateFiles | None = None,
         oauth2: OAuth2Settings | None = None,
+        directory: Path | None = None,
     ) -> None:
         """Choose ports and write the node's files; nothing runs yet."""
-        self._installation: Installation = find_installation(which)
-        self._workdir = create_workdir()
-        certificates = certificates or create_certificates(self._workdir / "tls")
+        installation = find_installation(which)
+        base = directory or create_workdir()
+        certificates = certificates or create_certificates(base / "tls")
         amqp, amqps, management, epmd, distribution = free_ports(5)
         ports = NodePorts(
             amqp=amqp, amqps=amqps, management=management, epmd=epmd, distribution=distribution
@@ -62,16 +64,17 @@ class Broker:
         self.amqp_port = ports.amqp
         self.amqps_port = ports.amqps
         self.management_port = ports.management
-        self.version = self._installation.version
+        self.version = installation.version
         self.ca_file = certificates.ca_file
         self.admin_user = "sandbox-admin"
         self.admin_password = secrets.token_urlsafe(16)
-        directory = self._workdir / "node"
-        directory.mkdir(mode=0o700)
+        files = base / "node"
+        files.mkdir(mode=0o700)
+        self._removable = files if directory else base
         self._node = Node(
-            self._installation,
-            directory,
-            owned=self._workdir,
+            installation,
+            files,
+            owned=base,
             ports=ports,
             certificates=certificates,
             admin=(self.admin_user, self.admin_password),
@@ -108,7 +111,7 @@ class Broker:
     def close(self) -> None:
         """End the node at once and remove all of its files."""
         self._node.kill()
-        remove_workdir(self._workdir)
+        remove_workdir(self._removable)
 
     def ctl(self, *args: str, timeout: float = 30.0, stdin: str | None = None) -> str:
         """Run `rabbitmqctl` with these arguments and return what it prints.

@@ -96,6 +96,11 @@ class Sandbox:
             raise
 
     @property
+    def controls_broker(self) -> bool:
+        """Whether `broker` is its own, rather than one that ran before."""
+        return self._broker is not None
+
+    @property
     def broker(self) -> Broker:
         """The broker.
 
@@ -205,7 +210,10 @@ class Sandbox:
 
     def _new_broker(self, which: str | Path, alias_scopes: Sequence[str]) -> Broker:
         broker = Broker(
-            which, certificates=self._certificates, oauth2=self._oauth2_settings(alias_scopes)
+            which,
+            certificates=self._certificates,
+            oauth2=self._oauth2_settings(alias_scopes),
+            directory=self._directory,
         )
         self._open.callback(broker.close)
         return broker

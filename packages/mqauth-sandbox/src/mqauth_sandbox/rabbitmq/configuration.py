@@ -121,9 +121,10 @@ def _auth_lines(
 ) -> list[str]:
     if oauth2 is None:
         return ["auth_backends.1 = internal"]
+    # 3.10 does not know the short name that AWS writes, and then refuses every login in silence.
+    backend = "oauth2" if SCOPE_ALIASES_KEY in known_keys else "rabbit_auth_backend_oauth2"
     lines = [
-        # The short name `oauth2` is not known to 3.10, which then refuses every login in silence.
-        "auth_backends.1 = rabbit_auth_backend_oauth2",
+        f"auth_backends.1 = {backend}",
         "auth_backends.2 = internal",
         f"auth_oauth2.jwks_url = {oauth2.jwks_url}",
         f"auth_oauth2.resource_server_id = {oauth2.resource_server_id}",

@@ -135,6 +135,15 @@ def _version_of(sbin: Path) -> str:
     return output.strip().splitlines()[-1]
 
 
+def check_isolation() -> None:
+    """Check that a node can be given namespaces of its own here.
+
+    Raises:
+        NotInstalledError: It cannot; the text says what to do.
+    """
+    _isolated()
+
+
 def isolated_as_root() -> list[str]:
     """Return the `unshare` call that runs a command of root's in namespaces of its own.
 
