@@ -14,12 +14,13 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from amqp.transport import SSLTransport, TCPTransport
 
-WHOLE_FRAME_LIMIT = 5.0
+WHOLE_FRAME_LIMIT = 2.0
 """Seconds for the rest of a frame of which a part is already written."""
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -72,6 +73,8 @@ class _NeverBlocking:
     read_timeout: float | None
     write_timeout: float | None
     limit: float | None = None
+    _receive_now: Callable[[int], bytes]
+    _send_now: Callable[[memoryview], int]
 
     def having_timeout(self, timeout: float | None) -> _Limit:
         """Let reads and writes wait at most `timeout` seconds, unless it is None."""
@@ -84,20 +87,16 @@ class _NeverBlocking:
         self._quick_recv = self._receive
         self._write = self._write_fully
 
-    def _receive_now(self, size: int) -> bytes:
-        raise NotImplementedError
-
-    def _send_now(self, data: memoryview) -> int:
-        raise NotImplementedError
-
     def _receive(self, size: int) -> bytes:
         while True:
             try:
                 return self._receive_now(size)
             except _WOULD_BLOCK as error:
-                limit = self.read_timeout if self.limit is None else self.limit
+                if self.limit == 0:  # before every publish py-amqp looks whether there is news
+                    raise TimeoutError("timed out") from None
                 writable = isinstance(error, ssl.SSLWantWriteError)
-            if limit == 0 or not wait_until_ready(self.sock, writable=writable, timeout=limit):
+            limit = self.read_timeout if self.limit is None else self.limit
+            if not wait_until_ready(self.sock, writable=writable, timeout=limit):
                 raise TimeoutError("timed out")
 
     def _write_fully(self, data: Any) -> None:
@@ -144,28 +143,27 @@ class _NeverBlocking:
 class TCPSocketTransport(_NeverBlocking, TCPTransport):
     """Plain TCP; the kernel lets two threads use the two directions at once."""
 
-    def _receive_now(self, size: int) -> bytes:
-        received: bytes = self.sock.recv(size)
-        return received
-
-    def _send_now(self, data: memoryview) -> int:
-        sent: int = self.sock.send(data)
-        return sent
+    def _setup_transport(self) -> None:
+        super()._setup_transport()
+        self._receive_now = self.sock.recv
+        self._send_now = self.sock.send
 
 
 class TLSSocketTransport(_NeverBlocking, SSLTransport):
     """TLS; every operation on the OpenSSL object happens under one lock."""
 
     def _setup_transport(self) -> None:
-        self._openssl = threading.Lock()
         super()._setup_transport()
+        self._openssl = threading.Lock()
+        self._receive_now = self._read_locked
+        self._send_now = self._write_locked
 
-    def _receive_now(self, size: int) -> bytes:
+    def _read_locked(self, size: int) -> bytes:
         with self._openssl:
             received: bytes = self.sock.read(size)
             return received
 
-    def _send_now(self, data: memoryview) -> int:
+    def _write_locked(self, data: memoryview) -> int:
         with self._openssl:
             sent: int = self.sock.write(data)
             return sent
