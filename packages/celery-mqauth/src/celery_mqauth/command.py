@@ -34,7 +34,7 @@ def mqauth() -> None:
 )
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool, timeout: float) -> None:
-    """Show every worker's credentials: who signs in, time left, rotations, failures.
+    r"""Show every worker's credentials: who signs in, time left, rotations, failures.
 
     \b
     Examples:

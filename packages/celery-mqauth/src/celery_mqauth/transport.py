@@ -61,9 +61,10 @@ class Transport(pyamqp.Transport):
     @property
     def default_connection_params(self) -> dict[str, Any]:
         """What a URL may leave out; unlike pyamqp's, no guest signs in by default."""
+        client: Any = self.client
         return {
             "hostname": "localhost",
-            "port": self.default_ssl_port if self.client.ssl else self.default_port,
+            "port": self.default_ssl_port if client.ssl else self.default_port,
             "login_method": "PLAIN",
         }
 
