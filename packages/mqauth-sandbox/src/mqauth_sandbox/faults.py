@@ -33,7 +33,8 @@ class Faults:
     A change holds for requests that arrive afterwards. The modes:
 
     - `none`: answers as it should.
-    - `down`: resets connections, new ones at once and live ones at their next request.
+    - `down`: resets connections, new and live ones, when the client says something. (An issuer
+      that is stopped refuses connections.)
     - `hang`: takes the request and never answers.
     - `slow`: answers well, after `delay` seconds.
     - `error500`: HTTP 500 in the issuer's own error format.

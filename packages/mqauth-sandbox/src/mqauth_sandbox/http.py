@@ -17,7 +17,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from email.utils import formatdate
@@ -219,20 +219,14 @@ class _Listener(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        if self.faults.mode == "down" and self.faults.affects == "everything":
-            reset_on_close(request)
-            request.close()
-            return False
-        return True
-
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             request.settimeout(_IDLE_TIMEOUT)
-            with self.tls.wrap_socket(
-                request, server_side=True, do_handshake_on_connect=False
-            ) as connection:
-                self._serve_connection(connection, client_address)
+            with self._followed(request):
+                if self.faults.mode == "down" and self.faults.affects == "everything":
+                    _reset_when_spoken_to(request)
+                else:
+                    self._speak_tls(request, client_address)
         except OSError as error:
             logger.debug("connection ended: %s", error)
         except Exception:
@@ -240,15 +234,27 @@ class _Listener(ThreadingHTTPServer):
         finally:
             request.close()
 
-    def _serve_connection(self, connection: ssl.SSLSocket, client_address: Any) -> None:
+    def _speak_tls(self, request: socket.socket, client_address: Any) -> None:
+        with (
+            self.tls.wrap_socket(
+                request, server_side=True, do_handshake_on_connect=False
+            ) as connection,
+            self._followed(connection),
+        ):
+            connection.do_handshake()
+            self.finish_request(connection, client_address)
+
+    @contextlib.contextmanager
+    def _followed(self, connection: socket.socket) -> Iterator[None]:
+        """Let `end_connections` end this thread's connection while the block runs."""
         thread = threading.current_thread()
         with self._lock:
             self._live[thread] = connection
         try:
             # Looked at only once `end_connections` can see us, so one of both notices.
-            if not self.stopping.is_set():
-                connection.do_handshake()
-                self.finish_request(connection, client_address)
+            if self.stopping.is_set():
+                raise ConnectionAbortedError("the server is stopping")
+            yield
         finally:
             with self._lock:
                 self._live.pop(thread, None)
@@ -327,7 +333,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _misbehave(self, mode: FaultMode, own_error: Response) -> Response | None:
         match mode:
             case "down":
-                reset_on_close(self.connection)
+                _reset_on_close(self.connection)
                 return None
             case "hang":
                 self._hang()
@@ -374,6 +380,12 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def reset_on_close(connection: socket.socket) -> None:
-    """Make `close` send a reset, as a dead or refusing host does, instead of an orderly end."""
+def _reset_on_close(connection: socket.socket) -> None:
+    """Make `close` send a reset, as a dead host does, instead of an orderly end."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def _reset_when_spoken_to(connection: socket.socket) -> None:
+    # Not at once: Python's ssl leaks the socket of a client that is reset before it speaks.
+    connection.recv(1, socket.MSG_PEEK)
+    _reset_on_close(connection)

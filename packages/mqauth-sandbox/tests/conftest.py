@@ -1,0 +1,40 @@
+"""What the sandbox's own tests share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """PEM files of a throwaway authority and of a certificate for this host.
+
+    Args:
+        ca: The authority's certificate.
+        certificate: The host's certificate chain.
+        private_key: The host's key.
+    """
+
+    ca: Path
+    certificate: Path
+    private_key: Path
+
+
+@pytest.fixture(scope="session")
+def tls_files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+    """Make a certificate for localhost once per run."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1", "::1")
+    files = TlsFiles(
+        ca=folder / "ca.pem", certificate=folder / "cert.pem", private_key=folder / "key.pem"
+    )
+    authority.cert_pem.write_to_path(files.ca)
+    certificate.private_key_pem.write_to_path(files.private_key)
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(files.certificate, append=True)
+    return files
