@@ -2,19 +2,21 @@
 
 RabbitMQ 3.10 and 4.3 write one header per line, `time [level] <process> text`, where the process is
 the connection's reader; a message of several lines repeats the header. A clean end is one line
-`[info] closing AMQP connection`. Every other end has a line at `warning` or `error` before it:
+`[info] closing AMQP connection`. Every other end has a line at `warning` or `error`, alone or
+before that one:
 
 - `closing AMQP connection ...` with the reason on the next line (`client unexpectedly closed TCP
-  connection`, `missed heartbeats from client`, ...): the client vanished;
-- `Error on AMQP connection ...`, again with the reason (`connection_forced: "credential expired"`,
-  `PLAIN login refused`, ...): the broker ended it.
+  connection`, `missed heartbeats from client`, ...) where the client vanished, or on the same line
+  (`credential has expired`, 4.3) where its time was up;
+- `Error on AMQP connection ...`, again with the reason (`connection_forced: ...`, `PLAIN login
+  refused`, ...) where the broker ended it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,7 +24,7 @@ _LINE = re.compile(
     r"^(?P<time>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:\d\d))"
     r" \[(?P<level>\w+)\] (?P<process><[\d.]+>) (?P<text>.*)$"
 )
-_UNCLEAN = re.compile(r"^(?:closing AMQP connection|Error on AMQP connection)\b")
+_UNCLEAN = re.compile(r"^(?:[Cc]losing AMQP connection|Error on AMQP connection)\b")
 _CHANNEL_ERROR = re.compile(r"^Channel error on connection\b")
 _SECRET_UPDATED = re.compile(r"\bupdated secret, reason: ")
 _ACCEPTED = re.compile(r"^accepting AMQP connection\b")
@@ -30,6 +32,7 @@ _CLOSED = re.compile(r"^closing AMQP connection\b")
 
 _REASONS = (
     ("credential expired", "credential_expired"),
+    ("credential has expired", "credential_expired"),
     ("client unexpectedly closed TCP connection", "client_vanished"),
     ("missed heartbeats", "missed_heartbeats"),
     ("login refused", "login_refused"),
@@ -72,7 +75,8 @@ class BrokerRecord:
     Args:
         opened: Connections accepted.
         closed: Connections that their client closed cleanly.
-        dropped: Connections that ended in any other way, per reason.
+        dropped: Connections that ended in any other way, per reason; one whose end the log does
+            not mention at all counts as `no_end_logged`.
         channel_errors: Channels that the broker closed on an error, per reason.
         secret_updates: Successful `connection.update-secret` per connection.
     """
@@ -136,36 +140,48 @@ def examine(text: str, *, begin: float, end: float) -> BrokerRecord:
     """Return what the broker wrote about AMQP connections from `begin` to `end`.
 
     Args:
-        text: The broker's log, from before `begin` on.
+        text: The broker's whole log, written after all clients have gone.
         begin: Start of the window, as `time.time()` counts.
         end: End of the window; take it before clients are told to stop.
     """
-    opened = 0
-    clean: set[str] = set()
-    unclean: dict[str, str] = {}
+    opened: dict[str, float] = {}
+    clean: dict[str, float] = {}
+    unclean: dict[str, tuple[float, str]] = {}
     channel_errors: Counter[str] = Counter()
     secret_updates: Counter[str] = Counter()
     for message in messages(text):
-        if not begin <= message.time <= end:
-            continue
+        inside = begin <= message.time <= end
         if message.alarming and _UNCLEAN.match(message.text):
-            # A connection may have two such lines: the first names the cause.
-            unclean.setdefault(message.process, reason_of(message.text))
-        elif message.alarming and _CHANNEL_ERROR.match(message.text):
-            channel_errors[reason_of(message.text)] += 1
-        elif _SECRET_UPDATED.search(message.text):
-            secret_updates[message.process] += 1
+            # A connection may have several such lines: the first names the cause.
+            unclean.setdefault(message.process, (message.time, reason_of(message.text)))
         elif _ACCEPTED.match(message.text):
-            opened += 1
+            opened[message.process] = message.time
         elif _CLOSED.match(message.text):
-            clean.add(message.process)
+            clean[message.process] = message.time
+        elif inside and message.alarming and _CHANNEL_ERROR.match(message.text):
+            channel_errors[reason_of(message.text)] += 1
+        elif inside and _SECRET_UPDATED.search(message.text):
+            secret_updates[message.process] += 1
+    ends = {process: moment for process, moment in clean.items() if process not in unclean}
+    dropped = Counter(reason for moment, reason in unclean.values() if begin <= moment <= end)
+    silent = [
+        process
+        for process, moment in opened.items()
+        if moment <= end and process not in clean and process not in unclean
+    ]
+    if silent:
+        dropped["no_end_logged"] = len(silent)
     return BrokerRecord(
-        opened=opened,
-        closed=len(clean - unclean.keys()),
-        dropped=Counter(unclean.values()),
+        opened=_count_inside(opened, begin, end),
+        closed=_count_inside(ends, begin, end),
+        dropped=dropped,
         channel_errors=channel_errors,
         secret_updates=secret_updates,
     )
+
+
+def _count_inside(moments: Mapping[str, float], begin: float, end: float) -> int:
+    return sum(begin <= moment <= end for moment in moments.values())
 
 
 def reason_of(text: str) -> str:

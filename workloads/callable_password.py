@@ -44,7 +44,7 @@ class TokenPassword:
         """Fetch nothing yet."""
         self._endpoint = token_endpoint
         self._session = OAuth2Session(client_id, client_secret)
-        self._session.verify = ca_file
+        self._ca_file = ca_file
         self._lock = threading.Lock()
         self._token = ""
         self._renew_at = 0.0
@@ -64,7 +64,11 @@ class TokenPassword:
         with self._lock:
             if time.time() >= self._renew_at:
                 answer = self._session.fetch_token(
-                    self._endpoint, grant_type="client_credentials", timeout=10
+                    self._endpoint,
+                    grant_type="client_credentials",
+                    timeout=10,
+                    # Said at each call: on the session, REQUESTS_CA_BUNDLE would win over it.
+                    verify=self._ca_file,
                 )
                 self._token = answer["access_token"]
                 self._renew_at = time.time() + RENEW_AT * answer["expires_in"]

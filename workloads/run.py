@@ -63,6 +63,9 @@ class Run:
         tally: Counts so far; `step` brings them up to date.
         begin: Start of the measured window, as `time.time()` counts.
         end: Its end, once `finish` was called.
+        fetches: Tokens that the issuer handed out until then.
+        worker_survived: Whether the worker ran until it was told to stop.
+        warm_shutdown: Whether it then ended by itself in time.
     """
 
     def __init__(self, *, site: Site, plan: Plan, folder: Path) -> None:
@@ -73,6 +76,7 @@ class Run:
         self.begin = 0.0
         self.end = 0.0
         self.fetches = 0
+        self.worker_survived = False
         self.warm_shutdown = False
         self._folder = folder
         ledger = folder / "ledger"
@@ -183,12 +187,12 @@ class Run:
 
     def finish(self) -> None:
         """End the measured window, shut worker and producer down, and take the last counts."""
-        died = self.worker_died
+        self.worker_survived = not self.worker_died
         self.fetches = self.site.fetches()
         self.end = time.time()
         self.producer.close_input()
         self.worker.terminate()
-        self.warm_shutdown = self.worker.wait(SHUTDOWN_SECONDS) and not died
+        self.warm_shutdown = self.worker.wait(SHUTDOWN_SECONDS) and self.worker_survived
         self.producer.wait(SHUTDOWN_SECONDS)
         self.close()
         self.site.stop_broker()

@@ -63,6 +63,17 @@ def sandbox_site(
         yield _describe(sandbox, auth=auth, transport=transport, tls=tls, private=Path(private))
 
 
+def forget_foreign_settings() -> None:
+    """Take out of this process's environment what configures Celery, mqauth or AWS.
+
+    A run has settings of its own, and Celery prefers its variables to them.
+    """
+    for name in list(os.environ):
+        foreign = name.startswith(("CELERY_", "MQAUTH_", "AWS_"))
+        if foreign and not name.startswith("MQAUTH_SANDBOX_"):
+            del os.environ[name]
+
+
 def _describe(
     sandbox: Sandbox, *, auth: Auth, transport: TransportName, tls: bool, private: Path
 ) -> Site:
@@ -71,7 +82,7 @@ def _describe(
     port = broker.amqps_port if tls else broker.amqp_port
     address = f"{broker.host}:{port}/"
     issuer = sandbox.issuer
-    environment = _inherited() | sandbox.environment() | {"MQAUTH_CACHE": str(private)}
+    environment = {**os.environ} | sandbox.environment() | {"MQAUTH_CACHE": str(private)}
     # Celery prefers this variable to its configuration.
     del environment["CELERY_BROKER_URL"]
     match transport:
@@ -98,12 +109,3 @@ def _describe(
         read_log=broker.log_text,
         stop_broker=broker.stop,
     )
-
-
-def _inherited() -> dict[str, str]:
-    """Return this process's environment without what would configure Celery or mqauth."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CELERY_", "MQAUTH_", "AWS_"))
-    }

@@ -21,7 +21,7 @@ from workloads.load import Load, slots
 from workloads.processes import terminate_like_interrupt
 from workloads.run import Plan, Run, RunError
 from workloads.settings import Acks, Backend, TransportName
-from workloads.site import Auth, sandbox_site
+from workloads.site import Auth, forget_foreign_settings, sandbox_site
 from workloads.verdict import Verdict, judge
 
 POOLS = ("prefork", "threads", "solo", "gevent", "eventlet")
@@ -118,6 +118,7 @@ def main(
 ) -> None:
     """Read the options, run, and print the verdict."""
     terminate_like_interrupt()
+    forget_foreign_settings()
     plan = Plan(
         pool=pool,
         concurrency=concurrency or slots(pool),

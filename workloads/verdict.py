@@ -23,6 +23,8 @@ class Verdict:
         dropped: AMQP connections that ended other than by a clean close of their client.
         publish_errors: Publishes that raised.
         rotations: Renewals of the connection that was renewed most, as the broker logged them.
+        rotations_due: Whether the run was long enough that there had to be some.
+        worker_survived: Whether the worker ran until it was told to stop.
         extras: Further figures, for the record.
     """
 
@@ -33,13 +35,16 @@ class Verdict:
     dropped: int
     publish_errors: int
     rotations: int
+    rotations_due: bool
+    worker_survived: bool
     extras: dict[str, Any]
 
     @property
     def clean(self) -> bool:
-        """Whether something ran and nothing was lost, repeated, dropped or refused."""
+        """Whether nothing was lost, repeated, dropped or refused, in a run that can show it."""
         faults = self.lost + self.repeated + self.dropped + self.publish_errors
-        return self.tasks > 0 and self.done == self.tasks and faults == 0
+        telling = self.tasks > 0 and (self.rotations > 0 or not self.rotations_due)
+        return telling and self.worker_survived and faults == 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return one flat JSON object."""
@@ -51,6 +56,7 @@ class Verdict:
             "dropped": self.dropped,
             "publish_errors": self.publish_errors,
             "rotations": self.rotations,
+            "worker_survived": self.worker_survived,
             **self.extras,
         }
 
@@ -58,23 +64,7 @@ class Verdict:
 def judge(run: Run) -> Verdict:
     """Return the verdict on a run that has finished."""
     record = examine(run.site.read_log(), begin=run.begin, end=run.end)
-    return count(run.tally, record, begin=run.begin, end=run.end, extras=_circumstances(run))
-
-
-def count(
-    tally: Tally, record: BrokerRecord, *, begin: float, end: float, extras: dict[str, Any]
-) -> Verdict:
-    """Return the verdict that a ledger's tally and the broker's record give.
-
-    Args:
-        tally: Counts of the ledger.
-        record: The broker's record of the same window.
-        begin: Start of the window, as `time.time()` counts.
-        end: Its end.
-        extras: What else is to stand in the record.
-    """
-    sending_from = tally.first_sent or begin
-    sending_to = tally.marks.get(What.SCHEDULE_END, end)
+    tally, plan = run.tally, run.plan
     return Verdict(
         tasks=tally.tasks,
         done=tally.done,
@@ -83,23 +73,39 @@ def count(
         dropped=record.dropped.total(),
         publish_errors=tally.publish_errors,
         rotations=record.rotations,
+        rotations_due=plan.transport == "mqauth" and run.end - run.begin > plan.ttl,
+        worker_survived=run.worker_survived,
         extras={
-            "fetches": extras.pop("fetches", 0),
-            "max_publish_ms": round(tally.max_publish_ms, 2),
-            "longest_gap_ms": round(tally.longest_gap_ms(sending_from, sending_to), 1),
-            "most_starts": tally.most_starts,
-            "results": len(tally.results),
-            "results_missing": len(tally.results_missing),
-            "publish_errors_detail": dict(tally.errors),
-            "dropped_detail": dict(record.dropped),
-            "channel_errors": dict(record.channel_errors),
-            "connections_opened": record.opened,
-            "connections_renewed": len(record.secret_updates),
-            "secret_updates": record.secret_updates.total(),
-            "seconds": round(end - begin, 1),
-            **extras,
+            "fetches": run.fetches,
+            **_durations(run),
+            **_details(tally, record),
+            **_circumstances(run),
         },
     )
+
+
+def _durations(run: Run) -> dict[str, Any]:
+    sending_from = run.tally.first_sent or run.begin
+    sending_to = run.tally.marks.get(What.SCHEDULE_END, run.end)
+    return {
+        "max_publish_ms": round(run.tally.max_publish_ms, 2),
+        "longest_gap_ms": round(run.tally.longest_gap_ms(sending_from, sending_to), 1),
+        "seconds": round(run.end - run.begin, 1),
+    }
+
+
+def _details(tally: Tally, record: BrokerRecord) -> dict[str, Any]:
+    return {
+        "most_starts": tally.most_starts,
+        "results": len(tally.results),
+        "results_missing": len(tally.results_missing),
+        "publish_errors_detail": dict(tally.errors),
+        "dropped_detail": dict(record.dropped),
+        "channel_errors": dict(record.channel_errors),
+        "connections_opened": record.opened,
+        "connections_renewed": len(record.secret_updates),
+        "secret_updates": record.secret_updates.total(),
+    }
 
 
 def _circumstances(run: Run) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def _circumstances(run: Run) -> dict[str, Any]:
         "fetches": run.fetches,
         "worker_rotations": run.watch.state.rotations,
         "worker_failures": run.watch.state.failures,
-        "worker_died": not run.warm_shutdown,
+        "warm_shutdown": run.warm_shutdown,
         "broker": run.site.version,
         "pool": plan.pool,
         "concurrency": plan.concurrency,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 ASK_EVERY = 2.0
 ANSWER_SECONDS = 1.0
@@ -44,9 +45,7 @@ class WorkerWatch:
     def __init__(self, broker_url: str) -> None:
         """Start asking."""
         self.state = WorkerState()
-        self._app = Celery("judge", set_as_current=False)
-        # Said at each call: an environment variable of Celery's would win over the app's setting.
-        self._connection = self._app.connection_for_write(broker_url)
+        self._app = Celery("judge", broker=broker_url, set_as_current=False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker-watch", daemon=True)
         self._thread.start()
@@ -55,7 +54,6 @@ class WorkerWatch:
         """Stop asking and close the connection."""
         self._stop.set()
         self._thread.join(10)
-        self._connection.release()
         self._app.close()
 
     def _run(self) -> None:
@@ -67,10 +65,8 @@ class WorkerWatch:
 
     def _ask(self) -> WorkerState | None:
         try:
-            replies = self._app.control.broadcast(
-                "mqauth", reply=True, timeout=ANSWER_SECONDS, connection=self._connection
-            )
-        except OSError:
+            replies = self._app.control.broadcast("mqauth", reply=True, timeout=ANSWER_SECONDS)
+        except (OSError, OperationalError):
             return None
         for reply in replies or ():
             for answer in reply.values():
