@@ -335,5 +335,7 @@ def test_sts_fails_in_its_own_format(
         body = "Action=AssumeRole&Version=2011-06-15"
         answer = client.request("POST", sts.url + "/", body=body, headers=FORM)
         assert (answer.status, answer.headers["Content-Type"]) == (status, kind)
+        if kind == "text/xml":
+            assert (b"</" not in answer.data) == (mode == "not_json")
         assert [(call.action, call.outcome) for call in sts.calls] == [("AssumeRole", mode)]
         assert sts.fetches == 0

@@ -17,7 +17,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from email.utils import formatdate
@@ -199,7 +199,6 @@ class HttpsServer:
 class _Listener(ThreadingHTTPServer):
     """Accepts connections; the TLS handshake is left to each connection's own thread."""
 
-    daemon_threads = True
     request_queue_size = 128
     server_address: tuple[str, int]
 
@@ -219,45 +218,40 @@ class _Listener(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
+        with self._lock:
+            self._live[thread] = request
+        thread.start()
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             request.settimeout(_IDLE_TIMEOUT)
-            with self._followed(request):
-                if self.faults.mode == "down" and self.faults.affects == "everything":
-                    _reset_when_spoken_to(request)
-                else:
-                    self._speak_tls(request, client_address)
+            if self.faults.mode == "down" and self.faults.affects == "everything":
+                _reset_when_spoken_to(request)
+            else:
+                self._speak_tls(request, client_address)
         except OSError as error:
             logger.debug("connection ended: %s", error)
         except Exception:
             logger.exception("a request failed")
         finally:
             request.close()
+            with self._lock:
+                del self._live[threading.current_thread()]
 
     def _speak_tls(self, request: socket.socket, client_address: Any) -> None:
-        with (
-            self.tls.wrap_socket(
-                request, server_side=True, do_handshake_on_connect=False
-            ) as connection,
-            self._followed(connection),
-        ):
-            connection.do_handshake()
-            self.finish_request(connection, client_address)
-
-    @contextlib.contextmanager
-    def _followed(self, connection: socket.socket) -> Iterator[None]:
-        """Let `end_connections` end this thread's connection while the block runs."""
-        thread = threading.current_thread()
-        with self._lock:
-            self._live[thread] = connection
-        try:
-            # Looked at only once `end_connections` can see us, so one of both notices.
-            if self.stopping.is_set():
-                raise ConnectionAbortedError("the server is stopping")
-            yield
-        finally:
+        with self.tls.wrap_socket(
+            request, server_side=True, do_handshake_on_connect=False
+        ) as connection:
             with self._lock:
-                self._live.pop(thread, None)
+                self._live[threading.current_thread()] = connection
+            # Looked at only once `end_connections` can see the connection, so one of both notices.
+            if not self.stopping.is_set():
+                connection.do_handshake()
+                self.finish_request(connection, client_address)
 
     def end_connections(self) -> None:
         """Shut every connection's socket, which wakes its thread up, and wait for the threads."""

@@ -44,7 +44,7 @@ class Issuer(Generic[Entry]):
         algorithms: Sequence[Algorithm],
         port: int,
     ) -> None:
-        """Make the signing keys; nothing listens before `start`."""
+        """Read the certificate; nothing listens before `start`."""
         self.faults = Faults()
         self._keys = SigningKeys(algorithms)
         self._changed = threading.Condition()

@@ -16,40 +16,47 @@ Algorithm = Literal["RS256", "ES384"]
 class SigningKeys:
     """One signing key per algorithm, and all keys that ever signed.
 
-    Keys live in memory only. Older keys stay in the set, so tokens they signed still verify.
+    Keys live in memory only, and are made when they are first needed. Older keys stay in the set,
+    so tokens they signed still verify.
 
     Args:
-        algorithms: Algorithms to make keys for.
+        algorithms: Algorithms to have keys for.
     """
 
     def __init__(self, algorithms: Sequence[Algorithm] = ("RS256",)) -> None:
-        """Make one key per algorithm."""
+        """Have no key yet."""
         self._lock = threading.Lock()
-        self._public: list[dict[str, Any]] = []
-        self._current: dict[Algorithm, RSAKey | ECKey] = {}
         self._algorithms = tuple(algorithms)
-        self.rotate()
+        self._current: dict[Algorithm, RSAKey | ECKey] = {}
+        self._public: list[dict[str, Any]] = []
 
     def rotate(self) -> None:
         """Sign with new keys from now on; the old ones stay in `jwks`."""
-        fresh = {algorithm: _generate(algorithm) for algorithm in self._algorithms}
+        self.jwks()
         with self._lock:
-            for algorithm, key in fresh.items():
-                key.ensure_kid()
-                self._current[algorithm] = key
-                self._public.append({**key.as_dict(private=False), "use": "sig", "alg": algorithm})
+            self._current.clear()
 
     def sign(self, claims: Mapping[str, Any], algorithm: Algorithm = "RS256") -> str:
         """Return a signed JWT (RFC 7519) with exactly these claims and the key's `kid`."""
         with self._lock:
-            key = self._current[algorithm]
+            key = self._key(algorithm)
         header = {"alg": algorithm, "kid": key.kid}
         return jwt.encode(header, dict(claims), key, algorithms=[algorithm])
 
     def jwks(self) -> dict[str, Any]:
         """Return all public keys, oldest first, as a JSON Web Key Set (RFC 7517)."""
         with self._lock:
+            for algorithm in self._algorithms:
+                self._key(algorithm)
             return {"keys": [dict(key) for key in self._public]}
+
+    def _key(self, algorithm: Algorithm) -> RSAKey | ECKey:
+        if algorithm not in self._current:
+            key = _generate(algorithm)
+            key.ensure_kid()
+            self._current[algorithm] = key
+            self._public.append({**key.as_dict(private=False), "use": "sig", "alg": algorithm})
+        return self._current[algorithm]
 
 
 def _generate(algorithm: Algorithm) -> RSAKey | ECKey:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote_plus
 
-from mqauth_sandbox.http import Request, Response, json_response
+from mqauth_sandbox.faults import FaultMode
+from mqauth_sandbox.http import Request, Response, json_response, retry_after_header
 
 _FORM = "application/x-www-form-urlencoded"
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 3.3
@@ -45,6 +46,17 @@ class OAuthError(Exception):
         """Return the error as the HTTP response that the client gets."""
         content = {"error": self.code, "error_description": self.description}
         return json_response(content, self.status, {"Pragma": "no-cache", **self.headers})
+
+
+def fault_response(mode: FaultMode, retry_after: float | None) -> Response:
+    """Return what an OAuth 2 server answers when `mode` hits it: a 500, a 429, or half a JSON."""
+    if mode == "throttle":
+        headers = retry_after_header(retry_after)
+        return OAuthError("temporarily_unavailable", "slow down", 429, headers).response()
+    if mode == "not_json":
+        body = b'{"access_token": "eyJhbGciOi'
+        return Response(status=200, body=body, content_type="application/json")
+    return OAuthError("server_error", "the issuer failed", 500).response()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

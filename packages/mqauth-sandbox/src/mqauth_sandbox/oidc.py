@@ -25,13 +25,13 @@ from mqauth_sandbox.http import (
     Response,
     json_response,
     not_found,
-    retry_after_header,
 )
 from mqauth_sandbox.issuer import EXPIRED_FOR, NOT_A_JWT, Issuer
 from mqauth_sandbox.oauth import (
     ClientCredentials,
     OAuthError,
     client_credentials,
+    fault_response,
     form_parameters,
     single,
     space_separated,
@@ -104,7 +104,7 @@ class OidcIssuer(Issuer[TokenRequest]):
         scopes: Sequence[str] | None = None,
         port: int = 0,
     ) -> None:
-        """Make a signing key; nothing listens before `start`."""
+        """Read the certificate; nothing listens before `start`."""
         super().__init__(
             certificate=certificate, private_key=private_key, algorithms=("RS256",), port=port
         )
@@ -174,15 +174,7 @@ class OidcIssuer(Issuer[TokenRequest]):
         """Note a request that a fault hit (called by the server)."""
         if request.path == _TOKEN_PATH:
             self._note(mode, None)
-        match mode:
-            case "throttle":
-                headers = retry_after_header(self.faults.retry_after)
-                return OAuthError("temporarily_unavailable", "slow down", 429, headers).response()
-            case "not_json":
-                body = b'{"access_token": "eyJhbGciOi'
-                return Response(status=200, body=body, content_type="application/json")
-            case _:
-                return OAuthError("server_error", "the issuer failed", 500).response()
+        return fault_response(mode, self.faults.retry_after)
 
     def _token_response(self, request: Request) -> Response:
         client: ClientCredentials | None = None

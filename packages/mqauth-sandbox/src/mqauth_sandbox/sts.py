@@ -15,7 +15,7 @@ import json
 import secrets
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from mqauth_sandbox.http import (
     retry_after_header,
 )
 from mqauth_sandbox.issuer import EXPIRED_FOR, NOT_A_JWT, Issuer
+from mqauth_sandbox.oauth import fault_response
 from mqauth_sandbox.sigv4 import authenticate
 from mqauth_sandbox.stscalls import ALGORITHMS, AssumeRole, GetWebIdentityToken
 
@@ -109,7 +110,7 @@ class StsEndpoint(Issuer[StsCall]):
         role_name: str = "RabbitMqAdminRole",
         port: int = 0,
     ) -> None:
-        """Make the keys; nothing listens before `start`."""
+        """Make the user's key; nothing listens before `start`."""
         super().__init__(
             certificate=certificate, private_key=private_key, algorithms=ALGORITHMS, port=port
         )
@@ -174,24 +175,20 @@ class StsEndpoint(Issuer[StsCall]):
 
     def faulted(self, request: Request, mode: FaultMode) -> Response:
         """Note a call that a fault hit (called by the server)."""
-        if request.path == "/":
-            self._note(_action(request), mode)
+        if self.endpoint(request.path) == "keys":
+            return fault_response(mode, self.faults.retry_after)
+        self._note(_action(request), mode)
         match mode:
             case "throttle":
                 response = AwsError("Throttling", "Rate exceeded").response()
                 extra = retry_after_header(self.faults.retry_after)
+                return replace(response, headers={**response.headers, **extra})
             case "not_json":
-                body = result_response("GetCallerIdentity", {}).body[:60]
-                return Response(status=200, body=body, content_type="text/xml")
+                response = result_response("GetCallerIdentity", {})
+                return replace(response, body=response.body[:60])
             case _:
                 message = "We encountered an internal error. Please try again."
                 return AwsError("InternalFailure", message, 500).response()
-        return Response(
-            status=response.status,
-            body=response.body,
-            content_type=response.content_type,
-            headers={**response.headers, **extra},
-        )
 
     def _call(self, request: Request) -> Response:
         action: str | None = None
