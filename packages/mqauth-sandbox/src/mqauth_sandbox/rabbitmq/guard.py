@@ -72,8 +72,9 @@ def _children(pid: int) -> list[int]:
 
 
 def _ask_to_stop(pid: int) -> None:
-    # `unshare` itself does not pass signals on: its child is the node.
-    for target in _children(pid) or [pid]:
+    # `unshare` does not pass signals on: there the node is its child.
+    name = Path(f"/proc/{pid}/comm").read_text().strip()
+    for target in _children(pid) if name == "unshare" else [pid]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(target, signal.SIGTERM)
 

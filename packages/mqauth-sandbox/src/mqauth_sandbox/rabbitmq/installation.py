@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,21 +67,33 @@ class Installation:
     ) -> list[str]:
         """Return the command line that runs a program of this installation.
 
-        It runs in namespaces of its own: when the first process of these ends, the kernel ends all
-        others and undoes all mounts. The environment is replaced, not added to.
+        It runs in namespaces of its own where possible: when the first process of these ends, the
+        kernel ends all others and undoes all mounts. The environment is replaced, not added to.
 
         Args:
             program: Such as `rabbitmq-server` or `rabbitmqctl`.
             *arguments: Passed to the program.
             data: The directory on this machine that the program may see and write.
             environment: The program's whole environment, except for PATH.
+
+        Raises:
+            NotInstalledError: It cannot run without namespaces, and they are refused here.
         """
         assignments = [f"{name}={value}" for name, value in environment.items()]
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         call = ["env", "-i", path, *assignments, str(self.sbin / program), *arguments]
-        if self.root is None:
-            return [*_isolated(), "--mount-proc", "--", *call]
-        return [*_isolated(), "--", "sh", "-c", _ENTER_ROOT, "sh", str(self.root), str(data), *call]
+        failure = isolation_failure()
+        if self.root is not None:
+            if failure:
+                raise NotInstalledError(
+                    f"RabbitMQ {self.version} needs namespaces, which are refused here: {failure}",
+                    remedy="give the container the capability SYS_ADMIN, run as root, use the "
+                    "distribution's RabbitMQ (3), or name a running broker's URL",
+                )
+            folders = [str(self.root), str(data)]
+            return [*_isolated(), "--", "sh", "-c", _ENTER_ROOT, "sh", *folders, *call]
+        # Without namespaces the guard process alone ends what the node leaves behind.
+        return call if failure else [*_isolated(), "--mount-proc", "--", *call]
 
 
 def installation_at(path: Path) -> Installation:
@@ -95,8 +106,11 @@ def installation_at(path: Path) -> Installation:
             f"there is no {_SERVER} at {path}",
             remedy="name the rabbitmq-server executable or the sbin folder that holds it",
         )
-    # Packages put wrappers elsewhere that insist on a user and a directory of their own.
-    sbin = (sbin / _SERVER).resolve().parent
+    server = (sbin / _SERVER).resolve()
+    if server.name != _SERVER and (server.parent / _SERVER).exists():
+        # Debian's wrapper, which insists on a user and directories of its own; beside it the link.
+        server = (server.parent / _SERVER).resolve()
+    sbin = server.parent
     return Installation(sbin=sbin, version=_version_of(sbin))
 
 
@@ -135,42 +149,30 @@ def _version_of(sbin: Path) -> str:
     return output.strip().splitlines()[-1]
 
 
-def check_isolation() -> None:
-    """Check that a node can be given namespaces of its own here.
-
-    Raises:
-        NotInstalledError: It cannot; the text says what to do.
-    """
-    _isolated()
-
-
 def isolated_as_root() -> list[str]:
     """Return the `unshare` call that runs a command of root's in namespaces of its own.
 
     The kernel ends all of its processes and undoes its mounts when the first process ends.
     """
-    return [shutil.which("unshare") or "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]
+    return ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]
 
 
 @cache
-def _isolated() -> tuple[str, ...]:
+def isolation_failure() -> str | None:
+    """Return why this user cannot have namespaces here, as in most containers; None if so."""
+    command = [*_isolated(), "--mount-proc", "--", "true"]
+    try:
+        subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_LIMIT, check=True)
+    except subprocess.CalledProcessError as error:
+        return str(error.stderr).strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return None
+
+
+def _isolated() -> list[str]:
     """Return that call for this user, whom a user namespace gives the right where root is not."""
     call = isolated_as_root()
     if os.geteuid() != 0:
         call[1:1] = ["--user", "--map-root-user"]
-    try:
-        subprocess.run(
-            [*call, "--mount-proc", "--", "true"],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_LIMIT,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or error
-        raise NotInstalledError(
-            f"cannot make namespaces for a node here: {said}",
-            remedy="run as root, or allow unprivileged user namespaces; in a container, give it "
-            "the capability SYS_ADMIN; or name a running broker's URL instead",
-        ) from None
-    return tuple(call)
+    return call

@@ -27,6 +27,7 @@ from mqauth_sandbox.rabbitmq.installation import (
     Installation,
     installation_at,
     isolated_as_root,
+    isolation_failure,
     packaged_installation,
 )
 
@@ -34,20 +35,23 @@ CACHE_VARIABLE = "MQAUTH_SANDBOX_CACHE"
 Progress = Callable[[str], None]
 
 _SUITE = "testing"
+_UNFINISHED = ".unfinished"
 _INSTALL_LIMIT = 1800.0
 _LOCK_LIMIT = 1800.0
 _SUDO_LIMIT = 10.0
 _REPORT_EVERY = 5.0
-# Leaves, if killed, no more than an empty file that is not executable, which has no effect.
+# Leaves, if killed, no more than an empty file that is not executable, which has no effect; only
+# where mounting is refused, as in containers, must the policy be written to its place.
 _NO_SERVICES = """
 policy=/usr/sbin/policy-rc.d
-test -e $policy || { touch $policy; remove=yes; }
+test -e $policy || { touch $policy; absent=yes; }
 refusal=$(mktemp) && printf '#!/bin/sh\\nexit 101\\n' > "$refusal" && chmod 755 "$refusal" || exit
-mount --bind "$refusal" $policy || exit
+if mount --bind "$refusal" $policy 2>/dev/null; then mounted=yes
+elif test "$absent"; then cp -p "$refusal" $policy; fi
 "$@"
 status=$?
-umount $policy
-rm -f "$refusal" ${remove:+$policy}
+test "$mounted" && umount $policy
+rm -f "$refusal" ${absent:+$policy}
 exit $status
 """
 _HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
@@ -100,7 +104,10 @@ def prepare(which: Literal["3", "4"], progress: Progress = lambda _: None) -> In
             if which == "3" and packaged_installation() is None:
                 _install_package("rabbitmq-server", progress)
             elif which == "4" and packaged_installation(_root()) is None:
-                _bootstrap(_root(), progress)
+                try:
+                    _bootstrap(_root(), progress)
+                finally:
+                    _remove_unfinished(cache)
     except filelock.Timeout:
         raise NotInstalledError(
             f"another process has been preparing RabbitMQ for over {_LOCK_LIMIT / 60:g} minutes",
@@ -122,41 +129,24 @@ def _root() -> Path:
 
 
 def _remove_unfinished(cache: Path) -> None:
-    """Remove what a bootstrap left that was killed; the lock says that none is at work now."""
-    for path in cache.glob("*.unfinished"):
-        _run(
-            [
-                *_as_root("remove a half-made RabbitMQ 4"),
-                "rm",
-                "-rf",
-                "--one-file-system",
-                str(path),
-            ]
-        )
+    """Remove what is left of a bootstrap that failed; the lock says that none is at work now."""
+    for path in cache.glob(f"*{_UNFINISHED}"):
+        as_root = _as_root("remove a half-made RabbitMQ 4")
+        _run([*as_root, "rm", "-rf", "--one-file-system", str(path)])
 
 
 def _bootstrap(root: Path, progress: Progress) -> None:
     """Bootstrap Debian testing with RabbitMQ under another name, then rename: all or nothing."""
     as_root = _as_root("install RabbitMQ 4")
-    if shutil.which("debootstrap", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
+    if _debootstrap() is None:
         _install_package("debootstrap", progress)
     progress(f"bootstrapping Debian {_SUITE} with rabbitmq-server (about a minute, 400 MB)")
-    partial = root.with_name(f"{root.name}.{secrets.token_hex(4)}.unfinished")
-    packages = "--include=rabbitmq-server,ca-certificates"
-    # In a mount namespace, so that what debootstrap mounts is gone when it is killed.
-    _run(
-        [
-            *as_root,
-            *isolated_as_root(),
-            "--",
-            "debootstrap",
-            "--variant=minbase",
-            packages,
-            _SUITE,
-            str(partial),
-        ],
-        progress,
-    )
+    partial = root.with_name(f"{root.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+    command = [_debootstrap() or "debootstrap", "--variant=minbase"]
+    command += ["--include=rabbitmq-server,ca-certificates", _SUITE, str(partial)]
+    # It ends with us, and its mounts with it: nothing works on what the next attempt removes.
+    dying = ["setpriv", "--pdeathsig", "KILL", "--"]
+    _run([*as_root, *dying, *isolated_as_root(), "--", *command], progress)
     with tempfile.NamedTemporaryFile("w") as hosts:
         hosts.write(_HOSTS)
         hosts.flush()
@@ -164,6 +154,11 @@ def _bootstrap(root: Path, progress: Progress) -> None:
     _run([*as_root, "find", str(partial / "var/cache/apt/archives"), "-name", "*.deb", "-delete"])
     _run([*as_root, "mv", "-T", str(partial), str(root)])
     progress(f"RabbitMQ 4 is ready in {root}")
+
+
+def _debootstrap() -> str | None:
+    # Not everybody who may use sudo has the administrator's folders on the PATH.
+    return shutil.which("debootstrap", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def _install_package(name: str, progress: Progress) -> None:
@@ -192,7 +187,9 @@ def _without_services() -> list[str]:
     The policy is mounted where only they see it: one written to its place would keep this
     machine's services from starting if we were killed before we removed it.
     """
-    return [*isolated_as_root(), "--", "sh", "-c", _NO_SERVICES, "sh"]
+    refused = os.geteuid() == 0 and isolation_failure()
+    isolation = [] if refused else [*isolated_as_root(), "--"]
+    return [*isolation, "sh", "-c", _NO_SERVICES, "sh"]
 
 
 def _as_root(purpose: str) -> list[str]:
