@@ -51,7 +51,7 @@ class RotationPolicy:
         ConfigurationError: A value is out of its range.
     """
 
-    renew_at: float = 0.25
+    renew_at: float = 0.2
     jitter: float = 0.05
     timeout: float = 10.0
 
