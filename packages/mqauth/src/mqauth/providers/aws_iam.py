@@ -97,8 +97,8 @@ class AwsIamProvider:
             InvalidCredentialError: The answer holds no usable token.
             ConfigurationError: There are no AWS credentials, or no region.
         """
-        deadline = Deadline(timeout)
         tokens = self._tokens_of_this_process()
+        deadline = Deadline(timeout)
         return self._calls.run(deadline, lambda: tokens.fetch(deadline), abandoned=self._forget)
 
     def _tokens_of_this_process(self) -> StsTokens:

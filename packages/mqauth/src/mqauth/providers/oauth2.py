@@ -81,11 +81,11 @@ class OAuth2Provider:
             ConfigurationError: It is not the issuer it was configured to be, or the file of the
                 client's secret cannot be read.
         """
-        deadline = Deadline(timeout)
-        return self._calls.run(deadline, lambda: self._fetch(deadline))
-
-    def _fetch(self, deadline: Deadline) -> BrokerCredentials:
         client = self._client()
+        deadline = Deadline(timeout)
+        return self._calls.run(deadline, lambda: self._fetch(client, deadline))
+
+    def _fetch(self, client: OAuth2Client, deadline: Deadline) -> BrokerCredentials:
         try:
             if self._endpoint is None:
                 self._endpoint = client.discover(deadline)
