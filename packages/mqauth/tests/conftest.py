@@ -1,0 +1,46 @@
+"""Fixtures that the core's tests share: local issuers, as the sandbox offers them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mqauth_sandbox.oidc import OidcIssuer
+from mqauth_sandbox.sts import StsEndpoint
+from mqauth_sandbox.tls import CertificateFiles, create_certificates
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
+    """A throwaway authority and its certificate for localhost."""
+    return create_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def issuer(certificates: CertificateFiles) -> Iterator[OidcIssuer]:
+    """An OpenID Connect issuer that listens."""
+    with OidcIssuer(
+        certificate=certificates.certificate_file, private_key=certificates.key_file
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def sts(certificates: CertificateFiles) -> Iterator[StsEndpoint]:
+    """An STS endpoint that listens."""
+    with StsEndpoint(
+        certificate=certificates.certificate_file, private_key=certificates.key_file
+    ) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing in the developer's environment or home directory may decide a test."""
+    for name in list(os.environ):
+        if name.startswith(("MQAUTH_", "AWS_")) or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
