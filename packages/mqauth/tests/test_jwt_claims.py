@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -15,17 +14,8 @@ from mqauth import jwt_claims
 from mqauth.errors import InvalidCredentialError
 from mqauth.secret import Secret
 from mqauth_sandbox.oidc import OidcIssuer
-from mqauth_sandbox.tls import create_certificates
 
 CANARY = "canaryofclaims"
-
-
-@pytest.fixture
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcIssuer]:
-    """An OpenID Connect issuer that signs tokens."""
-    files = create_certificates(tmp_path_factory.mktemp("tls"))
-    with OidcIssuer(certificate=files.certificate_file, private_key=files.key_file) as running:
-        yield running
 
 
 def encoded(part: object) -> str:

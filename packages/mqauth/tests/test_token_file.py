@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,6 @@ from mqauth.errors import ConfigurationError, InvalidCredentialError, IssuerUnav
 from mqauth.provider import Provider
 from mqauth.registry import provider_class
 from mqauth_sandbox.oidc import OidcIssuer
-from mqauth_sandbox.tls import create_certificates
-
-
-@pytest.fixture
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcIssuer]:
-    """An OpenID Connect issuer that signs tokens."""
-    files = create_certificates(tmp_path_factory.mktemp("tls"))
-    with OidcIssuer(certificate=files.certificate_file, private_key=files.key_file) as running:
-        yield running
 
 
 def build(path: Path, **options: object) -> Provider:
