@@ -136,13 +136,15 @@ def _joined(message: LogMessage, line: str) -> LogMessage:
     )
 
 
-def examine(text: str, *, begin: float, end: float) -> BrokerRecord:
+def examine(text: str, *, begin: float, end: float, complete: bool = True) -> BrokerRecord:
     """Return what the broker wrote about AMQP connections from `begin` to `end`.
 
     Args:
-        text: The broker's whole log, written after all clients have gone.
+        text: The broker's log from its start on.
         begin: Start of the window, as `time.time()` counts.
         end: End of the window; take it before clients are told to stop.
+        complete: Whether all clients had gone when the broker wrote the last of this log, so that
+            every connection must have an end in it.
     """
     opened: dict[str, float] = {}
     clean: dict[str, float] = {}
@@ -169,7 +171,7 @@ def examine(text: str, *, begin: float, end: float) -> BrokerRecord:
         for process, moment in opened.items()
         if moment <= end and process not in clean and process not in unclean
     ]
-    if silent:
+    if complete and silent:
         dropped["no_end_logged"] = len(silent)
     return BrokerRecord(
         opened=_count_inside(opened, begin, end),

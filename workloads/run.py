@@ -19,8 +19,7 @@ from workloads.tally import Tally
 from workloads.worker_state import WorkerWatch
 
 READY_SECONDS = 60.0
-DRAIN_SECONDS = 90.0
-"""How long nothing may finish, on top of a long task, before the rest is given up as lost."""
+PATIENCE_SECONDS = 90.0
 SHUTDOWN_SECONDS = 30.0
 
 
@@ -58,6 +57,8 @@ class Run:
         site: Where.
         plan: What.
         folder: For the ledger and the processes' logs.
+        patience: Seconds in which nothing finishes, on top of a long task, after which the rest is
+            given up as lost.
 
     Attributes:
         tally: Counts so far; `step` brings them up to date.
@@ -68,7 +69,9 @@ class Run:
         warm_shutdown: Whether it then ended by itself in time.
     """
 
-    def __init__(self, *, site: Site, plan: Plan, folder: Path) -> None:
+    def __init__(
+        self, *, site: Site, plan: Plan, folder: Path, patience: float = PATIENCE_SECONDS
+    ) -> None:
         """Prepare the folder; nothing starts before the `with` block does."""
         self.site = site
         self.plan = plan
@@ -79,6 +82,7 @@ class Run:
         self.worker_survived = False
         self.warm_shutdown = False
         self._folder = folder
+        self._patience = patience
         ledger = folder / "ledger"
         ledger.mkdir(parents=True)
         self._reader = LedgerReader(ledger)
@@ -183,7 +187,7 @@ class Run:
         now = time.time()
         if progress != self._progress:
             self._progress, self._progress_at = progress, now
-        return now - self._progress_at > DRAIN_SECONDS + self.plan.load.long_seconds
+        return now - self._progress_at > self._patience + self.plan.load.long_seconds
 
     def finish(self) -> None:
         """End the measured window, shut worker and producer down, and take the last counts."""

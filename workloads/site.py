@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from mqauth_sandbox import Sandbox
+from mqauth_sandbox.rabbitmq.prepare import prepare
 from workloads.callable_password import token_password_environment
 from workloads.settings import TransportName
 
@@ -44,7 +45,13 @@ class Site:
 
 @contextlib.contextmanager
 def sandbox_site(
-    *, broker: str, ttl: float, auth: Auth, transport: TransportName, tls: bool
+    *,
+    broker: str,
+    ttl: float,
+    auth: Auth,
+    transport: TransportName,
+    tls: bool,
+    progress: Callable[[str], None],
 ) -> Iterator[Site]:
     """Bring up a sandbox and describe it.
 
@@ -54,7 +61,15 @@ def sandbox_site(
         auth: Identity system that the tokens come from.
         transport: How worker and producer sign in.
         tls: Whether they use AMQPS.
+        progress: Called with one line for each lengthy thing done.
+
+    Raises:
+        SandboxError: The sandbox cannot be had; the text says why and what to do.
     """
+    match broker:
+        case "3" | "4":
+            prepare(broker, progress)
+    progress(f"starting RabbitMQ {broker} and the issuers")
     kind: Literal["oauth2", "amazonmq"] = "oauth2" if auth == "oauth2" else "amazonmq"
     with (
         Sandbox(broker=broker, token_lifetime=ttl, broker_auth=kind) as sandbox,

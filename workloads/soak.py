@@ -16,6 +16,7 @@ from typing import get_args
 
 import click
 
+from mqauth_sandbox import SandboxError
 from workloads.console import Console
 from workloads.load import Load, slots
 from workloads.processes import terminate_like_interrupt
@@ -35,11 +36,16 @@ def run_soak(
 
     Raises:
         RunError: The run could not be carried out.
+        SandboxError: There is no broker to run it on.
     """
-    console.note(f"bringing up RabbitMQ {broker} and the issuer")
     with (
         sandbox_site(
-            broker=broker, ttl=plan.ttl, auth=auth, transport=plan.transport, tls=tls
+            broker=broker,
+            ttl=plan.ttl,
+            auth=auth,
+            transport=plan.transport,
+            tls=tls,
+            progress=console.note,
         ) as site,
         tempfile.TemporaryDirectory(prefix="mqauth-soak-") as folder,
         Run(site=site, plan=plan, folder=Path(folder) / "run") as run,
@@ -137,7 +143,7 @@ def main(
             logs=keep_logs,
             console=Console(quiet=json_only),
         )
-    except RunError as error:
+    except (RunError, SandboxError) as error:
         print(f"soak: {error}", file=sys.stderr)
         sys.exit(2)
     print(json.dumps(verdict.as_dict()), flush=True)
