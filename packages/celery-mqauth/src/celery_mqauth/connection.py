@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 from typing import Any, NoReturn
 
@@ -22,6 +21,7 @@ from celery_mqauth.update_secret import (
     locked_frame_writer,
     methods_with_update_secret,
 )
+from mqauth import forks
 from mqauth.credentials import BrokerCredentials
 from mqauth.source import CredentialSource
 
@@ -43,9 +43,18 @@ class RotatingConnection(pyamqp.Connection):
 
     Channel = Channel
     _METHODS = methods_with_update_secret()
+    # Answers that nobody has read yet arrive when the connection is closed; no cause to warn.
+    _ALLOWED_METHODS_WHEN_CLOSING = (
+        *amqp.Connection._ALLOWED_METHODS_WHEN_CLOSING,  # noqa: SLF001 - no public way
+        UPDATE_SECRET_OK,
+    )
 
     usable_until: float = math.inf
     """`time.time()` from which on nothing may be published any more."""
+    postponed: BrokerCredentials | None = None
+    """A renewal that could not be sent because the owner was writing; the owner sends it."""
+    inherited: bool = False
+    """Whether this process was forked from the one whose connection it is."""
 
     def __init__(
         self, *, source: CredentialSource, credentials: BrokerCredentials, **options: Any
@@ -53,7 +62,7 @@ class RotatingConnection(pyamqp.Connection):
         """Prepare; `connect` opens the connection and signs in."""
         self.frame_lock = threading.Lock()
         self.source = source
-        self._process = os.getpid()
+        forks.after_in_child(self, RotatingConnection._mark_as_inherited)
         self._carry(credentials)
         super().__init__(
             authentication=SnapshotPlain(credentials), frame_writer=locked_frame_writer, **options
@@ -97,21 +106,33 @@ class RotatingConnection(pyamqp.Connection):
         Returns:
             False if the owner is writing or the link is full at the moment.
         """
-        if os.getpid() != self._process or credentials.password == self.credentials.password:
+        if self.inherited or credentials.password == self.credentials.password:
             return True
         if not self.frame_lock.acquire(blocking=False):
+            self.postponed = credentials
             return False
         try:
-            transport = self._transport
-            if transport is None or not transport.connected or self.is_closing:
-                return True
-            frame = encode_update_secret(credentials.password.reveal(), REASON)
-            if not transport.try_write(frame):
-                return False
-            self.bytes_sent += 1
-            self._carry(credentials)
+            return self._send(credentials, wait=False)
         finally:
             self.frame_lock.release()
+
+    def send_postponed(self) -> None:
+        """Send the renewal that the renewal thread could not; the caller holds the frame lock."""
+        credentials, self.postponed = self.postponed, None
+        if credentials is not None and credentials.password != self.credentials.password:
+            self._send(credentials, wait=True)
+
+    def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
+        transport = self._transport
+        if transport is None or not transport.connected or self.is_closing:
+            return True
+        frame = encode_update_secret(credentials.password.reveal(), REASON)
+        if wait:
+            transport.write(frame)
+        elif not transport.try_write(frame):
+            return False
+        self.bytes_sent += 1
+        self._carry(credentials)
         return True
 
     def give_up_expired(self) -> NoReturn:
@@ -127,10 +148,30 @@ class RotatingConnection(pyamqp.Connection):
             remedy="nothing was sent; the next connection signs in anew",
         )
 
+    def give_up_inherited(self) -> NoReturn:
+        """Let go of the connection of the process that this one was forked from.
+
+        Raises:
+            amqp.RecoverableConnectionError: Always; Kombu and Celery connect anew on it.
+        """
+        self.collect()
+        raise amqp.RecoverableConnectionError(
+            "the connection belongs to the process that this one was forked from"
+        )
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        """Close the connection in order, unless it is another process's."""
+        return self.collect() if self.inherited else super().close(*args, **kwargs)
+
     def collect(self) -> None:
         """Let go of the socket and of renewals."""
         self.source.detach(self)
+        if self.inherited and self._transport is not None:
+            self._transport.forget()
         super().collect()
+
+    def _mark_as_inherited(self) -> None:
+        self.inherited = True
 
     def _carry(self, credentials: BrokerCredentials) -> None:
         self.usable_until = credentials.local_expiry - min(

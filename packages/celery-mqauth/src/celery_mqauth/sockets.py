@@ -23,14 +23,16 @@ from amqp.transport import SSLTransport, TCPTransport
 WHOLE_FRAME_LIMIT = 2.0
 """Seconds for the rest of a frame of which a part is already written."""
 
+CLOSED = "the connection has been closed"
+
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def wait_until_ready(sock: Any, *, writable: bool, timeout: float | None) -> bool:
     """Wait until `sock` can be read (or written); return False after `timeout` seconds."""
-    descriptor = sock.fileno()
+    descriptor = -1 if sock is None else sock.fileno()
     if descriptor < 0:
-        raise OSError("the connection has been closed")
+        raise OSError(CLOSED)
     # Looked up at each call: gevent and eventlet replace these, and eventlet removes `poll`.
     if hasattr(select, "poll"):
         poll = select.poll()
@@ -103,6 +105,19 @@ class _NeverBlocking:
         limit = self.write_timeout if self.limit is None else self.limit
         self._send_all(memoryview(data), None if limit is None else time.monotonic() + limit)
 
+    def forget(self) -> None:
+        """Close this process's copy of a socket that another process goes on using."""
+        sock, self.sock, self.connected = self.sock, None, False
+        if sock is not None:
+            sock.close()
+
+    def _open_socket(self) -> Any:
+        # Another thread may have closed the connection; py-amqp's callers expect an OSError then.
+        sock = self.sock
+        if sock is None:
+            raise OSError(CLOSED)
+        return sock
+
     def try_write(self, frame: bytes) -> bool:
         """Write `frame` if it can go out now; the caller holds the frame lock.
 
@@ -160,16 +175,23 @@ class TLSSocketTransport(_NeverBlocking, SSLTransport):
 
     def _read_locked(self, size: int) -> bytes:
         with self._openssl:
-            received: bytes = self.sock.read(size)
+            try:
+                received: bytes = self._open_socket().read(size)
+            except ValueError:  # shut down by another thread
+                raise OSError(CLOSED) from None
             return received
 
     def _write_locked(self, data: memoryview) -> int:
         with self._openssl:
-            sent: int = self.sock.write(data)
+            try:
+                sent: int = self._open_socket().write(data)
+            except ValueError:  # shut down by another thread
+                raise OSError(CLOSED) from None
             return sent
 
     def _shutdown_transport(self) -> None:
-        # Saying goodbye to a peer that may be gone must not take longer than connecting to it.
-        if self.sock is not None:
-            self.sock.settimeout(min(self.connect_timeout or 1.0, 1.0))
-        super()._shutdown_transport()
+        with self._openssl:
+            # Saying goodbye to a peer that may be gone must not take longer than connecting to it.
+            if self.sock is not None:
+                self.sock.settimeout(min(self.connect_timeout or 1.0, 1.0))
+            super()._shutdown_transport()

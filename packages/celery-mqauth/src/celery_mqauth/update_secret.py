@@ -44,12 +44,19 @@ def locked_frame_writer(connection: Any, transport: Any) -> Callable[..., None]:
 
     A message is one to many frames in a row, and py-amqp before 5.4.2 packs them in a buffer
     without a lock of its own. Whoever writes from another thread needs the same lock.
+
+    A renewal that found the lock taken goes out first: an owner that writes all the time might
+    keep the renewal thread out until the credential has expired.
     """
     write = frame_writer(connection, transport)
     lock = connection.frame_lock
 
     def write_frame(type_: int, channel: int, method_sig: Any, args: Any, content: Any) -> None:
+        if connection.inherited:
+            connection.give_up_inherited()
         with lock:
+            if connection.postponed is not None:
+                connection.send_postponed()
             write(type_, channel, method_sig, args, content)
 
     return write_frame
