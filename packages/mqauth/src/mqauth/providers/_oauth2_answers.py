@@ -68,7 +68,7 @@ def refusal(
     secrets: Iterable[Secret],
 ) -> MQAuthError:
     """Return the error for an OAuth error answer (RFC 6749, 5.2)."""
-    if code in _TRANSIENT_CODES:
+    if str(code) in _TRANSIENT_CODES:
         return _not_now(response, code, what, secrets)
     hidden = [secret.reveal() for secret in secrets]
     said = clean(code, hidden)
