@@ -288,11 +288,11 @@ class CredentialSource:
             return self._fetch()
         cached = self._better_in_cache()
         if cached is not None:
-            return self._take(cached, shared=True)
+            return self._take(cached)
         with self._cache.lock(self._time_for_attempt()):
             cached = self._better_in_cache()
             if cached is not None:
-                return self._take(cached, shared=True)
+                return self._take(cached)
             try:
                 return self._fetch()
             except MQAuthError as error:
@@ -313,10 +313,7 @@ class CredentialSource:
             # the background sees to that.
             usable = cached.remaining() >= self.policy.login_margin(cached)
         else:
-            usable = (
-                cached.local_expiry > current.local_expiry
-                and self._freshness(cached, time.time()) is Freshness.FRESH
-            )
+            usable = cached.local_expiry > current.local_expiry and self._fresh(cached)
         return cached if usable else None
 
     def _usable_in_cache(self) -> BrokerCredentials | None:
@@ -332,7 +329,7 @@ class CredentialSource:
         cached = self._usable_in_cache()
         if cached is None or (self._current is not None and not self._current.expired()):
             raise error
-        taken = self._take(cached, shared=True)
+        taken = self._take(cached)
         self._record_failure(error)
         return taken
 
@@ -344,21 +341,15 @@ class CredentialSource:
                 f"{self.provider.identity} gave a credential that has already expired",
                 remedy="compare the clocks of this host, the issuer and the broker",
             )
-        with self._state:
-            self._counters.fetches += 1
-        events.emit(
-            events.CredentialFetched(
-                provider=self.provider.name,
-                identity=self.provider.identity,
-                expires_at=fetched.expires_at,
-                seconds=time.monotonic() - started,
-            )
-        )
         if self._cache is not None:
             self._cache.store(fetched)
-        return self._take(fetched, shared=False)
+        return self._take(fetched, fetched_in=time.monotonic() - started)
 
-    def _take(self, new: BrokerCredentials, *, shared: bool) -> BrokerCredentials:
+    def _take(
+        self, new: BrokerCredentials, *, fetched_in: float | None = None
+    ) -> BrokerCredentials:
+        """Make `new` the present credential: fetched here within so many seconds, or shared."""
+        shared = fetched_in is None
         with self._state:
             # An invalidated credential has left `_current`, but connections still carry it.
             old = self._current or self._previous
@@ -369,22 +360,36 @@ class CredentialSource:
             self._failures_in_a_row = 0
             self._retry_at = -math.inf
             self._expiring_announced = len(EXPIRING_BELOW)
-            if shared:
-                self._counters.shared += 1
-            elif unchanged or self._freshness(new, time.time()) is not Freshness.FRESH:
+            self._counters.shared += shared
+            self._counters.fetches += not shared
+            if not shared and (unchanged or not self._fresh(new)):
                 # Some issuers and files hand out the same token until it is nearly over, or one
                 # that began long ago: look again a little later, but do not call it a failure.
                 self._retry_at = time.monotonic() + self.policy.recheck_delay(
                     new.remaining(), self._random.random()
                 )
-            if old is not None and not unchanged:
+            renewed = old is not None and not unchanged
+            if renewed:
                 self._counters.rotations += 1
                 self._renewed_at = time.time()
-        if old is not None and not unchanged:
+        if renewed:
             self._listeners.announce(new)
             self._wake_renewal()
+        if fetched_in is not None:
+            self._announce_fetch(new, fetched_in)
+        if renewed:
             self._announce_renewal(new, shared=shared)
         return new
+
+    def _announce_fetch(self, new: BrokerCredentials, seconds: float) -> None:
+        events.emit(
+            events.CredentialFetched(
+                provider=self.provider.name,
+                identity=self.provider.identity,
+                expires_at=new.expires_at,
+                seconds=seconds,
+            )
+        )
 
     def _announce_renewal(self, new: BrokerCredentials, *, shared: bool) -> None:
         logger.info(
@@ -462,6 +467,9 @@ class CredentialSource:
 
     def _freshness(self, credentials: BrokerCredentials, now: float) -> Freshness:
         return self.policy.freshness(credentials, self._jitter, now)
+
+    def _fresh(self, credentials: BrokerCredentials) -> bool:
+        return self._freshness(credentials, time.time()) is Freshness.FRESH
 
     def __repr__(self) -> str:
         return f"<CredentialSource {self.provider.identity}>"
