@@ -9,20 +9,23 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import pytest
 
-from mqauth import CredentialSource, RotationPolicy, events
+from mqauth import CredentialSource, RotationPolicy, Secret, events
 from mqauth.cache import HostCache
 from mqauth.credentials import BrokerCredentials
-from mqauth.provider import Provider
+from mqauth.provider import Option, Provider
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import CertificateFiles
 
 E = TypeVar("E", bound=events.CredentialEvent)
+Answer = Callable[[float], BrokerCredentials]
 
 PATIENCE = 30.0
 """Seconds until something that has to happen counts as not happening, on however slow a host."""
@@ -99,6 +102,54 @@ class Listener:
         """Wait until it has said 'not now' `count` times."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.refusals >= count, PATIENCE)
+
+
+class ScriptedProvider:
+    """A provider whose every answer a test writes, where the moment of a failure matters.
+
+    Args:
+        answers: Credentials to return, errors to raise or functions (of the timeout) to call, one
+            a fetch; the last for all that follow.
+    """
+
+    name: ClassVar[str] = "scripted"
+    options: ClassVar[tuple[Option, ...]] = ()
+    shareable: ClassVar[bool] = True
+    identity = "a scripted identity"
+
+    def __init__(self, *answers: BrokerCredentials | Exception | Answer) -> None:
+        """Nothing has been fetched yet."""
+        self._answers = list(answers)
+        self._lock = threading.Lock()
+        self.fetches = 0
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Build one that hands out a new credential each time."""
+        return cls(lambda _: cls.credentials())
+
+    @staticmethod
+    def credentials(
+        *, lifetime: float = 300.0, age: float = 0.0, token: str | None = None
+    ) -> BrokerCredentials:
+        """Return a credential that was issued `age` seconds ago."""
+        issued_at = datetime.now(UTC) - timedelta(seconds=age)
+        return BrokerCredentials(
+            username="",
+            password=Secret(token or uuid.uuid4().hex),
+            issued_at=issued_at,
+            expires_at=issued_at + timedelta(seconds=lifetime),
+            provider="scripted",
+        )
+
+    def fetch(self, *, timeout: float) -> BrokerCredentials:
+        """Give the next answer."""
+        with self._lock:
+            answer = self._answers[min(self.fetches, len(self._answers) - 1)]
+            self.fetches += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, BrokerCredentials) else answer(timeout)
 
 
 class Process:
@@ -207,10 +258,11 @@ def sources() -> Iterator[list[CredentialSource]]:
 def make_source(
     config: dict[str, Any], sources: list[CredentialSource]
 ) -> Callable[..., CredentialSource]:
-    """Make sources for the real issuer; keywords replace parts of `config`."""
+    """Make sources for the real issuer; other keywords replace parts of `config`."""
 
-    def make(**changes: Any) -> CredentialSource:
+    def make(*, policy: RotationPolicy | None = None, **changes: Any) -> CredentialSource:
         source = CredentialSource.from_config({**config, **changes})
+        source.policy = policy or source.policy
         sources.append(source)
         return source
 
@@ -250,6 +302,12 @@ def recorder() -> Iterator[Recorder]:
 def new_listener() -> type[Listener]:
     """Return the class of listeners."""
     return Listener
+
+
+@pytest.fixture
+def scripted() -> type[ScriptedProvider]:
+    """Return the class of scripted providers."""
+    return ScriptedProvider
 
 
 @pytest.fixture
