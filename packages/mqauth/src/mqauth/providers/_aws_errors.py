@@ -113,7 +113,7 @@ _EXCEPTIONS: tuple[
         (boto.NoRegionError,),
         ConfigurationError,
         "no AWS region is known",
-        "set the option region, MQAUTH_AWS_IAM_REGION or AWS_REGION",
+        "set the option region, MQAUTH_AWS_IAM_REGION or AWS_DEFAULT_REGION",
     ),
     (
         (boto.ProfileNotFound,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import NoCredentialsError, NoRegionError
 from botocore.loaders import Loader
 
 from mqauth.providers._aws_config import AwsIamConfig
@@ -92,9 +93,10 @@ class AwsSession:
             InsecureTransportError: The environment names an endpoint that is not safe.
         """
         token = signer.session_token
-        client = self._made(deadline).client(
+        session = self._made(deadline)
+        client = session.client(
             "sts",
-            region_name=self._config.region,
+            region_name=self._region(session),
             endpoint_url=self._config.endpoint_url,
             verify=self._config.ca_file,
             config=_bounded(deadline),
@@ -104,6 +106,14 @@ class AwsSession:
         )
         check_url(client.meta.endpoint_url, "the STS endpoint")
         return client
+
+    def _region(self, session: boto3.Session) -> str:
+        # Containers know their region as AWS_REGION, which boto3 does not read. Without any it
+        # would take the global endpoint.
+        region = self._config.region or session.region_name or os.environ.get("AWS_REGION")
+        if not region:
+            raise NoRegionError
+        return region
 
     def _made(self, deadline: Deadline) -> boto3.Session:
         if self._session is None:
