@@ -9,6 +9,7 @@ Events carry facts for logs, metrics and pages; none carries a secret.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,11 +81,13 @@ def subscribe(hook: Hook) -> Callable[[], None]:
     Returns:
         A function that ends the subscription.
     """
-    _hooks.append(hook)
+    # Each subscription is an object of its own, so that ending it twice ends no other one.
+    subscription = functools.partial(hook)
+    _hooks.append(subscription)
 
     def unsubscribe() -> None:
-        if hook in _hooks:
-            _hooks.remove(hook)
+        if subscription in _hooks:
+            _hooks.remove(subscription)
 
     return unsubscribe
 

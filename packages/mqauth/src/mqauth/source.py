@@ -59,6 +59,7 @@ class CredentialSource:
         self._renewed_at: float | None = None
         self._retry_at = -math.inf
         self._failures_in_a_row = 0
+        self._failures_empty_handed = 0
         self._expiring_announced = len(EXPIRING_BELOW)
         self._closed = False
         self._reset_for_this_process()
@@ -357,7 +358,7 @@ class CredentialSource:
             self._current = self._previous = new
             self._jitter = self._random.random()
             self._error = None
-            self._failures_in_a_row = 0
+            self._failures_in_a_row = self._failures_empty_handed = 0
             self._retry_at = -math.inf
             self._expiring_announced = len(EXPIRING_BELOW)
             self._counters.shared += shared
@@ -414,8 +415,11 @@ class CredentialSource:
             self._error = error
             self._counters.failures += 1
             self._failures_in_a_row += 1
+            # The waits within a life say nothing about the time after it: at its end, when every
+            # second counts, they begin anew.
+            self._failures_empty_handed = 0 if remaining else self._failures_empty_handed + 1
             delay = self.policy.retry_delay(
-                self._failures_in_a_row,
+                self._failures_empty_handed or self._failures_in_a_row,
                 remaining,
                 self._random.random(),
                 retryable=error.retryable,
