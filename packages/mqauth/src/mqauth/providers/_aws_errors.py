@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -190,7 +191,7 @@ def translate(error: Exception, secrets: Iterable[Secret] = ()) -> MQAuthError:
         if isinstance(error, types):
             return make(message.replace("{text}", clean(error)), remedy=remedy)
     return IssuerUnavailableError(
-        f"AWS STS could not be asked, or not understood ({type(error).__name__})",
+        f"AWS STS could not be asked, or not understood ({_where(error)})",
         remedy="run aws sts get-caller-identity as this user to see more",
     )
 
@@ -215,3 +216,10 @@ def _meaning(code: str, status: int, text: str) -> _Meaning:
     if status == 429:
         return _THROTTLED
     return _UNAVAILABLE if status >= 500 else _OTHERWISE_REFUSED
+
+
+def _where(error: Exception) -> str:
+    """Return class and place of an unforeseen exception; its text may hold anything."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

@@ -9,7 +9,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from mqauth.credentials import BrokerCredentials
-from mqauth.errors import CredentialExpiredError, InvalidCredentialError, MQAuthError
+from mqauth.errors import (
+    ConfigurationError,
+    CredentialExpiredError,
+    InvalidCredentialError,
+    MQAuthError,
+)
 from mqauth.providers._aws_config import SHORTEST, AwsIamConfig
 from mqauth.providers._aws_errors import error_code, translate
 from mqauth.providers._aws_session import AwsSession, Signer
@@ -163,7 +168,13 @@ class StsTokens:
         client = self._session.client(signer, deadline)
         asked_at = time.time()
         try:
-            answer = getattr(client, action)(**parameters)
+            call = getattr(client, action, None)
+            if call is None:
+                raise ConfigurationError(
+                    f"the installed boto3 is too old for STS's {action}",
+                    remedy="pip install --upgrade boto3 (1.41 has it)",
+                )
+            answer = call(**parameters)
         except ClientError as error:
             self._note_clock(error.response, asked_at)
             raise
