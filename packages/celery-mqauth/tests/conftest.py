@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import amqp
 import kombu
 import pytest
 
 import celery_mqauth
 from celery_mqauth import login
-from mqauth import events, jwt_claims
+from mqauth import jwt_claims
 from mqauth.credentials import BrokerCredentials
 from mqauth.secret import Secret
 from mqauth.shared import forget_shared_sources

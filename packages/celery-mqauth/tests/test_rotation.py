@@ -20,7 +20,7 @@ import pytest
 
 from mqauth import CredentialFetched, CredentialRenewed, CredentialSource, events
 from mqauth.shared import forget_shared_sources, shared_sources
-from mqauth_sandbox import OidcIssuer, Sandbox
+from mqauth_sandbox import Sandbox
 
 LIFETIME = 6.0
 RENEWALS = 6

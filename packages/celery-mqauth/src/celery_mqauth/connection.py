@@ -113,6 +113,10 @@ class RotatingConnection(pyamqp.Connection):
             return False
         try:
             return self._send(credentials, wait=False)
+        except OSError as error:
+            # Its owner, who alone can act on it, meets the same at the next read or write.
+            logger.info("a connection broke before it was renewed: %s", error)
+            return True
         finally:
             self.frame_lock.release()
 

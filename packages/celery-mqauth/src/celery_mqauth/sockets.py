@@ -194,4 +194,5 @@ class TLSSocketTransport(_NeverBlocking, SSLTransport):
             # Saying goodbye to a peer that may be gone must not take longer than connecting to it.
             if self.sock is not None:
                 self.sock.settimeout(min(self.connect_timeout or 1.0, 1.0))
-            super()._shutdown_transport()
+            with contextlib.suppress(ValueError):  # shut down already: no goodbye to say
+                super()._shutdown_transport()
