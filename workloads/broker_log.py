@@ -186,6 +186,11 @@ def _count_inside(moments: Mapping[str, float], begin: float, end: float) -> int
     return sum(begin <= moment <= end for moment in moments.values())
 
 
+def updates(text: str) -> list[float]:
+    """Return when the broker took a new secret, on any connection."""
+    return [message.time for message in messages(text) if _SECRET_UPDATED.search(message.text)]
+
+
 def reason_of(text: str) -> str:
     """Return a short name for why a connection or channel ended."""
     lowered = text.lower()

@@ -143,7 +143,7 @@ def show(*, broker: str, compare: bool) -> list[Verdict]:
             for transport in transports
         ]
         console.print(
-            f"RabbitMQ {contestants[0].run.site.version}; tokens live {TTL:.0f} s; "
+            f"RabbitMQ {contestants[0].run.site.broker.version}; tokens live {TTL:.0f} s; "
             f"{LOAD.short_rate:g} short tasks a second, and every {LOAD.long_every:g} s one that "
             f"takes {LOAD.long_seconds:g} s; acknowledged late, so a dropped connection would run "
             "tasks twice",

@@ -91,9 +91,8 @@ class Reading:
         if time.monotonic() < self._log_read + LOG_SECONDS:
             return
         self._log_read = time.monotonic()
-        record = examine(
-            self._run.site.read_log(), begin=self._run.begin, end=time.time(), complete=False
-        )
+        log = self._run.site.broker.log_text()
+        record = examine(log, begin=self._run.begin, end=time.time(), complete=False)
         self._dropped = record.dropped.total()
         self._rotations = record.rotations
 

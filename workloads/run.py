@@ -199,8 +199,9 @@ class Run:
         self.warm_shutdown = self.worker.wait(SHUTDOWN_SECONDS) and self.worker_survived
         self.producer.wait(SHUTDOWN_SECONDS)
         self.close()
-        self.site.stop_broker()
-        (self._folder / "broker.log").write_text(self.site.read_log())
+        # Stopping it makes it write out the rest of its log.
+        self.site.broker.stop()
+        (self._folder / "broker.log").write_text(self.site.broker.log_text())
         self.tally.add(self._reader.poll())
 
     def keep(self, folder: Path) -> None:

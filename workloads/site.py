@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mqauth_sandbox import Sandbox
+from mqauth_sandbox import Broker, Sandbox
 from mqauth_sandbox.rabbitmq.prepare import prepare
 from workloads.callable_password import token_password_environment
 from workloads.settings import TransportName
@@ -23,24 +23,20 @@ class Site:
     """A broker to work on and everything needed to reach it.
 
     Args:
-        version: Of the broker.
+        broker: The broker.
         broker_url: As worker and producer use it.
         judge_url: Plain AMQP with a login that does not expire, for the observer alone.
         ca_file: Certificate authority of the broker, or empty without TLS.
         environment: Environment of worker and producer.
         fetches: Returns how many tokens the issuer has handed out.
-        read_log: Returns the broker's whole log.
-        stop_broker: Ends the broker, which writes out its log.
     """
 
-    version: str
+    broker: Broker
     broker_url: str = field(repr=False)
     judge_url: str = field(repr=False)
     ca_file: str
     environment: Mapping[str, str] = field(repr=False)
     fetches: Callable[[], int]
-    read_log: Callable[[], str]
-    stop_broker: Callable[[], None]
 
 
 @contextlib.contextmanager
@@ -115,12 +111,10 @@ def _describe(
                 ca_file=str(sandbox.ca_file),
             )
     return Site(
-        version=broker.version,
+        broker=broker,
         broker_url=url,
         judge_url=f"pyamqp://{login}@{broker.host}:{broker.amqp_port}/",
         ca_file=str(sandbox.ca_file) if tls else "",
         environment=environment,
         fetches=lambda: (issuer if auth == "oauth2" else sandbox.sts).fetches,
-        read_log=broker.log_text,
-        stop_broker=broker.stop,
     )

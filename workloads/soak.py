@@ -51,7 +51,7 @@ def run_soak(
         Run(site=site, plan=plan, folder=Path(folder) / "run") as run,
     ):
         console.note(
-            f"RabbitMQ {site.version}, worker ready; sending for {plan.load.seconds:.0f} s"
+            f"RabbitMQ {site.broker.version}, worker ready; sending for {plan.load.seconds:.0f} s"
         )
         try:
             while run.step():

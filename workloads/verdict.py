@@ -63,7 +63,7 @@ class Verdict:
 
 def judge(run: Run) -> Verdict:
     """Return the verdict on a run that has finished."""
-    record = examine(run.site.read_log(), begin=run.begin, end=run.end)
+    record = examine(run.site.broker.log_text(), begin=run.begin, end=run.end)
     tally, plan = run.tally, run.plan
     return Verdict(
         tasks=tally.tasks,
@@ -115,7 +115,7 @@ def _circumstances(run: Run) -> dict[str, Any]:
         "worker_rotations": run.watch.state.rotations,
         "worker_failures": run.watch.state.failures,
         "warm_shutdown": run.warm_shutdown,
-        "broker": run.site.version,
+        "broker": run.site.broker.version,
         "pool": plan.pool,
         "concurrency": plan.concurrency,
         "acks": plan.acks,
