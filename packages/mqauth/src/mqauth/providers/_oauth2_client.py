@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote_plus
 
 import requests
 from authlib.integrations.base_client import OAuthError
@@ -170,25 +171,29 @@ class OAuth2Client:
         raise failure
 
     def _session(self, adapter: _http.BoundedAdapter, secret: Secret) -> OAuth2Session:
-        basic = self._config.auth_method == "client_secret_basic"
-        if basic and not all(ord(char) < 256 for char in secret.reveal()):
-            raise ConfigurationError(
-                "the client_secret holds characters that client_secret_basic cannot carry",
-                remedy="set auth_method to client_secret_post",
-            )
+        client_id, client_secret = self._identification(secret)
         session = OAuth2Session(
-            client_id=self._config.client_id,
-            client_secret=secret.reveal(),
+            client_id=client_id,
+            client_secret=client_secret,
             token_endpoint_auth_method=self._config.auth_method,
         )
         session.headers.update(_HEADERS)
         _mount(session, adapter)
         return session
 
+    def _identification(self, secret: Secret) -> tuple[str, str]:
+        """Return id and secret as they are sent; Authlib leaves RFC 6749's 2.3.1 to its caller."""
+        pair = self._config.client_id, secret.reveal()
+        if self._config.auth_method == "client_secret_basic":
+            return quote_plus(pair[0]), quote_plus(pair[1])
+        return pair
+
     def _spoken(self, secret: Secret) -> tuple[Secret, ...]:
         """Return what must not come back in an error text: the secret and what is sent of it."""
-        pair = f"{self._config.client_id}:{secret.reveal()}"
-        return secret, Secret(base64.b64encode(pair.encode()).decode())
+        client_id, sent = self._identification(secret)
+        pairs = (f"{client_id}:{sent}", f"{self._config.client_id}:{secret.reveal()}")
+        encoded = (Secret(base64.b64encode(pair.encode()).decode()) for pair in pairs)
+        return secret, Secret(sent), *encoded
 
 
 def _with_wrapped_token(answer: Mapping[str, Any]) -> dict[str, Any]:
