@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -29,6 +30,10 @@ from mqauth_sandbox.workdir import write_private
 _STARTED = "Server startup complete"
 _POLL = 0.05
 _KILL_LIMIT = 20.0
+_TELLING = re.compile(r"\[(error|critical|alert|emergency)\]|BOOT FAILED|[Ee]rror:")
+_PREFIX = re.compile(r"^\S+ \S+ \[\w+\] <[\d.]+>\s*")
+_SAID_LINES = 8
+_SAID_LIMIT = 800
 # Two schedulers that do not spin, and Erlang distribution on loopback only.
 _ERLANG_FLAGS = "+S 2:2 +SDcpu 1:1 +SDio 4 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
 
@@ -64,6 +69,7 @@ class Node:
         self._owned = owned
         self._ports = ports
         self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0
         for name in ("home", "data", "log", "tls"):
             (directory / name).mkdir(mode=0o700)
         # The node may see nothing but its own directory.
@@ -98,7 +104,7 @@ class Node:
         if self.running:
             return
         deadline = time.monotonic() + timeout
-        logged = self.log_size()
+        self._started_at = self.log_size()
         with (self._directory / "log" / "console.log").open("ab") as console:
             self._process = subprocess.Popen(
                 [
@@ -112,7 +118,7 @@ class Node:
                 # Ctrl-C in a terminal must reach the sandbox only, which then stops the node.
                 start_new_session=True,
             )
-        self._wait(lambda: _STARTED in self.log_text(logged), deadline, timeout)
+        self._wait(lambda: _STARTED in self.log_text(self._started_at), deadline, timeout)
         self._wait(self._accepts, deadline, timeout)
 
     def stop(self, timeout: float) -> None:
@@ -223,8 +229,12 @@ class Node:
 
     def _failure(self, what: str) -> BrokerError:
         console = (self._directory / "log" / "console.log").read_text(errors="replace")
-        lines = [line for line in (console + self.log_text()).splitlines() if line.strip()]
-        return BrokerError(f"{what}; it said last: {' / '.join(lines[-8:]) or 'nothing'}")
+        lines = (console + self.log_text(self._started_at)).splitlines()
+        # The cause comes first: then a node logs at length how it takes everything down again.
+        telling = [line for line in lines if _TELLING.search(line)] or lines[-_SAID_LINES:]
+        said = [_PREFIX.sub("", line).strip() for line in telling]
+        words = " / ".join([line for line in said if line][:_SAID_LINES])
+        return BrokerError(f"{what}; it said: {words[:_SAID_LIMIT] or 'nothing'}")
 
     def _end(self, number: signal.Signals, timeout: float) -> None:
         process = self._process
