@@ -145,6 +145,8 @@ class RotatingConnection(pyamqp.Connection):
         Raises:
             CredentialRanOutError: Always; Kombu and Celery reconnect on it.
         """
+        if self.inherited:
+            self.give_up_inherited()
         failure = self.source.status().last_error
         self.collect()
         raise CredentialRanOutError(
@@ -170,12 +172,14 @@ class RotatingConnection(pyamqp.Connection):
     def collect(self) -> None:
         """Let go of the socket and of renewals."""
         self.source.detach(self)
-        if self.inherited and self._transport is not None:
-            self._transport.forget()
         super().collect()
 
     def _mark_as_inherited(self) -> None:
+        # Reading would harm the parent as much as writing: it would miss what this process reads.
         self.inherited = True
+        self.usable_until = -math.inf
+        if self._transport is not None:
+            self._transport.forget()
 
     def _carry(self, credentials: BrokerCredentials) -> None:
         self.usable_until = credentials.local_expiry - min(
