@@ -62,6 +62,7 @@ class CredentialSource:
         self._failures_empty_handed = 0
         self._expiring_announced = len(EXPIRING_BELOW)
         self._closed = False
+        self._has_asked = False
         self._reset_for_this_process()
         forks.after_in_child(self, CredentialSource._reset_for_this_process)
 
@@ -336,7 +337,10 @@ class CredentialSource:
 
     def _fetch(self) -> BrokerCredentials:
         started = time.monotonic()
-        fetched = self.provider.fetch(timeout=self._time_for_attempt())
+        # Providers load their libraries when they first need them.
+        with contextlib.nullcontext() if self._has_asked else forks.held_off():
+            self._has_asked = True
+            fetched = self.provider.fetch(timeout=self._time_for_attempt())
         if fetched.expired():
             raise CredentialExpiredError(
                 f"{self.provider.identity} gave a credential that has already expired",
