@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +55,7 @@ class Broker:
         directory: Path | None = None,
     ) -> None:
         """Choose ports and write the node's files; nothing runs yet."""
+        self._owner = os.getpid()
         installation = find_installation(which)
         base = directory or create_workdir()
         certificates = certificates or create_certificates(base / "tls")
@@ -109,7 +111,9 @@ class Broker:
         self._node.kill()
 
     def close(self) -> None:
-        """End the node at once and remove all of its files."""
+        """End the node at once and remove all of its files; no effect in a forked process."""
+        if os.getpid() != self._owner:
+            return
         self._node.kill()
         remove_workdir(self._removable)
 

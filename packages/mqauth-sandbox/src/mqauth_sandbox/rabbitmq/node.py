@@ -34,8 +34,9 @@ _TELLING = re.compile(r"\[(error|critical|alert|emergency)\]|BOOT FAILED|[Ee]rro
 _PREFIX = re.compile(r"^\S+ \S+ \[\w+\] <[\d.]+>\s*")
 _SAID_LINES = 8
 _SAID_LIMIT = 800
-# Two schedulers that do not spin, and Erlang distribution on loopback only.
-_ERLANG_FLAGS = "+S 2:2 +SDcpu 1:1 +SDio 4 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
+_LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
+# Two schedulers: a node must not take a machine that runs tests for itself.
+_ERLANG_FLAGS = f"+S 2:2 +SDcpu 1:1 +SDio 4 {_LOOPBACK_ONLY}"
 
 
 class Node:
@@ -200,6 +201,7 @@ class Node:
             "RABBITMQ_PID_FILE": str(base / "data" / "pid"),
             "RABBITMQ_DIST_PORT": str(self._ports.distribution),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_FLAGS,
+            "RABBITMQ_CTL_ERL_ARGS": _LOOPBACK_ONLY,
             # Makes the start script replace itself by the node, which takes SIGTERM itself.
             "RUNNING_UNDER_SYSTEMD": "true",
             # Each node has an epmd of its own, which ends with it.
