@@ -1,4 +1,4 @@
-"""Keeps the lines of a broker's log that concern one virtual host.
+"""What a broker's log says about the connections to one virtual host.
 
 Tests share a broker but not a virtual host, and what one leaves behind must not be laid at the
 door of the next.
@@ -7,9 +7,17 @@ door of the next.
 from __future__ import annotations
 
 import re
+from collections import Counter
+
+from workloads.broker_log import messages
+
+VANISHED = "client unexpectedly closed TCP connection"
+"""How the broker words the end of a process that did not close its connections."""
 
 _PROCESS = re.compile(r"\] (<[\d.]+>) ")
 _VHOST = re.compile(r"\bvhost:? '([^']*)'")
+_END = re.compile(r"(?:closing|error on) AMQP connection", re.IGNORECASE)
+_RENEWED = re.compile(r"\bupdated secret, reason: ")
 
 
 def processes_of_others(text: str, vhost: str) -> set[str]:
@@ -30,3 +38,20 @@ def without_others(text: str, others: set[str]) -> str:
         if process is None or process[1] not in others:
             kept.append(line)
     return "\n".join(kept)
+
+
+def unclean_ends(text: str) -> list[str]:
+    """Return what the broker wrote about each connection that did not end cleanly."""
+    return [
+        message.text
+        for message in messages(text)
+        if message.alarming and _END.match(message.text)
+    ]
+
+
+def renewals(text: str) -> int:
+    """Return how often the connection that was renewed most was renewed."""
+    counted = Counter(
+        message.process for message in messages(text) if _RENEWED.search(message.text)
+    )
+    return max(counted.values(), default=0)

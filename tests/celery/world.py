@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import subprocess
 import sys
@@ -17,11 +16,15 @@ from celery import Celery
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.broker import Broker
 
-from tests.celery.broker_lines import processes_of_others, without_others
+from tests.celery.broker_lines import (
+    processes_of_others,
+    renewals,
+    unclean_ends,
+    without_others,
+)
 from tests.celery.journal import Journal
 from tests.celery.processes import APP, REPOSITORY, Process, Producer, Worker, wait_until
 from tests.celery.variables import CONFIGURATION, JOURNAL
-from workloads.broker_log import BrokerRecord, examine
 
 TOKEN_LIFETIME = 8.0
 """Seconds. Renewal is due after a quarter, so a test of ten seconds sees four rotations."""
@@ -151,6 +154,10 @@ class World:
         self._processes.append(producer)
         return producer
 
+    def processes(self, *names: str) -> list[Process]:
+        """Return the processes with these names."""
+        return [process for process in self._processes if process.name in names]
+
     def start(self, name: str, *arguments: str, **configuration: Any) -> Process:
         """Start `celery` with these arguments and let it run."""
         process = Process(
@@ -179,21 +186,26 @@ class World:
         sent = self._sender.send_task(f"{APP}.{task}", arguments, ignore_result=True, **options)
         return str(sent.id)
 
-    def record(self, since: int | None = None) -> BrokerRecord:
-        """Return what the broker wrote about connections since the test began.
+    def broker_log(self, since: int | None = None) -> str:
+        """Return what the broker wrote, others' connections left out.
 
         Args:
-            since: Begin later: at this size of the broker's log.
+            since: Begin at this size of the log and not where the test began.
         """
         # Not from the log's start: a restarted broker uses the names of its processes again.
         known = self.broker.log_text(self._log_start)
         text = known if since is None else self.broker.log_text(since)
-        text = without_others(text, processes_of_others(known, self.vhost))
-        return examine(text, begin=0.0, end=math.inf, complete=False)
+        return without_others(text, processes_of_others(known, self.vhost))
 
-    def dropped(self, since: int | None = None) -> dict[str, int]:
-        """Return how many connections ended other than cleanly, per reason."""
-        return dict(self.record(since).dropped)
+    def dropped(self, since: int | None = None, *, besides: str | None = None) -> list[str]:
+        """Return what the broker wrote about connections that did not end cleanly.
+
+        Args:
+            since: Begin at this size of the broker's log.
+            besides: Leave those out that ended for this reason.
+        """
+        ends = unclean_ends(self.broker_log(since))
+        return [end for end in ends if besides is None or besides not in end]
 
     def wait_for_renewals(
         self, count: int, *, since: int | None = None, timeout: float = 40.0
@@ -201,7 +213,7 @@ class World:
         """Wait until some connection has been renewed `count` times from now (or `since`) on."""
         start = self.broker.log_size() if since is None else since
         wait_until(
-            lambda: self.record(start).rotations >= count, timeout, f"{count} renewals in place"
+            lambda: renewals(self.broker_log(start)) >= count, timeout, f"{count} renewals in place"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from typing import Any, NoReturn
 
 import amqp
@@ -63,6 +64,7 @@ class RotatingConnection(pyamqp.Connection):
         self.frame_lock = threading.Lock()
         self.source = source
         forks.after_in_child(self, RotatingConnection._mark_as_inherited)
+        self._renewals_answered = 0
         self._carry(credentials)
         super().__init__(
             authentication=SnapshotPlain(credentials), frame_writer=locked_frame_writer, **options
@@ -139,6 +141,21 @@ class RotatingConnection(pyamqp.Connection):
         self._carry(credentials)
         return True
 
+    def drain_events(self, timeout: float | None = None) -> Any:
+        """Read until something has arrived that the caller may be waiting for.
+
+        The broker's answer to a renewal is no such thing. `celery inspect` waits so long for each
+        next reply: counting it as one would have that wait begin anew with every renewal.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            answered = self._renewals_answered
+            result = super().drain_events(timeout)
+            if self._renewals_answered == answered:
+                return result
+            if deadline is not None:
+                timeout = max(0.0, deadline - time.monotonic())
+
     def give_up_expired(self) -> NoReturn:
         """Close what the broker has closed or will refuse, and say so to the caller.
 
@@ -188,6 +205,7 @@ class RotatingConnection(pyamqp.Connection):
         self.credentials = credentials
 
     def _on_update_secret_ok(self) -> None:
+        self._renewals_answered += 1
         logger.debug("the broker accepted the renewed credential")
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:

@@ -1,0 +1,147 @@
+"""What talks to workers, or listens to them, while credentials rotate."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+from mqauth_sandbox import Sandbox
+
+from tests.celery.broker_lines import VANISHED
+from tests.celery.world import World
+
+
+@pytest.fixture(scope="module")
+def pair(mqauth_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two workers that know each other (gossip, mingle) and send events, for all tests here."""
+    lifetime = mqauth_sandbox.issuer.token_lifetime
+    world = World(mqauth_sandbox, tmp_path_factory.mktemp("pair"))
+    first = world.worker("--events", name="first", ready=False)
+    second = world.worker("--events", name="second", ready=False)
+    first.wait_until_ready()
+    second.wait_until_ready()
+    yield world
+    world.close()
+    mqauth_sandbox.issuer.token_lifetime = lifetime
+
+
+@pytest.fixture
+def rotating_pair(pair: World) -> Iterator[World]:
+    """The two workers; a rotation passes during the test and nothing drops."""
+    before = pair.broker.log_size()
+    yield pair
+    pair.wait_for_renewals(1, since=before)
+    # A command that ends without closing its connection is the command's own affair.
+    assert pair.dropped(before, besides=VANISHED) == []
+
+
+def test_inspect_ping(rotating_pair: World):
+    """Both workers answer `celery inspect ping`."""
+    answer = rotating_pair.celery("inspect", "--json", "ping")
+    assert json.loads(answer.stdout) == {
+        "first@test": {"ok": "pong"},
+        "second@test": {"ok": "pong"},
+    }, answer.stderr
+
+
+def test_inspect_active(rotating_pair: World):
+    """`celery inspect active` names a task that runs over a rotation."""
+    task = rotating_pair.send("hold", 5.0)
+    rotating_pair.journal.wait(lambda journal: task in journal.ids("start"))
+    answer = rotating_pair.celery("inspect", "--json", "active")
+    active = [entry["id"] for tasks in json.loads(answer.stdout).values() for entry in tasks]
+    assert active == [task], answer.stderr
+    rotating_pair.journal.wait_for_ends([task])
+    assert rotating_pair.journal.not_exactly_once() == {}
+
+
+def test_inspect_mqauth(rotating_pair: World):
+    """`celery inspect mqauth` shows who signs in, until when, and how it went."""
+    rotating_pair.wait_for_renewals(1)
+    answer = rotating_pair.celery("inspect", "--json", "mqauth")
+    replies = json.loads(answer.stdout)
+    assert replies.keys() == {"first@test", "second@test"}, answer.stderr
+    for reply in replies.values():
+        (source,) = reply["sources"]
+        assert source["provider"] == "oauth2"
+        assert source["rotations"] > 0
+        assert source["failures"] == 0
+        assert source["connections"] > 0
+        assert 0 < source["remaining"] <= rotating_pair.issuer.token_lifetime
+
+
+def test_status(rotating_pair: World):
+    """`celery status` finds both workers."""
+    answer = rotating_pair.celery("status")
+    assert answer.returncode == 0, answer.stderr
+    assert "2 nodes online" in answer.stdout
+
+
+def test_mqauth_status_as_json(rotating_pair: World):
+    """`celery mqauth status --json` is one JSON object with an entry per worker."""
+    answer = rotating_pair.celery("mqauth", "status", "--json")
+    assert answer.returncode == 0, answer.stderr
+    replies = json.loads(answer.stdout)
+    assert {name: len(reply["sources"]) for name, reply in replies.items()} == {
+        "first@test": 1,
+        "second@test": 1,
+    }
+
+
+def test_mqauth_status_for_people(rotating_pair: World):
+    """`celery mqauth status` is one line per worker."""
+    answer = rotating_pair.celery("mqauth", "status")
+    first, second = answer.stdout.splitlines()
+    assert first.startswith("first@test: oauth2 client")
+    assert second.startswith("second@test: oauth2 client")
+    assert "0 failures" in first
+
+
+def test_events_dump(rotating_pair: World):
+    """`celery events --dump` keeps receiving after the token that it signed in with ran out."""
+    events = rotating_pair.start("events", "events", "--dump")
+    events.wait_for_line("heartbeat:")
+    rotating_pair.wait_for_renewals(5)
+    task = rotating_pair.send("add", 1, 2)
+    events.wait_for_line(task, "succeeded")
+    assert len(events.lines_with("Couldn't connect")) == 0
+    events.send(signal.SIGINT)
+    events.wait()
+
+
+def test_events_and_gossip(rotating_pair: World):
+    """The workers greeted each other at start and still hear each other after rotations."""
+    logs = [process.output for process in rotating_pair.processes("first", "second")]
+    assert any("mingle: sync with 1 nodes" in log for log in logs) or all(
+        "mingle: all alone" in log for log in logs
+    )
+    rotating_pair.wait_for_renewals(1)
+    assert not any("missed heartbeat from" in log for log in logs)
+
+
+def test_beat(rotating_pair: World):
+    """`celery beat` publishes on schedule over several rotations."""
+    schedule = {
+        "often": {"task": "tests.celery.sample_app.add", "schedule": 0.5, "args": [1, 2]}
+    }
+    before = len(rotating_pair.journal.records("end"))
+    beat = rotating_pair.start(
+        "beat",
+        "beat",
+        "--schedule",
+        str(rotating_pair.folder / "schedule"),
+        "--max-interval",
+        "1",
+        beat_schedule=schedule,
+        result_backend=None,
+    )
+    beat.wait_for_line("beat: Starting")
+    since = rotating_pair.broker.log_size()
+    rotating_pair.wait_for_renewals(5, since=since)
+    rotating_pair.journal.wait_for("end", before + 10)
+    assert beat.lines_with("ERROR") == []
+    assert rotating_pair.dropped(since) == []
+    beat.send(signal.SIGTERM)
+    beat.wait()
