@@ -25,15 +25,17 @@ _LINE = re.compile(
     r" \[(?P<level>\w+)\] (?P<process><[\d.]+>) (?P<text>.*)$"
 )
 _UNCLEAN = re.compile(r"^(?:[Cc]losing AMQP connection|Error on AMQP connection)\b")
+_FORCED = re.compile(r"^Closing AMQP connection\b")
 _CHANNEL_ERROR = re.compile(r"^Channel error on connection\b")
 _SECRET_UPDATED = re.compile(r"\bupdated secret, reason: ")
 _ACCEPTED = re.compile(r"^accepting AMQP connection\b")
 _CLOSED = re.compile(r"^closing AMQP connection\b")
 
+SAMPLES = 3
 _REASONS = (
     ("credential expired", "credential_expired"),
     ("credential has expired", "credential_expired"),
-    ("client unexpectedly closed TCP connection", "client_vanished"),
+    ("client unexpectedly closed tcp connection", "client_vanished"),
     ("missed heartbeats", "missed_heartbeats"),
     ("login refused", "login_refused"),
     ("connection_closed_abruptly", "client_vanished"),
@@ -77,12 +79,14 @@ class BrokerRecord:
         closed: Connections that their client closed cleanly.
         dropped: Connections that ended in any other way, per reason; one whose end the log does
             not mention at all counts as `no_end_logged`.
+        samples: What the broker wrote about the first few of these.
         channel_errors: Channels that the broker closed on an error, per reason.
         secret_updates: Successful `connection.update-secret` per connection.
     """
 
     opened: int = 0
     closed: int = 0
+    samples: tuple[str, ...] = ()
     dropped: Counter[str] = field(default_factory=Counter)
     channel_errors: Counter[str] = field(default_factory=Counter)
     secret_updates: Counter[str] = field(default_factory=Counter)
@@ -148,14 +152,14 @@ def examine(text: str, *, begin: float, end: float, complete: bool = True) -> Br
     """
     opened: dict[str, float] = {}
     clean: dict[str, float] = {}
-    unclean: dict[str, tuple[float, str]] = {}
+    unclean: dict[str, LogMessage] = {}
     channel_errors: Counter[str] = Counter()
     secret_updates: Counter[str] = Counter()
     for message in messages(text):
         inside = begin <= message.time <= end
         if message.alarming and _UNCLEAN.match(message.text):
             # A connection may have several such lines: the first names the cause.
-            unclean.setdefault(message.process, (message.time, reason_of(message.text)))
+            unclean.setdefault(message.process, message)
         elif _ACCEPTED.match(message.text):
             opened[message.process] = message.time
         elif _CLOSED.match(message.text):
@@ -165,7 +169,8 @@ def examine(text: str, *, begin: float, end: float, complete: bool = True) -> Br
         elif inside and _SECRET_UPDATED.search(message.text):
             secret_updates[message.process] += 1
     ends = {process: moment for process, moment in clean.items() if process not in unclean}
-    dropped = Counter(reason for moment, reason in unclean.values() if begin <= moment <= end)
+    drops = [message for message in unclean.values() if begin <= message.time <= end]
+    dropped = Counter(reason_of(message.text) for message in drops)
     silent = [
         process
         for process, moment in opened.items()
@@ -177,6 +182,7 @@ def examine(text: str, *, begin: float, end: float, complete: bool = True) -> Br
         opened=_count_inside(opened, begin, end),
         closed=_count_inside(ends, begin, end),
         dropped=dropped,
+        samples=tuple(message.text for message in drops[:SAMPLES]),
         channel_errors=channel_errors,
         secret_updates=secret_updates,
     )
@@ -197,4 +203,5 @@ def reason_of(text: str) -> str:
     for words, name in _REASONS:
         if words in lowered:
             return name
-    return "other"
+    # 4.3 writes the words of whoever closed it from outside, an operator for instance.
+    return "connection_forced" if _FORCED.match(text) else "other"

@@ -85,12 +85,10 @@ def windows_between(publishes: Publishes, moments: Sequence[float], *, half: flo
     Windows lie end to end between each two moments, at least four half windows from both: the
     credential is fetched shortly before it is sent.
     """
-    slowest = []
+    slowest: list[float] = []
     for before, after in pairwise(moments):
-        begin = before + 4 * half
-        while begin + 2 * half <= after - 4 * half:
-            found = publishes.slowest(begin, begin + 2 * half)
-            if found is not None:
-                slowest.append(found)
-            begin += 2 * half
+        room = after - before - 8 * half
+        begins = (before + (4 + 2 * number) * half for number in range(int(room / (2 * half))))
+        found = (publishes.slowest(begin, begin + 2 * half) for begin in begins)
+        slowest += [each for each in found if each is not None]
     return slowest

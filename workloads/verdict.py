@@ -101,6 +101,7 @@ def _details(tally: Tally, record: BrokerRecord) -> dict[str, Any]:
         "results_missing": len(tally.results_missing),
         "publish_errors_detail": dict(tally.errors),
         "dropped_detail": dict(record.dropped),
+        "dropped_samples": list(record.samples),
         "channel_errors": dict(record.channel_errors),
         "connections_opened": record.opened,
         "connections_renewed": len(record.secret_updates),

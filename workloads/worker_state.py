@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import OperationalError
 
@@ -66,7 +67,7 @@ class WorkerWatch:
     def _ask(self) -> WorkerState | None:
         try:
             replies = self._app.control.broadcast("mqauth", reply=True, timeout=ANSWER_SECONDS)
-        except (OSError, OperationalError):
+        except (OSError, OperationalError, AMQPError):
             return None
         for reply in replies or ():
             for answer in reply.values():

@@ -1,0 +1,113 @@
+"""The soak from end to end: clean where it should be, and able to fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from workloads.load import Load
+from workloads.run import Plan, Run
+from workloads.settings import TransportName
+from workloads.site import sandbox_site
+from workloads.verdict import Verdict, judge
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG_SECONDS = 4.0
+
+
+def soak(*arguments: str, limit: float = 110) -> subprocess.CompletedProcess[str]:
+    """Run the soak with these arguments."""
+    command = [sys.executable, "-m", "workloads.soak", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=limit
+    )
+
+
+def judged_run(folder: Path, broker: str, *, transport: TransportName, cut_after: float) -> Verdict:
+    """Return the verdict on a short run whose connections are all closed in the middle."""
+    plan = Plan(
+        pool="threads",
+        concurrency=8,
+        acks="late",
+        backend="none",
+        transport=transport,
+        ttl=LONG_SECONDS,
+        load=Load(seconds=6, short_rate=10, long_seconds=LONG_SECONDS, long_every=2),
+    )
+    with (
+        sandbox_site(
+            broker=broker,
+            ttl=plan.ttl,
+            auth="oauth2",
+            transport=transport,
+            tls=False,
+            progress=lambda _text: None,
+        ) as site,
+        Run(site=site, plan=plan, folder=folder / "run", patience=5) as run,
+    ):
+        cut_at = time.monotonic() + cut_after
+        cut = False
+        while run.step():
+            if not cut and time.monotonic() >= cut_at:
+                site.broker.ctl("close_all_connections", "because of a test")
+                cut = True
+            time.sleep(0.1)
+        run.finish()
+        return judge(run)
+
+
+@pytest.mark.slow
+def test_a_cut_in_mid_run_is_seen(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Closing all connections during a run shows as drops and, with late acks, as repetitions."""
+    broker = request.config.getoption("--mqauth-broker")
+    verdict = judged_run(tmp_path, broker, transport="plain", cut_after=3)
+    assert verdict.dropped >= 2
+    assert verdict.extras["dropped_detail"]["connection_forced"] >= 2
+    assert verdict.repeated >= 1
+    assert not verdict.clean
+
+
+@pytest.mark.slow
+def test_a_short_soak_is_clean(request: pytest.FixtureRequest) -> None:
+    """Several rotations under load lose, repeat and drop nothing; the last line is the record."""
+    broker = request.config.getoption("--mqauth-broker")
+    arguments = ["--broker", broker, "--ttl", "6", "--minutes", "0.3", "--acks", "late"]
+    finished = soak(*arguments, "--backend", "rpc", "--json-only")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    record = json.loads(finished.stdout.splitlines()[-1])
+    assert record["tasks"] == record["done"] == record["results"] > 300
+    assert record["rotations"] >= 3
+    faults = ("lost", "repeated", "dropped", "publish_errors")
+    assert {name: record[name] for name in faults} == dict.fromkeys(faults, 0)
+    assert {"fetches", "max_publish_ms", "longest_gap_ms"} <= record.keys()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--pool", "forkpre"], ["--acks", "never"], ["--backend", "redis"]]
+)
+def test_a_wrong_option_is_refused(arguments: list[str]) -> None:
+    """A misspelt option ends at once with status 2 and names the choices."""
+    finished = soak(*arguments, limit=30)
+    assert finished.returncode == 2
+    assert "Invalid value" in finished.stderr
+
+
+def test_logs_never_mix_with_older_ones(tmp_path: Path) -> None:
+    """A folder with something in it is refused before anything starts."""
+    (tmp_path / "older").write_text("")
+    finished = soak("--keep-logs", str(tmp_path), limit=30)
+    assert finished.returncode == 2
+    assert "not empty" in finished.stderr
+
+
+def test_a_broker_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    """An installation that does not exist ends with status 2 and one line that says so."""
+    finished = soak("--broker", str(tmp_path / "rabbitmq-server"), "--json-only", limit=60)
+    assert finished.returncode == 2
+    assert len(finished.stderr.splitlines()) == 1
+    assert finished.stderr.startswith("soak: ")
