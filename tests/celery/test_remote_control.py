@@ -72,6 +72,12 @@ def test_inspect_mqauth(rotating_pair: World):
         assert 0 < source["remaining"] <= rotating_pair.issuer.token_lifetime
 
 
+def test_inspect_ends_although_renewals_are_answered(rotating_pair: World):
+    """A wait longer than the time between two renewals ends all the same."""
+    answer = rotating_pair.celery("inspect", "--timeout", "4", "--json", "ping")
+    assert json.loads(answer.stdout).keys() == {"first@test", "second@test"}, answer.stderr
+
+
 def test_status(rotating_pair: World):
     """`celery status` finds both workers."""
     answer = rotating_pair.celery("status")
@@ -111,14 +117,23 @@ def test_events_dump(rotating_pair: World):
     events.wait()
 
 
-def test_events_and_gossip(rotating_pair: World):
-    """The workers greeted each other at start and still hear each other after rotations."""
-    logs = [process.output for process in rotating_pair.processes("first", "second")]
-    assert any("mingle: sync with 1 nodes" in log for log in logs) or all(
-        "mingle: all alone" in log for log in logs
-    )
+def test_gossip(rotating_pair: World):
+    """Workers whose tokens were renewed hear each other: they elect one to run a task."""
     rotating_pair.wait_for_renewals(1)
-    assert not any("missed heartbeat from" in log for log in logs)
+    before = rotating_pair.journal.ids("end")
+    rotating_pair.elect_a_worker_for("add", 1, 2)
+    rotating_pair.journal.wait_for("end", before.total() + 1)
+    for worker in rotating_pair.processes("first", "second"):
+        worker.wait_for_line("elected for" if not worker.lines_with("I won") else "I won")
+        assert worker.lines_with("missed heartbeat from") == []
+    assert rotating_pair.journal.not_exactly_once() == {}
+
+
+def test_mingle(rotating_pair: World):
+    """A worker that starts later meets both others, and leaves again in order."""
+    late = rotating_pair.worker(name="late")
+    assert late.lines_with("mingle: sync with 2 nodes")
+    assert late.stop() == 0
 
 
 def test_beat(rotating_pair: World):
@@ -134,6 +149,8 @@ def test_beat(rotating_pair: World):
         str(rotating_pair.folder / "schedule"),
         "--max-interval",
         "1",
+        "--loglevel",
+        "INFO",
         beat_schedule=schedule,
         result_backend=None,
     )

@@ -186,6 +186,11 @@ class World:
         sent = self._sender.send_task(f"{APP}.{task}", arguments, ignore_result=True, **options)
         return str(sent.id)
 
+    def elect_a_worker_for(self, task: str, *arguments: Any) -> None:
+        """Have the workers agree among themselves (by gossip) on one that publishes a task."""
+        action = self._sender.signature(f"{APP}.{task}", args=arguments, ignore_result=True)
+        self._sender.control.election(uuid.uuid4().hex, "task", action)
+
     def broker_log(self, since: int | None = None) -> str:
         """Return what the broker wrote, others' connections left out.
 
