@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from mqauth import jwt_claims
 from mqauth.credentials import BrokerCredentials
 from mqauth.secret import Secret
 from mqauth.shared import forget_shared_sources
-from mqauth_sandbox import Broker, OidcIssuer, Sandbox
+from mqauth_sandbox import Broker, OidcIssuer, Sandbox, TcpProxy
 
 LIMIT = 20.0
 """Seconds that a condition may take on a busy machine; no test passes by waiting for it."""
@@ -102,7 +103,7 @@ def prepared(sandbox: Sandbox, auth: dict[str, Any]) -> Callable[..., kombu.Conn
     """Return a function that makes a Kombu connection, not open yet, over TLS or plain.
 
     Its keywords: `tls`, `who`, `host`, `port`, `vhost`, `auth` (added to the usual options),
-    `options` (other transport options); everything else goes to Kombu.
+    `only_auth` (instead of them), `options` (other transport options); the rest goes to Kombu.
     """
 
     def make(
@@ -116,12 +117,12 @@ def prepared(sandbox: Sandbox, auth: dict[str, Any]) -> Callable[..., kombu.Conn
         **rest: Any,
     ) -> kombu.Connection:
         usual = sandbox.broker.amqps_port if tls else sandbox.broker.amqp_port
-        extra = rest.pop("auth", {})
+        chosen = {**rest.pop("only_auth", auth), **rest.pop("auth", {})}
         if tls:
             rest.setdefault("ssl", {"ca_certs": str(sandbox.ca_file)})
         return kombu.Connection(
             f"mqauth{'s' if tls else ''}://{who}@{host}:{port or usual}/{vhost}",
-            transport_options={"auth": {**auth, **extra}, **(options or {})},
+            transport_options={"auth": chosen, **(options or {})},
             **rest,
         )
 
@@ -227,7 +228,31 @@ def mint(issuer: OidcIssuer) -> Callable[..., BrokerCredentials]:
 
 
 @pytest.fixture
-def log(broker: Broker) -> Callable[[], str]:
-    """Return a function that returns what the broker has logged since the test began."""
-    start = broker.log_size()
-    return lambda: broker.log_text(start)
+def renewals_of(broker: Broker) -> Callable[[Any], int]:
+    """Return a function that counts what the broker logged about renewals of a raw connection."""
+
+    def count(raw: Any) -> int:
+        port = raw.sock.getsockname()[1]
+        return len(re.findall(rf":{port} -> .*updated secret", broker.log_text()))
+
+    return count
+
+
+@pytest.fixture
+def user_of(broker: Broker, eventually: Callable[..., None]) -> Callable[[Any], str]:
+    """Return a function that returns the user whom the broker let in on a raw connection."""
+
+    def look(raw: Any) -> str:
+        line = re.compile(rf":{raw.sock.getsockname()[1]} -> .*user '(.*?)' authenticated")
+        eventually(lambda: line.search(broker.log_text()), "the broker's log of the login")
+        users: list[str] = line.findall(broker.log_text())
+        return users[-1]
+
+    return look
+
+
+@pytest.fixture
+def plain_proxy(broker: Broker) -> Iterator[TcpProxy]:
+    """A proxy of this test's own to the broker's plain port."""
+    with TcpProxy(broker.amqp_port) as proxy:
+        yield proxy

@@ -1,0 +1,172 @@
+"""`connection.update-secret` on real connections: taken over, refused, caught up."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import amqp
+import kombu
+import pytest
+
+from celery_mqauth.connection import RotatingConnection
+from celery_mqauth.errors import CredentialRefusedError
+from celery_mqauth.update_secret import encode_update_secret
+from mqauth.credentials import BrokerCredentials
+from mqauth.shared import shared_sources
+from mqauth_sandbox import OidcIssuer, TcpProxy
+
+Connect = Callable[..., kombu.Connection]
+Mint = Callable[..., BrokerCredentials]
+READ_ONLY = ["rabbitmq.read:*/*/*"]
+
+
+def drain_until_closed(raw: RotatingConnection) -> None:
+    """Wait for what the broker says until it ends the connection."""
+    while True:
+        raw.drain_events(timeout=10)
+
+
+def test_the_frame_is_what_the_protocol_asks_for() -> None:
+    """Class 10, method 70 on channel 0, the secret as long string, the reason as short string."""
+    frame = encode_update_secret("sécret", "because")
+    kind, channel, size = struct.unpack(">BHI", frame[:7])
+    assert (kind, channel, size) == (1, 0, len(frame) - 8)
+    assert frame[-1] == 0xCE
+    assert frame[7:-1] == b"\0\x0a\0\x46" + b"\0\0\0\x07" + "sécret".encode() + b"\x07because"
+
+
+def test_a_reason_is_cut_to_what_a_short_string_holds() -> None:
+    """A reason may not be longer than 255 bytes on the wire."""
+    frame = encode_update_secret("s", "r" * 300)
+    assert frame[7:-1].endswith(b"\xff" + b"r" * 255)
+
+
+def test_the_new_secret_is_in_force_at_once(
+    connect: Connect, issuer: OidcIssuer, queue: str, mint: Mint
+) -> None:
+    """What the old token does not allow is allowed as soon as the new one has been sent."""
+    everything = mint()
+    issuer.scopes = READ_ONLY
+    raw = connect().connection
+    with pytest.raises(amqp.AccessRefused):
+        raw.channel().basic_publish_confirm(amqp.Message("no"), routing_key=queue)
+    assert raw.credentials_renewed(everything)
+    raw.channel().basic_publish_confirm(amqp.Message("yes"), routing_key=queue)
+    assert raw.channel().basic_get(queue, no_ack=True).body == "yes"
+
+
+def test_the_same_secret_is_not_sent_again(
+    connect: Connect, renewals_of: Callable[[Any], int], mint: Mint, eventually: Callable[..., None]
+) -> None:
+    """A connection that already carries a credential does not send it."""
+    raw = connect().connection
+    newer = mint()
+    for _ in range(3):
+        assert raw.credentials_renewed(raw.credentials)
+        assert raw.credentials_renewed(newer)
+    raw.channel()
+    eventually(lambda: renewals_of(raw))
+    assert renewals_of(raw) == 1
+
+
+def test_a_refused_secret_is_a_recoverable_error(connect: Connect, mint: Mint) -> None:
+    """The broker closes the connection; the error says so, and Kombu and Celery reconnect on it."""
+    connection = connect()
+    raw = connection.connection
+    foreign = mint(aud=["another-service"])
+    assert raw.credentials_renewed(foreign)
+    with pytest.raises(CredentialRefusedError) as raised:
+        raw.drain_events(timeout=10)
+    assert isinstance(raised.value, connection.recoverable_connection_errors)
+    text = str(raised.value)
+    assert "oauth2 client celery" in text
+    assert "the broker's log has the reason" in text
+    assert "\n" not in text
+    assert foreign.password.reveal() not in text
+    assert not raw.connected
+
+
+@pytest.mark.parametrize("sandbox", ["4"], indirect=True)
+def test_another_user_is_refused(connect: Connect, mint: Mint) -> None:
+    """RabbitMQ 4 does not let a connection change its user, and says who refused."""
+    raw = connect().connection
+    assert raw.credentials_renewed(mint(sub="somebody-else"))
+    with pytest.raises(CredentialRefusedError, match="refused the renewed credential"):
+        raw.channel()
+
+
+def test_only_the_refused_credential_is_thrown_away(connect: Connect, mint: Mint) -> None:
+    """A refusal of an older or foreign token leaves the newest one in use."""
+    raw = connect().connection
+    other = connect().connection
+    (source,) = shared_sources()
+    good = source.current
+    assert raw.credentials_renewed(mint(aud=["another-service"]))
+    with pytest.raises(CredentialRefusedError):
+        raw.drain_events(timeout=10)
+    assert source.current is good
+    assert (source.status().invalidations, source.status().connections) == (0, 1)
+    assert other.connected
+
+
+def test_a_refused_renewal_of_the_issuer_is_replaced(
+    connect: Connect, issuer: OidcIssuer, eventually: Callable[..., None]
+) -> None:
+    """When the issuer's newest token is refused nobody keeps it; the next login fetches anew."""
+    issuer.token_lifetime = 20
+    connection = connect(auth={"renew_at": 0.02})
+    raw = connection.connection
+    (source,) = shared_sources()
+    issuer.resource_server_id = "another-service"
+    carried = raw.credentials
+    eventually(lambda: raw.credentials is not carried, "the renewal")
+    with pytest.raises(CredentialRefusedError):
+        drain_until_closed(raw)
+    assert source.status().invalidations == 1
+    issuer.resource_server_id = "rabbitmq"
+    assert connection.connect() is not raw
+    assert connection.connected
+
+
+def test_answers_that_nobody_read_do_not_matter(
+    connect: Connect, mint: Mint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that was renewed often and never read from closes in order, without a word."""
+    connection = connect()
+    raw = connection.connection
+    for _ in range(20):
+        assert raw.credentials_renewed(mint())
+    raw.close()
+    assert not raw.connected
+    assert [record.message for record in caplog.records if record.levelname != "INFO"] == []
+
+
+def test_a_login_overtaken_by_a_renewal_catches_up(
+    connect: Connect,
+    issuer: OidcIssuer,
+    plain_proxy: TcpProxy,
+    eventually: Callable[..., None],
+) -> None:
+    """What is renewed while a handshake is under way reaches that connection, too."""
+    issuer.token_lifetime = 20
+    early = {"renew_at": 0.02}
+    connect(auth=early)
+    (source,) = shared_sources()
+    overtaken: list[kombu.Connection] = []
+    plain_proxy.stall()
+    thread = threading.Thread(
+        target=lambda: overtaken.append(connect(auth=early, port=plain_proxy.port))
+    )
+    thread.start()
+    eventually(lambda: plain_proxy.links == 1, "the connection")
+    first = source.current
+    eventually(lambda: source.current is not first, "the renewal")
+    issuer.token_lifetime = 300
+    eventually(lambda: source.current is not None and source.current.lifetime > 100)
+    plain_proxy.resume()
+    thread.join(10)
+    assert overtaken[0].connection.credentials is source.current
+    overtaken[0].connection.channel().close()
