@@ -124,7 +124,7 @@ def many_forks(source: CredentialSource) -> dict[str, Any]:
     stop = threading.Event()
 
     def churn() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.01):  # a pause, in which others get at the host's lock
             source.invalidate(source.get())
 
     churner = threading.Thread(target=churn)
@@ -174,8 +174,8 @@ def orphaned_lock(source: CredentialSource) -> dict[str, Any]:
     assert cache is not None
     with cache.lock(10):
         # The child lives on, as workers do; it must not hold what the parent lets go of.
-        outcome = in_child(lambda: time.sleep(2.0))
-    with cache.lock(1.0) as again:
+        outcome = in_child(lambda: time.sleep(1.0))
+    with cache.lock(0.5) as again:
         result = again
     outcome()
     return {"again": result}

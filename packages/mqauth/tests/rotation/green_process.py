@@ -91,7 +91,7 @@ def main(config: dict[str, Any]) -> dict[str, Any]:
     together = ask_together(source, 50)
     beats_while_slow = heart.beats
     source.attach(listener)
-    told = listener.wait_for(3)
+    told = listener.wait_for(2)
     heart.stop()
     thread = source._thread
     status = source.status()

@@ -306,7 +306,7 @@ def test_twenty_processes_fetch_once_per_rotation(
     issuer: OidcIssuer, start_process: Callable[..., Process]
 ) -> None:
     """Twenty processes that start together and live over rotations cost one fetch for each."""
-    issuer.token_lifetime = 15.0
+    issuer.token_lifetime = 20.0
     processes = [start_process() for _ in range(20)]
     for process in processes:
         process.ask("status")

@@ -22,9 +22,8 @@ RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-@pytest.mark.parametrize("cached", [True, False], ids=["cache", "no cache"])
 def test_green_threads_share_one_source(
-    issuer: OidcIssuer, config: dict[str, Any], tmp_path: Path, library: str, *, cached: bool
+    issuer: OidcIssuer, config: dict[str, Any], tmp_path: Path, library: str
 ) -> None:
     """Fifty green threads cause one fetch, others run meanwhile, and renewal needs no help."""
     issuer.token_lifetime = 4.0
@@ -32,7 +31,7 @@ def test_green_threads_share_one_source(
     script = Path(__file__).with_name("green_process.py")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{PATCH[library]}\n{RUN}", str(script)],
-        input=json.dumps({**config, "cache": str(tmp_path / "cache") if cached else False}),
+        input=json.dumps({**config, "cache": str(tmp_path / "cache")}),
         capture_output=True,
         text=True,
         timeout=60,

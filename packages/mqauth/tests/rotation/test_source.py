@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from packages.mqauth.tests.rotation.conftest import Listener, Recorder, ScriptedProvider
 
 PATIENCE = 30.0
-EARLY = RotationPolicy(renew_at=0.03, jitter=0.0)
-"""Makes a credential of 100 s due after three, with much left to look at what happens then."""
+EARLY = RotationPolicy(renew_at=0.02, jitter=0.0)
+"""Makes a credential of 100 s due after two, with much left to look at what happens then."""
 
 
 def renewal_thread(source: CredentialSource) -> RenewalThread:
