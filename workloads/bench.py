@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -25,7 +26,7 @@ import click
 
 from mqauth_sandbox import Sandbox, SandboxError
 from mqauth_sandbox.rabbitmq.prepare import prepare
-from workloads.broker_log import updates
+from workloads.broker_log import messages, updates
 from workloads.console import Console
 from workloads.figures import Publishes, Spread, ratios, windows_around, windows_between
 from workloads.processes import Child, terminate_like_interrupt
@@ -38,6 +39,7 @@ SHORT_LIFE = 6.0
 HALF_WINDOW = 0.05
 PUBLISH_INTERVAL = 0.001
 CLIENT_LIMIT = 300.0
+LOG_LIMIT = 15.0
 
 
 class BenchError(Exception):
@@ -122,15 +124,22 @@ class Bench:
         }
 
     def _rotations_during(self, publishes: Publishes) -> list[float]:
-        # The broker writes its log with some delay; stopping it writes out the rest.
-        self._sandbox.broker.stop()
-        log = self._sandbox.broker.log_text()
-        self._sandbox.broker.start()
         begin, end = publishes.times[0], publishes.times[-1]
-        moments = [moment for moment in updates(log) if begin <= moment <= end]
+        moments = [moment for moment in updates(self._log_until(end)) if begin <= moment <= end]
         if len(moments) < 5:
             raise BenchError(f"only {len(moments)} rotations happened while publishing")
         return moments
+
+    def _log_until(self, moment: float) -> str:
+        # The broker writes its log with a delay. The publisher closed its connection after the
+        # moment asked for, which is in the log too.
+        deadline = time.monotonic() + LOG_LIMIT
+        while time.monotonic() < deadline:
+            log = self._sandbox.broker.log_text()
+            if any(message.time > moment for message in messages(log)):
+                return log
+            time.sleep(0.2)
+        raise BenchError(f"the broker did not write its log within {LOG_LIMIT:.0f} s")
 
     def _client(self, module: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
         self._runs += 1
@@ -194,8 +203,17 @@ def _link(*, tls: bool) -> str:
     return "AMQPS" if tls else "AMQP"
 
 
-def measure(*, broker: str, rounds: int, seconds: float, console: Console) -> dict[str, Any]:
+def measure(
+    *, broker: str, rounds: int, seconds: float, rotating: float, console: Console
+) -> dict[str, Any]:
     """Bring up a sandbox and measure everything.
+
+    Args:
+        broker: `3`, `4` or the path of an installation.
+        rounds: Pairs per comparison; at least two.
+        seconds: How long each connection has in a round.
+        rotating: How long to publish through rotations.
+        console: For progress.
 
     Raises:
         BenchError: Something could not be measured.
@@ -215,9 +233,7 @@ def measure(*, broker: str, rounds: int, seconds: float, console: Console) -> di
             "throughput": [
                 bench.throughput(tls=tls, rounds=rounds, seconds=seconds) for tls in (False, True)
             ],
-            "rotation": [
-                bench.rotation(tls=tls, seconds=rounds * seconds * 3) for tls in (False, True)
-            ],
+            "rotation": [bench.rotation(tls=tls, seconds=rotating) for tls in (False, True)],
         }
 
 
@@ -264,16 +280,27 @@ def _spread(spread: Mapping[str, float]) -> str:
 
 @click.command(help=__doc__)
 @click.option("--broker", default="4", show_default=True, help="3, 4, or an installation's path.")
-@click.option("--rounds", default=12, show_default=True, help="Pairs per comparison.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=2),
+    default=12,
+    show_default=True,
+    help="Pairs per comparison.",
+)
 @click.option("--seconds", default=1.0, show_default=True, help="Length of one measurement.")
+@click.option("--rotating", default=36.0, show_default=True, help="Seconds to publish and rotate.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def main(*, broker: str, rounds: int, seconds: float, as_json: bool) -> None:
+def main(*, broker: str, rounds: int, seconds: float, rotating: float, as_json: bool) -> None:
     """Measure and print."""
     terminate_like_interrupt()
     forget_foreign_settings()
     try:
         result = measure(
-            broker=broker, rounds=rounds, seconds=seconds, console=Console(quiet=as_json)
+            broker=broker,
+            rounds=rounds,
+            seconds=seconds,
+            rotating=rotating,
+            console=Console(quiet=as_json),
         )
     except (BenchError, SandboxError) as error:
         print(f"bench: {error}", file=sys.stderr)

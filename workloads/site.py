@@ -71,6 +71,8 @@ def sandbox_site(
         Sandbox(broker=broker, token_lifetime=ttl, broker_auth=kind) as sandbox,
         tempfile.TemporaryDirectory(prefix="mqauth-run-") as private,
     ):
+        # AWS itself gives no token for less than a minute.
+        sandbox.sts.token_lifetime_override = ttl
         yield _describe(sandbox, auth=auth, transport=transport, tls=tls, private=Path(private))
 
 

@@ -123,6 +123,8 @@ def main(
     keep_logs: Path | None,
 ) -> None:
     """Read the options, run, and print the verdict."""
+    if transport == "callable" and auth != "oauth2":
+        raise click.UsageError("the callable password for comparison knows --auth oauth2 only")
     terminate_like_interrupt()
     forget_foreign_settings()
     plan = Plan(

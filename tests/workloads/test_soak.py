@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -76,7 +79,7 @@ def test_a_cut_in_mid_run_is_seen(tmp_path: Path, request: pytest.FixtureRequest
 def test_a_short_soak_is_clean(request: pytest.FixtureRequest) -> None:
     """Several rotations under load lose, repeat and drop nothing; the last line is the record."""
     broker = request.config.getoption("--mqauth-broker")
-    arguments = ["--broker", broker, "--ttl", "6", "--minutes", "0.3", "--acks", "late"]
+    arguments = ["--broker", broker, "--ttl", "12", "--minutes", "0.3", "--acks", "late"]
     finished = soak(*arguments, "--backend", "rpc", "--json-only")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     record = json.loads(finished.stdout.splitlines()[-1])
@@ -111,3 +114,36 @@ def test_a_broker_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert finished.returncode == 2
     assert len(finished.stderr.splitlines()) == 1
     assert finished.stderr.startswith("soak: ")
+
+
+def processes_with(marker: str) -> set[int]:
+    """Return the processes that have `marker` in their environment."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if marker.encode() in path.read_bytes():
+                found.add(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_soak_leaves_nothing(number: int, request: pytest.FixtureRequest) -> None:
+    """Ctrl-C and SIGTERM end the run with its worker, its pool and its producer."""
+    broker = request.config.getoption("--mqauth-broker")
+    marker = f"SOAK_MARKER={uuid.uuid4()}"
+    command = [sys.executable, "-m", "workloads.soak", "--broker", broker, "--ttl", "12"]
+    with subprocess.Popen(
+        ["/usr/bin/env", marker, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said = ""
+        while "worker ready" not in said:
+            said = process.stderr.readline()
+            assert said, "the soak ended before its worker was ready"
+        # The run itself, the worker, its pool and the producer.
+        assert len(processes_with(marker)) > 3
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode not in (0, None)
+    assert processes_with(marker) == set()
