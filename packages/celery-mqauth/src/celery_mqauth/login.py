@@ -18,8 +18,9 @@ from celery_mqauth.errors import (
     TokenTooLargeError,
     VirtualHostError,
 )
+from celery_mqauth.protection import unusable_file
 from mqauth.credentials import BrokerCredentials
-from mqauth.errors import CredentialError
+from mqauth.errors import CredentialError, MQAuthError
 from mqauth.source import CredentialSource
 
 LARGEST_FIRST_FRAME = 4096
@@ -27,6 +28,7 @@ LARGEST_FIRST_FRAME = 4096
 LARGEST_FIRST_FRAME_4_1 = 8192
 START_OK_OVERHEAD = 400
 """Bytes of the login frame besides the token: client properties, mechanism, locale."""
+_WRONG_NAME = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH
 
 Opener = Callable[[BrokerCredentials], RotatingConnection]
 
@@ -119,7 +121,7 @@ def _link_error(
     connection: RotatingConnection,
     credentials: BrokerCredentials,
     endpoint: Endpoint,
-) -> BrokerUnreachableError | TokenTooLargeError:
+) -> MQAuthError:
     size = len(credentials.password.reveal()) + START_OK_OVERHEAD
     version = str(connection.server_properties.get("version", ""))
     limit = LARGEST_FIRST_FRAME if _older_than_4_1(version) else LARGEST_FIRST_FRAME_4_1
@@ -130,10 +132,21 @@ def _link_error(
             remedy="ask the issuer for fewer scopes or claims"
             + ("; RabbitMQ 4.1 takes twice the size" if limit == LARGEST_FIRST_FRAME else ""),
         )
+    unusable = unusable_file(connection.ssl)
+    if unusable is not None:
+        return unusable
     if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = 'name its CA with broker_use_ssl={"ca_certs": ...} or SSL_CERT_FILE'
+        if error.verify_code in _WRONG_NAME:
+            remedy = "connect to a name that the certificate bears"
         return BrokerUnreachableError(
             f"the certificate of {endpoint} is not to be trusted: {error.verify_message}",
-            remedy='name its CA with broker_use_ssl={"ca_certs": ...} or SSL_CERT_FILE',
+            remedy=remedy,
+        )
+    if isinstance(error, TimeoutError):
+        return BrokerUnreachableError(
+            f"the broker {endpoint} did not answer within {connection.connect_timeout:g} s",
+            remedy="check host, port, firewall and the broker's load",
         )
     if isinstance(error, ssl.SSLError):
         return BrokerUnreachableError(
@@ -141,9 +154,10 @@ def _link_error(
             remedy="is this the TLS port? AMQPS usually is 5671",
         )
     reason = error.strerror or str(error) or type(error).__name__
+    tls = "" if connection.ssl else "; a TLS port wants mqauths://"
     return BrokerUnreachableError(
         f"no connection to the broker {endpoint}: {reason}",
-        remedy="check host, port, firewall and that the broker runs",
+        remedy=f"check host, port, firewall and that the broker runs{tls}",
     )
 
 

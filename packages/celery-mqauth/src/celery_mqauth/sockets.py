@@ -168,8 +168,8 @@ class TLSSocketTransport(_NeverBlocking, SSLTransport):
     """TLS; every operation on the OpenSSL object happens under one lock."""
 
     def _setup_transport(self) -> None:
-        super()._setup_transport()
         self._openssl = threading.Lock()
+        super()._setup_transport()
         self._receive_now = self._read_locked
         self._send_now = self._write_locked
 
@@ -194,5 +194,5 @@ class TLSSocketTransport(_NeverBlocking, SSLTransport):
             # Saying goodbye to a peer that may be gone must not take longer than connecting to it.
             if self.sock is not None:
                 self.sock.settimeout(min(self.connect_timeout or 1.0, 1.0))
-            with contextlib.suppress(ValueError):  # shut down already: no goodbye to say
+            with contextlib.suppress(ValueError, AttributeError):  # shut down, or never wrapped
                 super()._shutdown_transport()

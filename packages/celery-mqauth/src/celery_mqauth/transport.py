@@ -39,10 +39,10 @@ from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.endpoints import (
     CONNECT_TIMEOUT,
     broker_options,
-    link_protection,
     source_for,
 )
 from celery_mqauth.login import Endpoint, sign_in
+from celery_mqauth.protection import link_protection
 from mqauth.credentials import BrokerCredentials
 
 
@@ -86,15 +86,17 @@ class Transport(pyamqp.Transport):
         endpoint = Endpoint(
             host=client.hostname, port=client.port, virtual_host=client.virtual_host or "/"
         )
+        limits = {
+            "connect_timeout": client.connect_timeout or CONNECT_TIMEOUT,
+            "heartbeat": client.heartbeat,
+        }
         open_connection = functools.partial(
             self._prepare,
             source=shared.source,
             host=str(endpoint),
             virtual_host=endpoint.virtual_host,
             ssl=link_protection(client.ssl, endpoint.host, insecure=shared.insecure),
-            connect_timeout=client.connect_timeout or CONNECT_TIMEOUT,
-            heartbeat=client.heartbeat,
-            **broker_options(client.transport_options),
+            **(limits | broker_options(client.transport_options)),
         )
         return sign_in(shared.source, endpoint, open_connection)
 
