@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from celery_mqauth.auth_options import AuthOptions
 from mqauth.amazonmq import region_from_host
 from mqauth.errors import ConfigurationError
+from mqauth.provider import Provider
 from mqauth.shared import SharedSource, shared_source
 
 AUTH = "auth"
@@ -56,6 +58,17 @@ def _who_signs_in(user_part: str | None, provider: str | None) -> str:
             remedy="put a provider before the host, as in mqauths://oauth2@host/vhost",
         )
     return name
+
+
+def without_secrets_shown(transport_options: Any, provider: Provider) -> Any:
+    """Return equal transport options whose secrets do not show in `repr`, logs and messages."""
+    auth = (transport_options or {}).get(AUTH)
+    if not auth:
+        return transport_options
+    secret = {option.name for option in provider.options if option.secret}
+    if isinstance(auth, AuthOptions):  # on a failover list, each URL may name another provider
+        secret |= auth.secret
+    return {**transport_options, AUTH: AuthOptions(auth, secret)}
 
 
 def broker_options(transport_options: Mapping[str, Any] | None) -> dict[str, Any]:

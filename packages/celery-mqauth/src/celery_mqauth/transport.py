@@ -40,6 +40,7 @@ from celery_mqauth.endpoints import (
     CONNECT_TIMEOUT,
     broker_options,
     source_for,
+    without_secrets_shown,
 )
 from celery_mqauth.login import Endpoint, sign_in
 from celery_mqauth.protection import link_protection
@@ -80,6 +81,9 @@ class Transport(pyamqp.Transport):
         """
         client: Any = self.client
         shared = source_for(client)
+        client.transport_options = without_secrets_shown(
+            client.transport_options, shared.source.provider
+        )
         defaults = self.default_connection_params
         client.hostname = client.hostname or defaults["hostname"]
         client.port = client.port or defaults["port"]
