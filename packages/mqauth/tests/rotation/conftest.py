@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
+import hypothesis
 import pytest
 
 from mqauth import CredentialSource, RotationPolicy, Secret, events
@@ -26,6 +27,10 @@ from mqauth_sandbox.tls import CertificateFiles
 
 E = TypeVar("E", bound=events.CredentialEvent)
 Answer = Callable[[float], BrokerCredentials]
+
+# A host that is busy with brokers takes its time for the simplest arithmetic.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 PATIENCE = 30.0
 """Seconds until something that has to happen counts as not happening, on however slow a host."""
