@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
+from amqp.transport import SSLTransport
 
 import mqauth
 from celery_mqauth.remote_control import mqauth as inspect_mqauth
@@ -123,6 +125,22 @@ def test_status_is_documented() -> None:
     assert inspect_mqauth(None).keys() == {"sources"}
     fields = {field.name for field in dataclasses.fields(SourceStatus)}
     assert set(names(table(CELERY, "Watch it"))) == fields
+
+
+def test_tls_options_exist() -> None:
+    """Each TLS option in the table is one that py-amqp takes."""
+    taken = inspect.signature(SSLTransport._wrap_socket_sni).parameters
+    assert set(names(table(CELERY, "TLS"))) <= set(taken)
+
+
+def test_recommended_settings_are_explained() -> None:
+    """Each recommended setting is in the example and has its reason in the table."""
+    (example,) = [b.text for b in blocks(CELERY) if b.section == "Recommended settings"]
+    recommended = {line.split(" = ")[0] for line in example.splitlines() if line[0].isalpha()}
+    explained = set(names(table(CELERY, "Recommended settings")))
+    transport_options = {"auth.timeout", "confirm_publish"}
+    assert explained - transport_options == recommended - {"broker_transport_options"}
+    assert all(f'"{name.rpartition(".")[2]}"' in example for name in transport_options)
 
 
 def test_named_providers_exist() -> None:
