@@ -1,4 +1,4 @@
-"""Puts a source together from a resolved configuration."""
+"""From a resolved configuration to the parts of a source."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from mqauth.cache import HostCache, default_directory, private_directory
 from mqauth.config import ResolvedConfig, resolve
@@ -17,18 +18,22 @@ from mqauth.provider import Provider
 from mqauth.registry import provider_class
 from mqauth.secret import Secret
 
-if TYPE_CHECKING:
-    from mqauth.source import CredentialSource
-
 logger = logging.getLogger(__name__)
-
-S = TypeVar("S", bound="CredentialSource")
 
 _POLICY_SETTINGS = ("renew_at", "timeout")
 
 
-def build_from_mapping(cls: type[S], config: Mapping[str, Any]) -> S:
-    """Return a source for a mapping with the key `provider` (a provider or a named entry).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What a source is made of."""
+
+    provider: Provider
+    policy: RotationPolicy
+    cache: HostCache | None
+
+
+def parts_from_mapping(config: Mapping[str, Any]) -> Parts:
+    """Return the parts for a mapping with the key `provider` (a provider or a named entry).
 
     Raises:
         ConfigurationError: The provider or an option is unknown, missing or contradictory.
@@ -39,18 +44,20 @@ def build_from_mapping(cls: type[S], config: Mapping[str, Any]) -> S:
         raise ConfigurationError(
             "the configuration names no provider", remedy='add the key "provider"'
         )
-    return build(cls, resolve(name, explicit=options))
+    return parts(resolve(name, explicit=options))
 
 
-def build(cls: type[S], config: ResolvedConfig) -> S:
-    """Return a new source for a resolved configuration.
+def parts(config: ResolvedConfig) -> Parts:
+    """Return the parts for a resolved configuration.
 
     Raises:
         ConfigurationError: The provider refuses its options.
     """
     provider = provider_class(config.provider).from_options(config.options)
     settings = {k: config.settings[k] for k in _POLICY_SETTINGS if k in config.settings}
-    return cls(provider, policy=RotationPolicy(**settings), cache=_cache(provider, config))
+    return Parts(
+        provider=provider, policy=RotationPolicy(**settings), cache=_cache(provider, config)
+    )
 
 
 def _cache(provider: Provider, config: ResolvedConfig) -> HostCache | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mqauth import forks
-from mqauth.building import build
+from mqauth.building import parts
 from mqauth.config import ResolvedConfig, resolve
 from mqauth.source import CredentialSource
 
@@ -38,7 +38,7 @@ class _Registry:
         with self.lock:
             if key not in self.sources:
                 self.sources[key] = SharedSource(
-                    source=build(CredentialSource, config),
+                    source=CredentialSource.from_parts(parts(config)),
                     insecure=bool(config.settings.get("insecure", False)),
                 )
             return self.sources[key]

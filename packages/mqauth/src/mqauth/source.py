@@ -11,8 +11,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Self
 
-from mqauth import events, forks
-from mqauth.building import build_from_mapping
+from mqauth import forks
+from mqauth.announcements import Announcer
+from mqauth.building import Parts, parts_from_mapping
 from mqauth.cache import HostCache
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
 from mqauth.errors import CredentialExpiredError, MQAuthError
@@ -25,8 +26,6 @@ from mqauth.status import Counters, SourceStatus
 logger = logging.getLogger(__name__)
 
 DELIVERY_RETRY_DELAY = 0.05
-EXPIRING_BELOW = (0.25, 0.1, 0.0)
-"""Parts of the life left at which a failing renewal is announced loudly."""
 
 
 class CredentialSource:
@@ -60,7 +59,7 @@ class CredentialSource:
         self._retry_at = -math.inf
         self._failures_in_a_row = 0
         self._failures_empty_handed = 0
-        self._expiring_announced = len(EXPIRING_BELOW)
+        self._announcer = Announcer(provider)
         self._closed = False
         self._has_asked = False
         self._reset_for_this_process()
@@ -73,7 +72,12 @@ class CredentialSource:
         Raises:
             ConfigurationError: The provider or an option is unknown, missing or contradictory.
         """
-        return build_from_mapping(cls, config)
+        return cls.from_parts(parts_from_mapping(config))
+
+    @classmethod
+    def from_parts(cls, parts: Parts) -> Self:
+        """Build a source from the parts that a configuration resolved to."""
+        return cls(parts.provider, policy=parts.policy, cache=parts.cache)
 
     def _reset_for_this_process(self) -> None:
         # A forked child must neither wait for locks its parent held nor write to its parent's
@@ -364,7 +368,7 @@ class CredentialSource:
             self._error = None
             self._failures_in_a_row = self._failures_empty_handed = 0
             self._retry_at = -math.inf
-            self._expiring_announced = len(EXPIRING_BELOW)
+            self._announcer.calm_down()
             self._counters.shared += shared
             self._counters.fetches += not shared
             if not shared and (unchanged or not self._fresh(new)):
@@ -381,36 +385,10 @@ class CredentialSource:
             self._listeners.announce(new)
             self._wake_renewal()
         if fetched_in is not None:
-            self._announce_fetch(new, fetched_in)
+            self._announcer.fetched(new, fetched_in)
         if renewed:
-            self._announce_renewal(new, shared=shared)
+            self._announcer.renewed(new, shared=shared)
         return new
-
-    def _announce_fetch(self, new: BrokerCredentials, seconds: float) -> None:
-        events.emit(
-            events.CredentialFetched(
-                provider=self.provider.name,
-                identity=self.provider.identity,
-                expires_at=new.expires_at,
-                seconds=seconds,
-            )
-        )
-
-    def _announce_renewal(self, new: BrokerCredentials, *, shared: bool) -> None:
-        logger.info(
-            "%s: renewed, valid for %.0f s%s",
-            self.provider.identity,
-            new.remaining(),
-            " (from this host's cache)" if shared else "",
-        )
-        events.emit(
-            events.CredentialRenewed(
-                provider=self.provider.name,
-                identity=self.provider.identity,
-                expires_at=new.expires_at,
-                shared=shared,
-            )
-        )
 
     def _record_failure(self, error: MQAuthError) -> None:
         current = self._current
@@ -430,47 +408,12 @@ class CredentialSource:
                 retry_after=error.retry_after,
             )
             self._retry_at = time.monotonic() + delay
-        logger.warning(
-            "%s: renewal failed (%d in a row, %.0f s left, next attempt in %.1f s): %s",
-            self.provider.identity,
-            self._failures_in_a_row,
-            remaining,
-            delay,
+        self._announcer.failed(
             error,
-        )
-        events.emit(
-            events.RenewalFailed(
-                provider=self.provider.name,
-                identity=self.provider.identity,
-                expires_at=current.expires_at if current else None,
-                error=str(error),
-                retryable=error.retryable,
-                failures=self._failures_in_a_row,
-                remaining=remaining,
-                retry_in=delay,
-            )
-        )
-        self._announce_expiring(current, remaining)
-
-    def _announce_expiring(self, current: BrokerCredentials | None, remaining: float) -> None:
-        part = remaining / current.lifetime if current else 0.0
-        passed = sum(part > threshold for threshold in EXPIRING_BELOW)
-        if passed >= self._expiring_announced:
-            return
-        self._expiring_announced = passed
-        logger.error(
-            "%s: %s; connections drop when the credential runs out and come back by themselves "
-            "once the issuer answers",
-            self.provider.identity,
-            f"the credential expires in {remaining:.0f} s" if remaining else "no valid credential",
-        )
-        events.emit(
-            events.CredentialExpiring(
-                provider=self.provider.name,
-                identity=self.provider.identity,
-                expires_at=current.expires_at if current else None,
-                remaining=remaining,
-            )
+            current=current,
+            failures=self._failures_in_a_row,
+            remaining=remaining,
+            retry_in=delay,
         )
 
     def _freshness(self, credentials: BrokerCredentials, now: float) -> Freshness:
