@@ -43,9 +43,7 @@ def without_others(text: str, others: set[str]) -> str:
 def unclean_ends(text: str) -> list[str]:
     """Return what the broker wrote about each connection that did not end cleanly."""
     return [
-        message.text
-        for message in messages(text)
-        if message.alarming and _END.match(message.text)
+        message.text for message in messages(text) if message.alarming and _END.match(message.text)
     ]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.oidc import OidcIssuer
-
 from tests.celery.world import World
 
 

@@ -58,6 +58,15 @@ def forward(self: Any, count: int) -> list[str]:
 
 
 @app.task(bind=True)
+def forward_and_wait(self: Any, seconds: float) -> None:
+    """Publish from this child and keep it busy, so that its siblings do the same."""
+    note("start", self.request.id)
+    note("forwarded", add.delay(1, 1).id)
+    time.sleep(seconds)
+    note("end", self.request.id)
+
+
+@app.task(bind=True)
 def fail(self: Any) -> None:
     """Raise an error, whose traceback the worker logs."""
     note("failing", self.request.id)

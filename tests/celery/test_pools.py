@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from mqauth_sandbox import Sandbox
 
+from mqauth_sandbox import Sandbox
 from tests.celery.processes import Worker
 from tests.celery.world import World
 
@@ -27,7 +27,9 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def runs(mqauth_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+def runs(
+    mqauth_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Run]]:
     """A run of each pool, all at the same time, each in a virtual host of its own."""
     lifetime = mqauth_sandbox.issuer.token_lifetime
     worlds = {

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from mqauth_sandbox import Sandbox
 
+from mqauth_sandbox import Sandbox
 from tests.celery.broker_lines import VANISHED
 from tests.celery.world import World
 
@@ -138,9 +138,7 @@ def test_mingle(rotating_pair: World):
 
 def test_beat(rotating_pair: World):
     """`celery beat` publishes on schedule over several rotations."""
-    schedule = {
-        "often": {"task": "tests.celery.sample_app.add", "schedule": 0.5, "args": [1, 2]}
-    }
+    schedule = {"often": {"task": "tests.celery.sample_app.add", "schedule": 0.5, "args": [1, 2]}}
     before = len(rotating_pair.journal.records("end"))
     beat = rotating_pair.start(
         "beat",

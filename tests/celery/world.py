@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
+
+from mqauth.shared import shared_sources
+from mqauth.status import SourceStatus
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.broker import Broker
-
 from tests.celery.broker_lines import (
     processes_of_others,
     renewals,
@@ -190,6 +192,17 @@ class World:
         """Have the workers agree among themselves (by gossip) on one that publishes a task."""
         action = self._sender.signature(f"{APP}.{task}", args=arguments, ignore_result=True)
         self._sender.control.election(uuid.uuid4().hex, "task", action)
+
+    def messages(self, queue: str) -> int:
+        """Return how many messages wait in a queue, not counting those that somebody works on."""
+        with self._sender.connection_for_read() as connection:
+            declared = connection.default_channel.queue_declare(queue, passive=True)
+        return int(declared.message_count)
+
+    @staticmethod
+    def sources_here() -> list[SourceStatus]:
+        """Return the state of the credentials that this very process uses."""
+        return [source.status() for source in shared_sources()]
 
     def broker_log(self, since: int | None = None) -> str:
         """Return what the broker wrote, others' connections left out.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pickle
 
-from celery_mqauth.auth_options import AuthOptions
 from kombu.utils.json import dumps, loads
 
+from celery_mqauth.auth_options import AuthOptions
 from mqauth.secret import Secret
 
 OPTIONS = {"client_id": "celery", "client_secret": "canary-1"}
