@@ -10,6 +10,7 @@ from typing import Any
 
 import kombu
 import pytest
+from packaging.version import Version
 
 from celery_mqauth import login
 from celery_mqauth.connection import RotatingConnection
@@ -200,7 +201,7 @@ def _(scene: Scene) -> None:
 
 @causes("CONNECTION_FORCED - credential expired")
 def _(scene: Scene) -> None:
-    scene.outlive_a_token().drain_events(timeout=10)
+    scene.outlive_a_token().drain_events(timeout=4)
 
 
 @pytest.fixture
@@ -224,6 +225,10 @@ def scene(
 def test_symptom_comes_up(cell: str, scene: Scene) -> None:
     """The cause brings up the very text, and a worker stops or retries as documented."""
     (cause,) = [CAUSES[part] for part in CAUSES if part in cell]
+    if "4.2.6 and newer" in cell and Version(scene.sandbox.broker.version) < Version("4.2.6"):
+        with pytest.raises(TimeoutError):  # nothing comes: the connection stays, as documented
+            cause(scene)
+        return
     with pytest.raises(Exception, match=pattern(code_spans(cell))) as raised:
         cause(scene)
     assert "\n" not in str(raised.value)
