@@ -96,7 +96,8 @@ class RotatingConnection(pyamqp.Connection):
         newest = self.source.current
         if newest is not None and newest is not self.credentials:
             # Renewed while the handshake was under way, so nobody has told this connection.
-            self.credentials_renewed(newest)
+            if not self.credentials_renewed(newest):
+                self.postponed = newest
         return result
 
     def credentials_renewed(self, credentials: BrokerCredentials) -> bool:
@@ -132,7 +133,8 @@ class RotatingConnection(pyamqp.Connection):
         transport = self._transport
         if transport is None or not transport.connected or self.is_closing:
             return True
-        frame = encode_update_secret(credentials.password.reveal(), REASON)
+        # Not bytes: reports that show a traceback's variables would show the secret.
+        frame = memoryview(encode_update_secret(credentials.password.reveal(), REASON))
         if wait:
             transport.write(frame)
         elif not transport.try_write(frame):

@@ -118,7 +118,7 @@ class _NeverBlocking:
             raise OSError(CLOSED)
         return sock
 
-    def try_write(self, frame: bytes) -> bool:
+    def try_write(self, frame: memoryview) -> bool:
         """Write `frame` if it can go out now; the caller holds the frame lock.
 
         Returns:
@@ -130,7 +130,7 @@ class _NeverBlocking:
         """
         if not wait_until_ready(self.sock, writable=True, timeout=0):
             return False
-        self._send_all(memoryview(frame), time.monotonic() + WHOLE_FRAME_LIMIT)
+        self._send_all(frame, time.monotonic() + WHOLE_FRAME_LIMIT)
         return True
 
     def _send_all(self, data: memoryview, deadline: float | None) -> None:

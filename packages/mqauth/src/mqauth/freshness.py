@@ -16,7 +16,9 @@ MINIMUM_RETRY_DELAY = 0.2
 SHORT_ATTEMPT_TIMEOUT = 1.0
 MINIMUM_ATTEMPT_TIMEOUT = 0.2
 FIRST_RETRY_DELAY = 0.5
-LONGEST_RETRY_DELAY = 30.0
+LONGEST_RETRY_DELAY = 10.0
+"""Also how long workers stay idle at the most once the issuer is back after a long outage."""
+LONGEST_RETRY_AFTER = 30.0
 PERMANENT_RETRY_DELAY = 30.0
 LONGEST_RECHECK_DELAY = 300.0
 
@@ -118,7 +120,7 @@ class RotationPolicy:
             delay = min(delay, remaining / 10)
         delay *= 0.8 + 0.4 * random
         if retry_after is not None:
-            bound = remaining / 2 if 0 < remaining < math.inf else LONGEST_RETRY_DELAY
+            bound = remaining / 2 if 0 < remaining < math.inf else LONGEST_RETRY_AFTER
             delay = max(delay, min(retry_after, bound))
         return max(delay, MINIMUM_RETRY_DELAY)
 
