@@ -94,10 +94,9 @@ class RotatingConnection(pyamqp.Connection):
         result = super().connect(callback)
         self.source.attach(self)
         newest = self.source.current
-        if newest is not None and newest is not self.credentials:
-            # Renewed while the handshake was under way, so nobody has told this connection.
-            if not self.credentials_renewed(newest):
-                self.postponed = newest
+        # Renewed while the handshake was under way, so nobody has told this connection.
+        if newest is not None and not self.credentials_renewed(newest):
+            self.postponed = newest
         return result
 
     def credentials_renewed(self, credentials: BrokerCredentials) -> bool:
@@ -109,7 +108,7 @@ class RotatingConnection(pyamqp.Connection):
         Returns:
             False if the owner is writing or the link is full at the moment.
         """
-        if self.inherited or credentials.password == self.credentials.password:
+        if self.inherited or not self._can_take_over(credentials):
             return True
         if not self.frame_lock.acquire(blocking=False):
             self.postponed = credentials
@@ -119,6 +118,7 @@ class RotatingConnection(pyamqp.Connection):
         except OSError as error:
             # Its owner, who alone can act on it, meets the same at the next read or write.
             logger.info("a connection broke before it was renewed: %s", error)
+            self.source.detach(self)
             return True
         finally:
             self.frame_lock.release()
@@ -126,8 +126,16 @@ class RotatingConnection(pyamqp.Connection):
     def send_postponed(self) -> None:
         """Send the renewal that the renewal thread could not; the caller holds the frame lock."""
         credentials, self.postponed = self.postponed, None
-        if credentials is not None and credentials.password != self.credentials.password:
+        if credentials is not None and self._can_take_over(credentials):
             self._send(credentials, wait=True)
+
+    def _can_take_over(self, credentials: BrokerCredentials) -> bool:
+        """Return whether this is another secret of the same user.
+
+        RabbitMQ closes a connection that is told a secret of another user (since 4.0.5).
+        """
+        present = self.credentials
+        return credentials.password != present.password and credentials.username == present.username
 
     def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
         transport = self._transport

@@ -85,11 +85,14 @@ class Announcer:
         if passed >= self._thresholds_left:
             return
         self._thresholds_left = passed
+        if remaining:
+            trouble = f"the credential expires in {remaining:.0f} s and connections drop then"
+        else:
+            trouble = "no valid credential"
         logger.error(
-            "%s: %s; connections drop when the credential runs out and come back by themselves "
-            "once the issuer answers",
+            "%s: %s; all comes back by itself once the issuer answers",
             self._provider.identity,
-            f"the credential expires in {remaining:.0f} s" if remaining else "no valid credential",
+            trouble,
         )
         events.emit(events.CredentialExpiring(**self._common(current), remaining=remaining))
 
