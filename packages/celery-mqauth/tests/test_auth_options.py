@@ -12,14 +12,14 @@ from mqauth.secret import Secret
 OPTIONS = {"client_id": "celery", "client_secret": "canary-1"}
 
 
-def test_a_look_up_by_name_gives_the_value():
+def test_a_look_up_by_name_gives_the_value() -> None:
     """The provider gets what the user wrote."""
     options = AuthOptions(OPTIONS, ["client_secret"])
     assert dict(options) == OPTIONS
     assert options == AuthOptions(OPTIONS, [])
 
 
-def test_no_text_or_message_shows_a_secret():
+def test_no_text_or_message_shows_a_secret() -> None:
     """Neither `repr` nor Kombu's JSON nor a pickle holds the secret; the rest stays readable."""
     options = AuthOptions(OPTIONS, ["client_secret"])
     for shown in (repr(options), dumps({"auth": options}), repr(pickle.dumps(options))):
@@ -28,7 +28,7 @@ def test_no_text_or_message_shows_a_secret():
     assert loads(dumps(options))["client_id"] == "celery"
 
 
-def test_pools_of_different_secrets_stay_apart():
+def test_pools_of_different_secrets_stay_apart() -> None:
     """Kombu takes options of equal `repr` for the same, so different secrets look different."""
     one, same, wrapped, other = (
         AuthOptions({"client_secret": secret}, ["client_secret"])
