@@ -1,6 +1,6 @@
 """Measures how fast one process publishes over several kinds of connections, by turns: `python -m
-workloads.bench_publish CONFIGURATION_JSON`. Prints one JSON object: messages per second per
-connection, round by round.
+workloads.bench_publish CONFIGURATION_JSON`. Prints one JSON object: per connection and turn, the
+seconds that one chunk took on the clock and on the processor.
 
 It is a process of its own, so that neither the issuer nor the printing shares its interpreter.
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import gc
 import json
+import random
 import sys
 import time
 from collections.abc import Mapping
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from kombu import Connection, Producer, Queue
 
@@ -24,6 +24,13 @@ BODY = {"id": "6d3e8a0e-94d5-4f0a-a8f1-2a2b6d3c1f77", "args": [1, 2, "three"], "
 QUEUE_LENGTH = 1000
 CHUNK = 200
 """Messages between two turns: so few that what slows the machine down hits all alike."""
+
+
+class Taken(NamedTuple):
+    """Seconds that publishing a chunk took."""
+
+    clock: float
+    processor: float
 
 
 class Publisher:
@@ -52,14 +59,14 @@ class Publisher:
         """Wait until the broker has dealt with everything that was published."""
         self._queue.queue_declare(passive=True)
 
-    def chunk(self) -> float:
-        """Publish one chunk; return how long that took in seconds."""
-        begin = time.perf_counter()
+    def chunk(self) -> Taken:
+        """Publish one chunk; return how long that took."""
+        clock, processor = time.perf_counter(), time.thread_time()
         for _ in range(CHUNK):
             self.publish()
-        seconds = time.perf_counter() - begin
+        taken = Taken(time.perf_counter() - clock, time.thread_time() - processor)
         self.settle()
-        return seconds
+        return taken
 
     def close(self) -> None:
         """Close the connection."""
@@ -68,42 +75,32 @@ class Publisher:
 
 def measure(
     urls: Mapping[str, str], *, ca_file: str, rounds: int, seconds: float
-) -> dict[str, list[float]]:
-    """Return the rates per name and round.
+) -> dict[str, list[Taken]]:
+    """Return what each chunk took per name, turn by turn.
 
-    In a round the connections take turns after each chunk, and who goes first changes: a machine
-    that is slower or faster for a while favours none of them. A round's rate is that of its median
-    chunk, which the scheduler's odd interruption does not move.
+    In each turn every connection publishes one chunk, in an order that chance decides, so that a
+    machine that is slower or faster for a while favours none. Each round has connections of its
+    own: how a broker's scheduler happens to treat one connection lasts as long as it does.
 
     Args:
         urls: Broker URLs by name.
         ca_file: Certificate authority of the broker, or empty without TLS.
-        rounds: How many rates to measure of each.
-        seconds: How long each has in a round, about.
+        rounds: How many rounds.
+        seconds: How long each connection has in a round, about.
     """
-    publishers = {name: Publisher(url, ca_file) for name, url in urls.items()}
-    begin = time.perf_counter()
-    take_turns(publishers, len(publishers))
-    turns = max(5, int(seconds * len(publishers) ** 2 / (time.perf_counter() - begin)))
-    rates: dict[str, list[float]] = {name: [] for name in publishers}
+    chance = random.Random(0)  # noqa: S311 - no secret
+    taken: dict[str, list[Taken]] = {name: [] for name in urls}
     for _ in range(rounds):
+        publishers = {name: Publisher(url, ca_file) for name, url in urls.items()}
+        for publisher in publishers.values():
+            publisher.chunk()
         gc.collect()
-        chunks = take_turns(publishers, turns)
-        for name, taken in chunks.items():
-            rates[name].append(CHUNK / median(taken))
-    for publisher in publishers.values():
-        publisher.close()
-    return rates
-
-
-def take_turns(publishers: Mapping[str, Publisher], turns: int) -> dict[str, list[float]]:
-    """Return how long each publisher's chunks took."""
-    names = list(publishers)
-    taken: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(turns):
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
-            taken[name].append(publishers[name].chunk())
+        end = time.monotonic() + seconds * len(urls)
+        while time.monotonic() < end:
+            for name in chance.sample(list(publishers), len(publishers)):
+                taken[name].append(publishers[name].chunk())
+        for publisher in publishers.values():
+            publisher.close()
     return taken
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,23 +19,44 @@ class Spread:
         median: The median.
         low: The lower quartile.
         high: The upper quartile.
+        error: How far the median may be off by chance, in 9 of 10 cases.
         count: How many values.
     """
 
     median: float
     low: float
     high: float
+    error: float
     count: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
         """Return the spread of at least two values."""
         low, _, high = quantiles(values, n=4, method="inclusive")
-        return cls(median=median(values), low=low, high=high, count=len(values))
+        return cls(
+            median=median(values),
+            low=low,
+            high=high,
+            error=median_error(values),
+            count=len(values),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields for JSON, to four digits."""
         return {name: round(value, 4) for name, value in asdict(self).items()}
+
+
+def median_error(values: Sequence[float]) -> float:
+    """Return half the width of the interval that holds the true median in 9 of 10 cases.
+
+    It takes nothing for granted about how the values are distributed: the interval lies between two
+    of the values themselves, by the normal approximation of the sign test.
+    """
+    ordered = sorted(values)
+    reach = 1.645 * math.sqrt(len(ordered)) / 2
+    first = max(0, math.floor((len(ordered) - 1) / 2 - reach))
+    last = min(len(ordered) - 1, math.ceil((len(ordered) - 1) / 2 + reach))
+    return (ordered[last] - ordered[first]) / 2
 
 
 def ratios(rates: Sequence[float], baseline: Sequence[float]) -> list[float]:

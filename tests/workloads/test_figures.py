@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from workloads.figures import Publishes, Spread, ratios, windows_around, windows_between
+from workloads.figures import (
+    Publishes,
+    Spread,
+    median_error,
+    ratios,
+    windows_around,
+    windows_between,
+)
 
 EVERY_MS = Publishes(
     times=[number / 1000 for number in range(4000)],
@@ -23,6 +30,14 @@ def test_the_spread_is_the_middle_half() -> None:
     """Median and quartiles of the values."""
     spread = Spread.of([1, 2, 3, 4, 5])
     assert (spread.low, spread.median, spread.high, spread.count) == (2, 3, 4, 5)
+
+
+def test_the_error_shrinks_with_more_values() -> None:
+    """The interval around the median narrows as values are added."""
+    values = [0.5 + number / 1000 for number in range(1001)]
+    assert median_error(values) == pytest.approx(0.027, abs=0.002)
+    assert median_error(values[::100]) > 2 * median_error(values)
+    assert median_error([1.0, 1.0, 1.0]) == 0
 
 
 def test_a_slow_publish_near_a_rotation_is_found() -> None:
