@@ -12,7 +12,7 @@ HALF_WINDOW = 0.05
 
 
 def noisy(row: Mapping[str, Any]) -> bool:
-    """Return whether the clock cannot tell 2 % on this machine, not even between plain and plain."""
+    """Return whether the clock cannot tell 2 % on this machine, not even for plain itself."""
     noise = row["plain_again"]["clock"]
     return bool(abs(noise["median"] - 1) + noise["error"] > 1 - LEAST_RATIO)
 
