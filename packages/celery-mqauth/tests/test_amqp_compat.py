@@ -67,6 +67,26 @@ def test_waits_end_when_they_should(*, connect: Connect, mint: Mint, tls: bool) 
 
 
 @both_links
+def test_a_wait_within_a_wait_ends_both(
+    *, connect: Connect, mint: Mint, queue: str, tls: bool
+) -> None:
+    """A callback that waits itself and reads the answer to a renewal prolongs no wait."""
+    raw = connect(tls=tls).connection
+    channel, other = raw.channel(), raw.channel()
+    seen: list[int] = []
+
+    def callback(message: Any) -> None:
+        assert raw.credentials_renewed(mint())
+        seen.append(other.queue_declare(queue, passive=True).consumer_count)
+
+    channel.basic_consume(queue, no_ack=True, callback=callback)
+    other.basic_publish_confirm(amqp.Message("x"), routing_key=queue)
+    if not seen:  # or it came with the confirmation
+        raw.drain_events(timeout=5)
+    assert seen == [1]
+
+
+@both_links
 def test_time_limits_nest_and_end(*, connect: Connect, tls: bool) -> None:
     """The limit of one operation does not outlive it."""
     transport: Any = connect(tls=tls).connection.transport

@@ -64,7 +64,7 @@ class RotatingConnection(pyamqp.Connection):
         self.frame_lock = threading.Lock()
         self.source = source
         forks.after_in_child(self, RotatingConnection._mark_as_inherited)
-        self._renewals_answered = 0
+        self._renewal_answered = False
         self._carry(credentials)
         super().__init__(
             authentication=SnapshotPlain(credentials), frame_writer=locked_frame_writer, **options
@@ -159,12 +159,19 @@ class RotatingConnection(pyamqp.Connection):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            answered = self._renewals_answered
             result = super().drain_events(timeout)
-            if self._renewals_answered == answered:
+            if not self._renewal_answered:
                 return result
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
+
+    def on_inbound_method(
+        self, channel_id: int, method_sig: tuple[int, int], payload: bytes, content: Any
+    ) -> None:
+        """Handle what has arrived, and remember whether it was no more than such an answer."""
+        super().on_inbound_method(channel_id, method_sig, payload, content)
+        # Only now: a callback may have waited for something else, and read answers meanwhile.
+        self._renewal_answered = method_sig == UPDATE_SECRET_OK
 
     def give_up_expired(self) -> NoReturn:
         """Close what the broker has closed or will refuse, and say so to the caller.
@@ -215,7 +222,6 @@ class RotatingConnection(pyamqp.Connection):
         self.credentials = credentials
 
     def _on_update_secret_ok(self) -> None:
-        self._renewals_answered += 1
         logger.debug("the broker accepted the renewed credential")
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
