@@ -291,12 +291,15 @@ def test_closing_and_letting_go_among_renewals(
 ) -> None:
     """Connections may be closed or dropped at any moment while secrets are sent over them."""
     connect(tls=tls)
+    (source,) = shared_sources()
     tokens = [mint() for _ in range(20)]
     live: list[RotatingConnection] = []
     stop = threading.Event()
 
     def renew() -> None:
         for credentials in itertools.cycle(tokens):
+            source._listeners.announce(credentials)  # as after a fetch: the renewal thread delivers
+            source._wake_renewal()
             for raw in tuple(live):
                 raw.credentials_renewed(credentials)
             if stop.wait(0.0005):
@@ -318,7 +321,6 @@ def test_closing_and_letting_go_among_renewals(
                 come_and_go(3)
         finally:
             stop.set()
-    (source,) = shared_sources()
     assert source.status().connections == 1
     assert [record.message for record in caplog.records if record.levelname != "INFO"] == []
 
