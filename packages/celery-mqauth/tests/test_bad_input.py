@@ -312,18 +312,23 @@ def test_a_certificate_for_another_name(prepared: Connect, broker: Broker) -> No
         connection.release()
 
 
-@pytest.mark.parametrize("vhost", ["no-such-vhost", "closed"])
+@pytest.mark.parametrize(
+    ("vhost", "scope", "says"),
+    [
+        ("no-such-vhost", "rabbitmq.read:*/*/*", "not found"),
+        ("/", "rabbitmq.read:another/*/*", "refused for user 'celery'"),
+        ("/", "another-service.read:*/*/*", "refused for user 'celery'"),
+    ],
+    ids=["unknown", "closed", "no scope"],
+)
 def test_a_virtual_host_one_cannot_enter(
-    prepared: Connect, issuer: OidcIssuer, broker: Broker, vhost: str
+    prepared: Connect, issuer: OidcIssuer, vhost: str, scope: str, says: str
 ) -> None:
     """One that does not exist and one that the token has no scope for: the broker's own words."""
-    issuer.scopes = ["rabbitmq.read:%2F/*/*"]
-    if vhost == "closed":
-        broker.add_vhost(vhost)
-    connection = prepared(vhost=vhost)
-    error = failure(connection)
+    issuer.scopes = [scope]
+    error = failure(prepared(vhost=vhost))
     assert type(error) is VirtualHostError
     assert isinstance(error, amqp.NotAllowed)
     assert f"into the virtual host '{vhost}'" in str(error)
-    assert ("not found" if vhost != "closed" else "refused for user 'celery'") in str(error)
+    assert says in str(error)
     assert "name an existing virtual host in the URL, or let the credential enter it" in str(error)
