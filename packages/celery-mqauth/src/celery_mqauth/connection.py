@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import threading
@@ -159,11 +160,23 @@ class RotatingConnection(pyamqp.Connection):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            result = super().drain_events(timeout)
+            result = self._drain(timeout)
             if not self._renewal_answered:
                 return result
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
+
+    def _drain(self, timeout: float | None) -> Any:
+        try:
+            return super().drain_events(timeout)
+        except TimeoutError:
+            raise
+        except (amqp.AMQPError, OSError) as error:
+            # When a worker begins to consume, it reads once and takes whatever has no number for a
+            # timeout. It would then wait for ever on a connection that was closed at that moment.
+            if getattr(error, "errno", None) is None:
+                error.errno = errno.ECONNRESET
+            raise
 
     def on_inbound_method(
         self, channel_id: int, method_sig: tuple[int, int], payload: bytes, content: Any
