@@ -113,9 +113,9 @@ class Journal:
         """Return each task sent or started whose starts and ends are not one each."""
         starts, ends = self.ids("start"), self.ids("end")
         return {
-            id: f"{starts[id]} starts, {ends[id]} ends"
-            for id in self.ids("sent") | starts
-            if (starts[id], ends[id]) != (1, 1)
+            task: f"{starts[task]} starts, {ends[task]} ends"
+            for task in self.ids("sent") | starts
+            if (starts[task], ends[task]) != (1, 1)
         }
 
     def _receive(self) -> None:

@@ -162,8 +162,8 @@ class Worker(Process):
         Raises:
             AssertionError: It ended, or was not ready in time.
         """
-        ready = self._journal.wait(lambda _: self.ready or self.exit_code is not None, timeout)
-        assert ready and self.ready, f"{self.name} did not start:\n{self.tail()}"
+        self._journal.wait(lambda _: self.ready or self.exit_code is not None, timeout)
+        assert self.ready, f"{self.name} did not start:\n{self.tail()}"
 
     @property
     def ready(self) -> bool:

@@ -35,7 +35,7 @@ def amazon_world(tmp_path: Path) -> Iterator[World]:
         world.close()
 
 
-def test_worker_with_an_aws_role(amazon_world: World):
+def test_worker_with_an_aws_role(amazon_world: World) -> None:
     """A worker signs in with tokens of STS and renews them in place; nothing is given away."""
     world = amazon_world
     settings = configuration(world)
@@ -55,7 +55,7 @@ def test_worker_with_an_aws_role(amazon_world: World):
     assert Canary([world.sandbox.sts.secret_access_key]).found_in(worker.output) == []
 
 
-def test_aws_s_own_example_is_not_enough_for_celery(tmp_path: Path):
+def test_aws_s_own_example_is_not_enough_for_celery(tmp_path: Path) -> None:
     """With the scopes of AWS's example the worker ends at once, naming the topic it may not use."""
     with Sandbox(
         broker="4", broker_auth="amazonmq", alias_scopes=AWS_EXAMPLE_ALIAS_SCOPES

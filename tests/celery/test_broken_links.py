@@ -9,7 +9,7 @@ from tests.celery.processes import wait_until
 from tests.celery.world import World
 
 
-def test_broker_restart(world: World):
+def test_broker_restart(world: World) -> None:
     """Worker and producer find back to a broker that was restarted, and rotate there."""
     worker = world.worker()
     producer = world.producer()
@@ -26,7 +26,7 @@ def test_broker_restart(world: World):
     assert worker.exit_code is None
 
 
-def test_link_is_cut(world: World):
+def test_link_is_cut(world: World) -> None:
     """A worker whose link is cut comes back by itself with a fresh login, and rotates on."""
     link = world.sandbox.proxy(world.broker.amqps_port)
     world.worker(configuration=world.configuration(broker_url=world.url(port=link.port)))
@@ -40,7 +40,7 @@ def test_link_is_cut(world: World):
     assert world.journal.not_exactly_once() == {}
 
 
-def test_link_stalls_for_a_while(world: World):
+def test_link_stalls_for_a_while(world: World) -> None:
     """A link without a byte over a whole rotation costs nothing if it comes back in time."""
     world.issuer.token_lifetime = 12.0
     link = world.sandbox.proxy(world.broker.amqps_port)
@@ -56,8 +56,11 @@ def test_link_stalls_for_a_while(world: World):
     assert worker.lines_with("ERROR") == []
 
 
-def test_link_stalls_past_expiry(world: World):
-    """After a stall that outlived the credential, the worker signs in anew and works on."""
+def test_link_stalls_past_expiry(world: World) -> None:
+    """After a stall that outlived the credential, the worker signs in anew and works on.
+
+    The link stalls just as the worker begins to consume, which once left it deaf for ever.
+    """
     link = world.sandbox.proxy(world.broker.amqps_port)
     worker = world.worker(configuration=world.configuration(broker_url=world.url(port=link.port)))
     link.stall()
@@ -72,7 +75,7 @@ def test_link_stalls_past_expiry(world: World):
     assert world.journal.not_exactly_once() == {}
 
 
-def test_suspended_past_expiry(world: World):
+def test_suspended_past_expiry(world: World) -> None:
     """Worker and producer, suspended until after their credentials ran out, wake up and go on."""
     worker = world.worker()
     producer = world.producer()

@@ -12,7 +12,7 @@ ROTATIONS = 3
 TOKEN_LIFETIME = 12.0
 
 
-def test_one_fetch_per_rotation_and_host(world: World):
+def test_one_fetch_per_rotation_and_host(world: World) -> None:
     """16 children that publish and 4 web processes share one fetch per rotation."""
     failed = world.issuer.requests - world.issuer.fetches
     start(world, children=CHILDREN)
@@ -20,13 +20,14 @@ def test_one_fetch_per_rotation_and_host(world: World):
     assert world.issuer.requests - world.issuer.fetches == failed
 
 
-def test_one_fetch_per_rotation_and_process_without_cache(world: World):
+def test_one_fetch_per_rotation_and_process_without_cache(world: World) -> None:
     """With the cache off, each process that has a connection fetches once per rotation."""
     children = 3
     start(world, children=children, MQAUTH_CACHE="off")
     processes = 1 + children + WEB_PROCESSES
     fetched = fetches_while_rotating(world)
-    assert processes * (ROTATIONS - 1) <= fetched <= processes * (ROTATIONS + 1)
+    # Each is at another point of its rotation.
+    assert processes * (ROTATIONS - 1.5) <= fetched <= processes * (ROTATIONS + 1)
 
 
 def fetches_while_rotating(world: World) -> int:

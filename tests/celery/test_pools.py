@@ -73,12 +73,12 @@ def run(worlds: dict[str, World]) -> dict[str, Run]:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_every_pool_renews_in_place(runs: dict[str, Run], pool: str):
+def test_every_pool_renews_in_place(runs: dict[str, Run], pool: str) -> None:
     """Tasks, one of them longer than a token's life, run once each and no connection drops."""
     assess(runs[pool])
 
 
-def test_prefork_renews_in_place_on_the_oldest_broker(world_on: Callable[[str], World]):
+def test_prefork_renews_in_place_on_the_oldest_broker(world_on: Callable[[str], World]) -> None:
     """RabbitMQ 3.10 takes renewals as 4.3 does."""
     world = world_on("3")
     world.issuer.token_lifetime = TOKEN_LIFETIME

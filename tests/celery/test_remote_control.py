@@ -37,7 +37,7 @@ def rotating_pair(pair: World) -> Iterator[World]:
     assert pair.dropped(before, besides=VANISHED) == []
 
 
-def test_inspect_ping(rotating_pair: World):
+def test_inspect_ping(rotating_pair: World) -> None:
     """Both workers answer `celery inspect ping`."""
     answer = rotating_pair.celery("inspect", "--json", "ping")
     assert json.loads(answer.stdout) == {
@@ -46,7 +46,7 @@ def test_inspect_ping(rotating_pair: World):
     }, answer.stderr
 
 
-def test_inspect_active(rotating_pair: World):
+def test_inspect_active(rotating_pair: World) -> None:
     """`celery inspect active` names a task that runs over a rotation."""
     task = rotating_pair.send("hold", 5.0)
     rotating_pair.journal.wait(lambda journal: task in journal.ids("start"))
@@ -57,7 +57,7 @@ def test_inspect_active(rotating_pair: World):
     assert rotating_pair.journal.not_exactly_once() == {}
 
 
-def test_inspect_mqauth(rotating_pair: World):
+def test_inspect_mqauth(rotating_pair: World) -> None:
     """`celery inspect mqauth` shows who signs in, until when, and how it went."""
     rotating_pair.wait_for_renewals(1)
     answer = rotating_pair.celery("inspect", "--json", "mqauth")
@@ -72,20 +72,20 @@ def test_inspect_mqauth(rotating_pair: World):
         assert 0 < source["remaining"] <= rotating_pair.issuer.token_lifetime
 
 
-def test_inspect_ends_although_renewals_are_answered(rotating_pair: World):
+def test_inspect_ends_although_renewals_are_answered(rotating_pair: World) -> None:
     """A wait longer than the time between two renewals ends all the same."""
     answer = rotating_pair.celery("inspect", "--timeout", "4", "--json", "ping")
     assert json.loads(answer.stdout).keys() == {"first@test", "second@test"}, answer.stderr
 
 
-def test_status(rotating_pair: World):
+def test_status(rotating_pair: World) -> None:
     """`celery status` finds both workers."""
     answer = rotating_pair.celery("status")
     assert answer.returncode == 0, answer.stderr
     assert "2 nodes online" in answer.stdout
 
 
-def test_mqauth_status_as_json(rotating_pair: World):
+def test_mqauth_status_as_json(rotating_pair: World) -> None:
     """`celery mqauth status --json` is one JSON object with an entry per worker."""
     answer = rotating_pair.celery("mqauth", "status", "--json")
     assert answer.returncode == 0, answer.stderr
@@ -96,7 +96,7 @@ def test_mqauth_status_as_json(rotating_pair: World):
     }
 
 
-def test_mqauth_status_for_people(rotating_pair: World):
+def test_mqauth_status_for_people(rotating_pair: World) -> None:
     """`celery mqauth status` is one line per worker."""
     answer = rotating_pair.celery("mqauth", "status")
     first, second = answer.stdout.splitlines()
@@ -105,7 +105,7 @@ def test_mqauth_status_for_people(rotating_pair: World):
     assert "0 failures" in first
 
 
-def test_events_dump(rotating_pair: World):
+def test_events_dump(rotating_pair: World) -> None:
     """`celery events --dump` keeps receiving after the token that it signed in with ran out."""
     events = rotating_pair.start("events", "events", "--dump")
     events.wait_for_line("heartbeat:")
@@ -117,7 +117,7 @@ def test_events_dump(rotating_pair: World):
     events.wait()
 
 
-def test_gossip(rotating_pair: World):
+def test_gossip(rotating_pair: World) -> None:
     """Workers whose tokens were renewed hear each other: they elect one to run a task."""
     rotating_pair.wait_for_renewals(1)
     before = rotating_pair.journal.ids("end")
@@ -129,14 +129,14 @@ def test_gossip(rotating_pair: World):
     assert rotating_pair.journal.not_exactly_once() == {}
 
 
-def test_mingle(rotating_pair: World):
+def test_mingle(rotating_pair: World) -> None:
     """A worker that starts later meets both others, and leaves again in order."""
     late = rotating_pair.worker(name="late")
     assert late.lines_with("mingle: sync with 2 nodes")
     assert late.stop() == 0
 
 
-def test_beat(rotating_pair: World):
+def test_beat(rotating_pair: World) -> None:
     """`celery beat` publishes on schedule over several rotations."""
     schedule = {"often": {"task": "tests.celery.sample_app.add", "schedule": 0.5, "args": [1, 2]}}
     before = len(rotating_pair.journal.records("end"))

@@ -81,7 +81,7 @@ def refuse_what_is_issued(world: World) -> None:
     world.journal.wait_for_ends([task], 60)
 
 
-def test_log_at_debug(troubled: World, canary: Canary):
+def test_log_at_debug(troubled: World, canary: Canary) -> None:
     """The worker's log at DEBUG, with that of all libraries, holds neither secret nor token."""
     (worker,) = troubled.processes("worker")
     for logged in ("urllib3", "Start from server", "renewal failed", "Traceback", "renewed, valid"):
@@ -102,7 +102,7 @@ def test_log_at_debug(troubled: World, canary: Canary):
     ],
     ids=" ".join,
 )
-def test_commands(troubled: World, canary: Canary, command: tuple[str, ...]):
+def test_commands(troubled: World, canary: Canary, command: tuple[str, ...]) -> None:
     """What Celery's commands print of configuration and connections is free of secrets."""
     configuration = inline(troubled)
     answer = troubled.celery(*command, **configuration)
@@ -111,7 +111,7 @@ def test_commands(troubled: World, canary: Canary, command: tuple[str, ...]):
     assert canary.found_in(answer.stdout + answer.stderr) == []
 
 
-def test_command_with_a_wrong_secret(troubled: World, canary: Canary):
+def test_command_with_a_wrong_secret(troubled: World, canary: Canary) -> None:
     """A command that fails, traceback and all, does not show the secret that was refused."""
     configuration = inline(troubled, client_secret=WRONG_SECRET, cache="off")
     answer = troubled.celery("inspect", "ping", **configuration)
@@ -120,12 +120,12 @@ def test_command_with_a_wrong_secret(troubled: World, canary: Canary):
     assert canary.found_in(answer.stdout + answer.stderr) == []
 
 
-def test_process_arguments(troubled: World, canary: Canary):
+def test_process_arguments(troubled: World, canary: Canary) -> None:
     """No process on this host carries a secret among its arguments."""
     assert canary.found_in_command_lines() == []
 
 
-def test_files(troubled: World, canary: Canary):
+def test_files(troubled: World, canary: Canary) -> None:
     """One file of mode 0600 in a folder of mode 0700 holds the token; nothing beside it does."""
     (cached,) = canary.files_with_secrets(troubled.folder)
     assert cached.parent == troubled.cache
@@ -136,7 +136,7 @@ def test_files(troubled: World, canary: Canary):
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in troubled.cache.iterdir())
 
 
-def test_objects(world: World, canary: Canary):
+def test_objects(world: World, canary: Canary) -> None:
     """Connections, channels, their options and sources show no secret, live or in a traceback."""
     settings = inline(world)
     with kombu.Connection(

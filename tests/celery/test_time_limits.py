@@ -12,7 +12,7 @@ from tests.celery.processes import wait_until
 from tests.celery.world import World
 
 
-def test_time_limits(world: World):
+def test_time_limits(world: World) -> None:
     """Soft and hard limits end their tasks only; the worker's connections stay and renew."""
     worker = world.worker(concurrency=3, configuration=world.configuration(task_acks_late=True))
     connected = world.broker.log_size()
@@ -35,7 +35,7 @@ def test_time_limits(world: World):
 
 
 @pytest.mark.parametrize("broker", ["default", "3"])
-def test_warm_shutdown(world_on: Callable[[str], World], broker: str):
+def test_warm_shutdown(world_on: Callable[[str], World], broker: str) -> None:
     """SIGTERM in mid-rotation: running tasks end, are acknowledged, and nothing runs twice."""
     world = world_on(broker)
     world.issuer.token_lifetime = 6.0
@@ -58,12 +58,13 @@ def test_warm_shutdown(world_on: Callable[[str], World], broker: str):
     assert world.dropped(besides=VANISHED) == []
 
 
-def test_children_are_replaced(world: World):
+def test_children_are_replaced(world: World) -> None:
     """Children that retire after two tasks give way to new ones, whatever rotation is going on."""
     configuration = world.configuration(worker_max_tasks_per_child=2, task_acks_late=True)
     world.worker(concurrency=2, configuration=configuration)
     producer = world.producer("--interval", "0.2", "--results", configuration=configuration)
     world.wait_for_renewals(4)
+    world.journal.wait_for("end", 12)
     producer.stop()
 
     assert len({record.pid for record in world.journal.records("start")}) >= 5
@@ -72,7 +73,7 @@ def test_children_are_replaced(world: World):
     assert world.dropped(besides=VANISHED) == []
 
 
-def test_cold_start_while_the_issuer_is_slow(world: World):
+def test_cold_start_while_the_issuer_is_slow(world: World) -> None:
     """A worker whose first token takes seconds starts once it has it, with one request."""
     before = world.issuer.requests
     with world.issuer.faults.during("slow", delay=1.5):

@@ -6,7 +6,7 @@ from tests.celery.processes import wait_until
 from tests.celery.world import World
 
 
-def test_separate_urls_for_reading_and_writing(world: World):
+def test_separate_urls_for_reading_and_writing(world: World) -> None:
     """Consumers use `broker_read_url`, producers `broker_write_url`, and both are renewed."""
     reading = world.sandbox.proxy(world.broker.amqps_port)
     writing = world.sandbox.proxy(world.broker.amqps_port)
@@ -29,7 +29,7 @@ def test_separate_urls_for_reading_and_writing(world: World):
     assert world.journal.not_exactly_once() == {}
 
 
-def test_failover_to_the_next_broker_and_back(world: World):
+def test_failover_to_the_next_broker_and_back(world: World) -> None:
     """Worker and producer go on through the second URL of a list when the first host is gone."""
     first = world.sandbox.proxy(world.broker.amqps_port)
     second = world.sandbox.proxy(world.broker.amqps_port)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import http.client
 import json
 import os
 import subprocess
 import sys
-import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -239,12 +240,14 @@ def _create_vhost(broker: Broker, name: str) -> None:
     # rabbitmqctl does the same, but boots an Erlang machine for it.
     login = base64.b64encode(f"{broker.admin_user}:{broker.admin_password}".encode()).decode()
     headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
-    base = f"http://localhost:{broker.management_port}/api"
-    grants = json.dumps({"configure": ".*", "write": ".*", "read": ".*"}).encode()
-    for path, body in (
-        (f"/vhosts/{name}", b"{}"),
-        (f"/permissions/{name}/{broker.admin_user}", grants),
-    ):
-        request = urllib.request.Request(base + path, data=body, method="PUT", headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as response:
-            assert response.status in (201, 204)
+    grants = json.dumps({"configure": ".*", "write": ".*", "read": ".*"})
+    management = http.client.HTTPConnection("localhost", broker.management_port, timeout=10)
+    with contextlib.closing(management):
+        for path, body in (
+            (f"/api/vhosts/{name}", "{}"),
+            (f"/api/permissions/{name}/{broker.admin_user}", grants),
+        ):
+            management.request("PUT", path, body=body, headers=headers)
+            response = management.getresponse()
+            response.read()
+            assert response.status in (201, 204), f"{path}: HTTP {response.status}"
