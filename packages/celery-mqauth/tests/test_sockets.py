@@ -80,7 +80,7 @@ def test_large_messages_arrive_intact_among_renewals(
     *, connect: Connect, queue: str, mint: Mint, tls: bool
 ) -> None:
     """Messages of one and of many frames, written and read back, are those that were sent."""
-    raw = connect(tls=tls).connection
+    raw = connect(tls=tls, options=PATIENT).connection
     # Frames leave in many pieces, as on a busy network, with room for renewals in between.
     raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     tokens = [mint() for _ in range(60)]
@@ -110,7 +110,7 @@ def test_an_owner_that_reads_all_the_time_is_not_disturbed(
     *, connect: Connect, queue: str, mint: Mint, admin: kombu.Connection, tls: bool
 ) -> None:
     """Reads and renewals that happen in the same instant harm neither each other nor a message."""
-    raw = connect(tls=tls).connection
+    raw = connect(tls=tls, options=PATIENT).connection
     tokens = [mint() for _ in range(60)]
     stop = threading.Event()
     received: list[int] = []
@@ -290,7 +290,7 @@ def test_closing_and_letting_go_among_renewals(
     tls: bool,
 ) -> None:
     """Connections may be closed or dropped at any moment while secrets are sent over them."""
-    connect(tls=tls)
+    connect(tls=tls, options=PATIENT)
     (source,) = shared_sources()
     tokens = [mint() for _ in range(20)]
     live: list[RotatingConnection] = []
@@ -302,12 +302,12 @@ def test_closing_and_letting_go_among_renewals(
             source._wake_renewal()
             for raw in tuple(live):
                 raw.credentials_renewed(credentials)
-            if stop.wait(0.0005):
+            if stop.wait(0.005):
                 return
 
     def come_and_go(number: int) -> None:
         for turn in range(8):
-            connection = prepared(tls=tls)
+            connection = prepared(tls=tls, options=PATIENT)
             raw = connection.connect()
             live.append(raw)
             raw.channel()
