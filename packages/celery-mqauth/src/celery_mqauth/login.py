@@ -12,6 +12,7 @@ import amqp
 from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.errors import (
     BrokerUnreachableError,
+    CredentialRanOutError,
     CredentialRefusedError,
     CredentialUnavailableError,
     LoginRefusedError,
@@ -97,6 +98,12 @@ def _open(
         connection.connect()
     except amqp.NotAllowed as error:
         _abandon(connection)
+        if credentials.expired():
+            # RabbitMQ looks at the expiry once more when it opens the virtual host.
+            raise CredentialRanOutError(
+                f"the credential expired while signing in to {endpoint}",
+                remedy="the next connection signs in anew",
+            ) from None
         raise VirtualHostError(
             f"the broker {endpoint} does not let {credentials.provider} into the virtual host "
             f"{endpoint.virtual_host!r}: {error.reply_text}",

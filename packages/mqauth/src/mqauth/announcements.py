@@ -90,7 +90,7 @@ class Announcer:
         else:
             trouble = "no valid credential"
         logger.error(
-            "%s: %s; all comes back by itself once the issuer answers",
+            "%s: %s; connections come back by themselves once the issuer answers",
             self._provider.identity,
             trouble,
         )
