@@ -155,7 +155,7 @@ def test_the_printed_environment_leads_to_everything(
         connection.close()
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        identity = boto3.client("sts").get_caller_identity()
+        identity = boto3.Session().client("sts").get_caller_identity()
         assert identity["Account"] in environment["MQAUTH_AWS_IAM_ROLE_ARN"]
         running = {entry["pid"] for entry in json.loads(run("status", "--json").stdout)}
         assert sandbox.process.pid in running
