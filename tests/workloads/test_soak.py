@@ -79,15 +79,16 @@ def test_a_cut_in_mid_run_is_seen(tmp_path: Path, request: pytest.FixtureRequest
 def test_a_short_soak_is_clean(request: pytest.FixtureRequest) -> None:
     """Several rotations under load lose, repeat and drop nothing; the last line is the record."""
     broker = request.config.getoption("--mqauth-broker")
-    arguments = ["--broker", broker, "--ttl", "12", "--minutes", "0.3", "--acks", "late"]
+    arguments = ["--broker", broker, "--ttl", "20", "--minutes", "0.2", "--acks", "late"]
     finished = soak(*arguments, "--backend", "rpc", "--json-only")
-    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stdout, finished.stderr
     record = json.loads(finished.stdout.splitlines()[-1])
-    assert record["tasks"] == record["done"] == record["results"] > 300
+    faults = ("lost", "repeated", "dropped", "publish_errors", "dropped_samples")
+    assert [record[name] for name in faults] == [0, 0, 0, 0, []]
+    assert record["tasks"] == record["done"] == record["results"] > 200
     assert record["rotations"] >= 3
-    faults = ("lost", "repeated", "dropped", "publish_errors")
-    assert {name: record[name] for name in faults} == dict.fromkeys(faults, 0)
     assert {"fetches", "max_publish_ms", "longest_gap_ms"} <= record.keys()
+    assert finished.returncode == 0
 
 
 @pytest.mark.parametrize(
