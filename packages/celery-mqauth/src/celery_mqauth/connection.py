@@ -64,12 +64,12 @@ class RotatingConnection(pyamqp.Connection):
         """Prepare; `connect` opens the connection and signs in."""
         self.frame_lock = threading.Lock()
         self.source = source
-        forks.after_in_child(self, RotatingConnection._mark_as_inherited)
         self._renewal_answered = False
         self._carry(credentials)
         super().__init__(
             authentication=SnapshotPlain(credentials), frame_writer=locked_frame_writer, **options
         )
+        forks.after_in_child(self, RotatingConnection._mark_as_inherited)
 
     def Transport(  # noqa: N802 - py-amqp's name
         self,
@@ -127,7 +127,8 @@ class RotatingConnection(pyamqp.Connection):
     def send_postponed(self) -> None:
         """Send the renewal that the renewal thread could not; the caller holds the frame lock."""
         credentials, self.postponed = self.postponed, None
-        if credentials is not None and self._can_take_over(credentials):
+        # Another may have come since, or the broker may have refused this one.
+        if credentials is not None and credentials is self.source.current:
             self._send(credentials, wait=True)
 
     def _can_take_over(self, credentials: BrokerCredentials) -> bool:
@@ -141,6 +142,8 @@ class RotatingConnection(pyamqp.Connection):
     def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
         transport = self._transport
         if transport is None or not transport.connected or self.is_closing:
+            return True
+        if not self._can_take_over(credentials):
             return True
         # Not bytes: reports that show a traceback's variables would show the secret.
         frame = memoryview(encode_update_secret(credentials.password.reveal(), REASON))
@@ -233,6 +236,8 @@ class RotatingConnection(pyamqp.Connection):
             IN_FLIGHT_MARGIN, credentials.lifetime / 20
         )
         self.credentials = credentials
+        # What was to be sent before this one is older: sending it now would undo the renewal.
+        self.postponed = None
 
     def _on_update_secret_ok(self) -> None:
         logger.debug("the broker accepted the renewed credential")

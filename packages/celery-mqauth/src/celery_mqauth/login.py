@@ -21,13 +21,13 @@ from celery_mqauth.errors import (
 )
 from celery_mqauth.protection import unusable_file
 from mqauth.credentials import BrokerCredentials
-from mqauth.errors import CredentialError, MQAuthError
+from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.source import CredentialSource
 
 LARGEST_FIRST_FRAME = 4096
 """RabbitMQ before 4.1.0 takes no larger frame before the login is done, and 8192 bytes since."""
 LARGEST_FIRST_FRAME_4_1 = 8192
-START_OK_OVERHEAD = 400
+START_OK_OVERHEAD = 200
 """Bytes of the login frame besides the token: client properties, mechanism, locale."""
 _WRONG_NAME = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH
 
@@ -84,10 +84,17 @@ def sign_in(
 def _get(source: CredentialSource) -> BrokerCredentials:
     try:
         return source.get()
-    except CredentialError as error:
+    except MQAuthError as error:
+        if isinstance(error, ConfigurationError) and not _is_known(source):
+            raise
+        # What worked before may be half written or half started at this moment.
         raise CredentialUnavailableError(
             f"no credential to sign in with: {error.message}", remedy=error.remedy
         ) from error
+
+
+def _is_known(source: CredentialSource) -> bool:
+    return any(identity == source.provider.identity for identity, _ in _has_signed_in)
 
 
 def _open(
@@ -111,7 +118,8 @@ def _open(
         ) from None
     except OSError as error:
         _abandon(connection)
-        raise _link_error(error, connection, credentials, endpoint) from error
+        # Without its frames: they hold the token, and some tools print a traceback's variables.
+        raise _link_error(error, connection, credentials, endpoint) from error.with_traceback(None)
     except BaseException:
         _abandon(connection)
         raise
@@ -179,9 +187,9 @@ def _refuse(source: CredentialSource, endpoint: Endpoint, refusal: amqp.AccessRe
         raise CredentialRefusedError(
             f"the broker {endpoint} refused {identity}, which it has accepted before",
             remedy="the broker's log has the reason; can it still reach the issuer's keys?",
-        ) from refusal
+        ) from refusal.with_traceback(None)
     raise LoginRefusedError(
         f"the broker {endpoint} refused the login of {identity}, twice",
         remedy="the broker's log has the reason: check issuer, audience, signing key and that the "
         "token carries at least one scope for this broker",
-    ) from refusal
+    ) from refusal.with_traceback(None)

@@ -1,12 +1,19 @@
-"""`celery inspect mqauth`: what each worker knows about its credentials."""
+"""What a worker does for itself: answer `celery inspect mqauth`, and get ready before it forks."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from celery.signals import worker_init
 from celery.worker.control import inspect_command
 
+from celery_mqauth.endpoints import source_for
+from celery_mqauth.registration import SCHEMES
+from mqauth.errors import MQAuthError
 from mqauth.shared import shared_sources
+
+logger = logging.getLogger(__name__)
 
 
 @inspect_command()
@@ -14,3 +21,19 @@ def mqauth(state: Any) -> dict[str, Any]:
     """State of the broker credentials: provider, expiry, rotations, failures; no secrets."""
     del state
     return {"sources": [source.status().as_dict() for source in shared_sources()]}
+
+
+@worker_init.connect(weak=False)
+def prepare(sender: Any = None, **_: Any) -> None:
+    """Load in the parent what all prefork children would otherwise load one by one.
+
+    The first of them to renew would keep the host's lock for as long as that takes.
+    """
+    for connection in (sender.app.connection_for_read(), sender.app.connection_for_write()):
+        if connection.transport_cls not in SCHEMES:
+            continue
+        try:
+            source_for(connection).source.prepare()
+        except MQAuthError as error:
+            # Connecting meets the same, and knows what to do about it.
+            logger.debug("nothing prepared: %s", error)

@@ -9,6 +9,7 @@ runs under a lock, held only for the time it takes.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
@@ -74,9 +75,25 @@ class _NeverBlocking:
     connect_timeout: float | None
     read_timeout: float | None
     write_timeout: float | None
-    limit: float | None = None
+    _limits: threading.local
+    writes: int = 0
+    """How many writes have begun; whoever is interrupted can tell whether anything is out."""
     _receive_now: Callable[[int], bytes]
     _send_now: Callable[[memoryview], int]
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that this thread's reads and writes may wait; None: as long as it takes.
+
+        Each thread has its own: one that only looks whether there is news (0 seconds) must not cut
+        short what another, such as a task that acknowledges, writes at the same moment.
+        """
+        limit: float | None = getattr(self._limits, "seconds", None)
+        return limit
+
+    @limit.setter
+    def limit(self, seconds: float | None) -> None:
+        self._limits.seconds = seconds
 
     def having_timeout(self, timeout: float | None) -> _Limit:
         """Let reads and writes wait at most `timeout` seconds, unless it is None."""
@@ -84,7 +101,7 @@ class _NeverBlocking:
 
     def _setup_transport(self) -> None:
         super()._setup_transport()  # type: ignore[misc]  # the other base has it
-        self.limit = None
+        self._limits = threading.local()
         self.sock.setblocking(False)
         self._quick_recv = self._receive
         self._write = self._write_fully
@@ -134,6 +151,7 @@ class _NeverBlocking:
         return True
 
     def _send_all(self, data: memoryview, deadline: float | None) -> None:
+        self.writes += 1
         while True:
             try:
                 sent = self._send_now(data)
@@ -148,11 +166,20 @@ class _NeverBlocking:
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         if wait_until_ready(self.sock, writable=not wants_read, timeout=timeout):
             return
-        # A part may be out already: whatever followed it would be read as garbage.
-        self.connected = False
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+        # A part may be out already.
+        self.break_off()
         raise TimeoutError("timed out")
+
+    def break_off(self) -> None:
+        """End a link on which half a frame is out: what followed would be read as garbage."""
+        self.connected = False
+        sock = self.sock
+        if sock is None:
+            return
+        # By another handle: shutting a TLS socket down would take OpenSSL's state away from a
+        # thread that is using it.
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as handle:
+            handle.shutdown(socket.SHUT_RDWR)
 
 
 class TCPSocketTransport(_NeverBlocking, TCPTransport):

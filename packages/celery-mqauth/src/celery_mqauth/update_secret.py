@@ -57,7 +57,14 @@ def locked_frame_writer(connection: Any, transport: Any) -> Callable[..., None]:
         with lock:
             if connection.postponed is not None:
                 connection.send_postponed()
-            write(type_, channel, method_sig, args, content)
+            begun = transport.writes
+            try:
+                write(type_, channel, method_sig, args, content)
+            except BaseException:
+                # A time limit or a signal may strike between two frames of one message.
+                if transport.writes != begun:
+                    transport.break_off()
+                raise
 
     return write_frame
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -77,7 +80,11 @@ def _after_in_child() -> None:
     global _gate  # noqa: PLW0603 - the old one is locked, and counts threads that are not here
     _gate = _Gate()
     for instance, reset in tuple(_resets.items()):
-        reset(instance)
+        try:
+            reset(instance)
+        except Exception:
+            # The others' locks must be freed all the same.
+            logger.exception("a %s could not be reset in a forked child", type(instance).__name__)
 
 
 os.register_at_fork(

@@ -31,7 +31,8 @@ class Listeners:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._lock = threading.Lock()
+        # Reentrant: a finalizer that closes a connection may run in the midst of any of these.
+        self._lock = threading.RLock()
         self._all: weakref.WeakSet[CredentialListener] = weakref.WeakSet()
         self._waiting: weakref.WeakSet[CredentialListener] = weakref.WeakSet()
         self._newest: BrokerCredentials | None = None

@@ -13,8 +13,10 @@ from typing import Any, Self
 
 from mqauth import forks
 from mqauth.announcements import Announcer
+from mqauth.apart import DefectError, call_apart
 from mqauth.building import Parts, parts_from_mapping
 from mqauth.cache import HostCache
+from mqauth.clock import clock_offset
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
 from mqauth.errors import CredentialExpiredError, MQAuthError
 from mqauth.freshness import Freshness, RotationPolicy
@@ -26,6 +28,11 @@ from mqauth.status import Counters, SourceStatus
 logger = logging.getLogger(__name__)
 
 DELIVERY_RETRY_DELAY = 0.05
+DISCARD_LOCK_TIMEOUT = 0.2
+LIMIT_OF_DEFECT = 30.0
+"""Seconds beyond its time limit that a provider gets before it counts as hanging."""
+CLOCK_STEP = 2.0
+"""Seconds by which the wall clock must be set anew for expiry to be reckoned anew."""
 
 
 class CredentialSource:
@@ -62,6 +69,8 @@ class CredentialSource:
         self._announcer = Announcer(provider)
         self._closed = False
         self._has_asked = False
+        self._prepared = False
+        self._clock_offset = clock_offset()
         self._reset_for_this_process()
         forks.after_in_child(self, CredentialSource._reset_for_this_process)
 
@@ -83,7 +92,7 @@ class CredentialSource:
         # A forked child must neither wait for locks its parent held nor write to its parent's
         # sockets. The credential itself is as good in the child as it was in the parent.
         self._flight = threading.Lock()
-        self._state = threading.Lock()
+        self._state = threading.RLock()  # a finalizer may come back in
         self._listeners = Listeners()
         self._last_used = -math.inf
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -127,8 +136,20 @@ class CredentialSource:
             self._retry_at = -math.inf
         self._listeners.withdraw(rejected)
         if self._cache is not None:
-            with self._cache.lock(self.policy.timeout):
+            # Not longer: the caller may be an event loop, and discarding works without, too.
+            with self._cache.lock(DISCARD_LOCK_TIMEOUT):
                 self._cache.discard(rejected)
+
+    def prepare(self) -> None:
+        """Load what fetching needs, such as an HTTP library; quick when repeated.
+
+        A process that forks workers does this first, so that each of them need not.
+        """
+        prepare = getattr(self.provider, "prepare", None)
+        if prepare is not None and not self._prepared:
+            with forks.held_off():
+                prepare()
+            self._prepared = True
 
     def attach(self, listener: CredentialListener) -> None:
         """Tell `listener` about newer credentials for as long as it lives; held weakly."""
@@ -209,10 +230,17 @@ class CredentialSource:
 
     def _time_to_next_attempt(self, credentials: BrokerCredentials | None) -> float:
         wait = self._retry_at - time.monotonic()
-        if credentials is not None:
+        if credentials is not None and not self._clock_was_set():
             due = self.policy.renewal_time(credentials, self._jitter)
             wait = max(wait, due - time.time())
         return wait
+
+    def _clock_was_set(self) -> bool:
+        """Return whether the wall clock was set anew since the credential came.
+
+        Its expiry was reckoned on the old time; the next credential's is reckoned on the new.
+        """
+        return abs(clock_offset() - self._clock_offset) > CLOCK_STEP
 
     def _keep_renewing(self, credentials: BrokerCredentials) -> None:
         if self._closed or math.isinf(credentials.lifetime):
@@ -281,13 +309,15 @@ class CredentialSource:
         except MQAuthError as error:
             self._record_failure(error)
             raise
-        except Exception as error:
-            # A defect in a third-party provider must end neither renewal nor the caller, who
-            # handles our errors.
-            logger.exception("the provider %s failed unexpectedly", self.provider.name)
-            unexpected = _unexpected(error)
+        except DefectError as defect:
+            # It must end neither renewal nor the caller, who handles our errors.
+            cause = defect.__cause__ or defect
+            logger.error(  # noqa: TRY400 - the traceback is the cause's
+                "the provider %s failed unexpectedly", self.provider.name, exc_info=cause
+            )
+            unexpected = _unexpected(cause)
             self._record_failure(unexpected)
-            raise unexpected from error
+            raise unexpected from cause
 
     def _adopt_or_fetch(self) -> BrokerCredentials:
         if self._cache is None:
@@ -295,6 +325,7 @@ class CredentialSource:
         cached = self._better_in_cache()
         if cached is not None:
             return self._take(cached)
+        self.prepare()  # not under the lock: other processes wait for it
         with self._cache.lock(self._time_for_attempt()):
             cached = self._better_in_cache()
             if cached is not None:
@@ -331,20 +362,30 @@ class CredentialSource:
         return cached
 
     def _last_resort(self, error: MQAuthError) -> BrokerCredentials:
-        """With nothing valid of our own, the last moments of the host's credential still work."""
-        cached = self._usable_in_cache()
-        if cached is None or (self._current is not None and not self._current.expired()):
+        """While the issuer gives nothing, whatever of the host's lasts longer than ours will do.
+
+        Another process may have renewed just before the issuer went out of order: its credential is
+        due by now, but ours ends first.
+        """
+        cached, current = self._usable_in_cache(), self._current
+        if cached is None or (current and cached.local_expiry <= current.local_expiry):
             raise error
         taken = self._take(cached)
         self._record_failure(error)
         return taken
 
     def _fetch(self) -> BrokerCredentials:
+        self.prepare()
         started = time.monotonic()
+        timeout = self._time_for_attempt()
         # Providers load their libraries when they first need them.
         with contextlib.nullcontext() if self._has_asked else forks.held_off():
             self._has_asked = True
-            fetched = self.provider.fetch(timeout=self._time_for_attempt())
+            fetched = call_apart(
+                lambda: self.provider.fetch(timeout=timeout),
+                MQAuthError,
+                limit=timeout + LIMIT_OF_DEFECT,
+            )
         if fetched.expired():
             raise CredentialExpiredError(
                 f"{self.provider.identity} gave a credential that has already expired",
@@ -364,6 +405,7 @@ class CredentialSource:
             old = self._current or self._previous
             unchanged = old is not None and old.password == new.password
             self._current = self._previous = new
+            self._clock_offset = clock_offset()
             self._jitter = self._random.random()
             self._error = None
             self._failures_in_a_row = self._failures_empty_handed = 0
@@ -431,7 +473,7 @@ def _again(error: MQAuthError) -> MQAuthError:
     return type(error)(error.message, remedy=error.remedy, retry_after=error.retry_after)
 
 
-def _unexpected(error: Exception) -> MQAuthError:
+def _unexpected(error: BaseException) -> MQAuthError:
     return CredentialExpiredError(
         f"the provider failed with {type(error).__name__}", remedy="see the traceback in the log"
     )

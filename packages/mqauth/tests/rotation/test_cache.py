@@ -321,8 +321,10 @@ def test_twenty_processes_fetch_once_per_rotation(
     assert [state["failures"] for state in states] == [0] * 20
     times = [request.at for request in issuer.token_requests]
     gaps = [later - earlier for earlier, later in pairwise(times)]
-    # Renewal is due after a fifth of the life, whose beginning a token states in whole seconds.
-    assert min(gaps) > 0.2 * issuer.token_lifetime - 1.0, gaps
+    # Renewal is due after a fifth of the life, whose beginning a token states in whole seconds, and
+    # the issuer takes a moment from there to noting the request. A second fetch for the same
+    # rotation would follow at once.
+    assert min(gaps) > 0.2 * issuer.token_lifetime - 1.5, gaps
     assert issuer.requests == issuer.fetches
 
 

@@ -21,6 +21,7 @@ Proxies are taken from `HTTPS_PROXY` and `NO_PROXY`, as boto3 does.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -86,6 +87,10 @@ class AwsIamProvider:
             who += f" by profile {config.profile}"
         where = config.region or "the default region"
         return f"aws-iam {who} in {where} for {','.join(config.audience)} [{_environment()}]"
+
+    def prepare(self) -> None:
+        """Load boto3, which takes longer than everything else."""
+        importlib.import_module("mqauth.providers._sts")
 
     def fetch(self, *, timeout: float) -> BrokerCredentials:
         """Fetch a token, assuming the role first where one is configured.

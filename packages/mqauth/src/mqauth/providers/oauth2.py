@@ -17,6 +17,7 @@ Proxies are taken from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -70,6 +71,10 @@ class OAuth2Provider:
     @property
     def _where(self) -> str:
         return self._config.token_endpoint or str(self._config.issuer)
+
+    def prepare(self) -> None:
+        """Load Authlib and requests, which take longer than everything else."""
+        importlib.import_module("mqauth.providers._oauth2_client")
 
     def fetch(self, *, timeout: float) -> BrokerCredentials:
         """Fetch a token.
