@@ -20,7 +20,14 @@ from celery_mqauth.errors import (
     LoginRefusedError,
 )
 from celery_mqauth.sasl import SnapshotPlain
-from mqauth import BrokerCredentials, CredentialSource, IssuerUnavailableError, Option, Secret
+from mqauth import (
+    BrokerCredentials,
+    ConfigurationError,
+    CredentialSource,
+    IssuerUnavailableError,
+    Option,
+    Secret,
+)
 from mqauth.shared import shared_sources
 from mqauth_sandbox import Broker, OidcIssuer
 
@@ -192,3 +199,22 @@ def test_a_broker_that_is_away_leaves_the_credential_alone(
             with pytest.raises(connection.recoverable_connection_errors, match="no connection to"):
                 connection.transport.establish_connection()
     assert issuer.fetches == before + 1
+
+
+def test_what_worked_before_may_be_misconfigured_for_a_moment(
+    connect: Connect, secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty secret file stops a first login for good, and a later one only for now."""
+    connect().release()
+    source = shared_sources()[0]
+    current = source.current
+    assert current is not None
+    source.invalidate(current)
+    secret = secret_file.read_text()
+    secret_file.write_text("")
+    try:
+        with pytest.raises(CredentialUnavailableError) as caught:
+            connect()
+        assert isinstance(caught.value.__cause__, ConfigurationError)
+    finally:
+        secret_file.write_text(secret)

@@ -170,3 +170,39 @@ def test_a_login_overtaken_by_a_renewal_catches_up(
     thread.join(10)
     assert overtaken[0].connection.credentials is source.current
     overtaken[0].connection.channel().close()
+
+
+def test_a_renewal_kept_back_is_not_sent_after_a_newer_one(
+    connect: Connect, mint: Mint, renewals_of: Callable[[Any], int], eventually: Callable[..., None]
+) -> None:
+    """What met a busy owner once, and was then sent, never goes out again."""
+    raw = connect().connection
+    first, second = mint(), mint(lifetime=600)
+    with raw.frame_lock:
+        assert not raw.credentials_renewed(first)
+    assert raw.credentials_renewed(first)
+    assert raw.credentials_renewed(second)
+    raw.send_heartbeat()
+    raw.channel()
+    eventually(lambda: renewals_of(raw) == 2)
+    assert raw.credentials is second
+
+
+def test_a_write_that_is_struck_down_ends_the_link(connect: Connect, queue: str) -> None:
+    """Nothing may follow half a message: a time limit that strikes in its midst ends the link."""
+    raw = connect().connection
+    channel = raw.channel()
+    send = raw._transport._send_now
+    sent: list[int] = []
+
+    def strike(data: memoryview) -> int:
+        if sent:
+            raise KeyboardInterrupt
+        sent.append(len(data))
+        return int(send(data[:100]))
+
+    raw._transport._send_now = strike
+    with pytest.raises(KeyboardInterrupt):
+        channel.basic_publish(amqp.Message(b"x" * 1_000_000), routing_key=queue)
+    raw._transport._send_now = send
+    assert not raw.connected

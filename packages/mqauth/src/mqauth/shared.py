@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,11 @@ from typing import Any
 from mqauth import forks
 from mqauth.building import parts
 from mqauth.config import ResolvedConfig, resolve
+from mqauth.errors import ConfigurationError
+from mqauth.secret import Secret
 from mqauth.source import CredentialSource
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +32,7 @@ class _Registry:
 
     def __init__(self) -> None:
         self.sources: dict[Any, SharedSource] = {}
+        self.answers: dict[Secret, SharedSource] = {}
         self.reset()
         forks.after_in_child(self, _Registry.reset)
 
@@ -58,7 +64,19 @@ def shared_source(
     Raises:
         ConfigurationError: The name or an option cannot work.
     """
-    return _registry.get(resolve(name, explicit=explicit, derived=derived))
+    # Wrapped, as it may hold secrets that the user wrote out.
+    request = Secret(repr((name, _frozen(explicit or {}), _frozen(derived or {}))))
+    try:
+        shared = _registry.get(resolve(name, explicit=explicit, derived=derived))
+    except ConfigurationError as error:
+        remembered = _registry.answers.get(request)
+        if remembered is None:
+            raise
+        # A file may be half written at this moment; what has worked goes on working meanwhile.
+        logger.warning("going on with the configuration from before: %s", error)
+        return remembered
+    _registry.answers[request] = shared
+    return shared
 
 
 def shared_sources() -> list[CredentialSource]:
@@ -72,6 +90,7 @@ def forget_shared_sources() -> None:
     with _registry.lock:
         forgotten = list(_registry.sources.values())
         _registry.sources.clear()
+        _registry.answers.clear()
     for shared in forgotten:
         shared.source.close()
 
