@@ -9,7 +9,7 @@ from tests.celery.world import World
 CHILDREN = 16
 WEB_PROCESSES = 4
 ROTATIONS = 3
-TOKEN_LIFETIME = 12.0
+TOKEN_LIFETIME = 20.0
 
 
 def test_one_fetch_per_rotation_and_host(world: World) -> None:

@@ -18,8 +18,9 @@ def pair(mqauth_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> I
     """Two workers that know each other (gossip, mingle) and send events, for all tests here."""
     lifetime = mqauth_sandbox.issuer.token_lifetime
     world = World(mqauth_sandbox, tmp_path_factory.mktemp("pair"))
-    first = world.worker("--events", name="first", ready=False)
-    second = world.worker("--events", name="second", ready=False)
+    # At DEBUG they say whom they meet.
+    first = world.worker("--events", name="first", loglevel="DEBUG", ready=False)
+    second = world.worker("--events", name="second", loglevel="DEBUG", ready=False)
     first.wait_until_ready()
     second.wait_until_ready()
     yield world
@@ -117,23 +118,17 @@ def test_events_dump(rotating_pair: World) -> None:
     events.wait()
 
 
-def test_gossip(rotating_pair: World) -> None:
-    """Workers whose tokens were renewed hear each other: they elect one to run a task."""
-    rotating_pair.wait_for_renewals(1)
-    before = rotating_pair.journal.ids("end")
-    rotating_pair.elect_a_worker_for("add", 1, 2)
-    rotating_pair.journal.wait_for("end", before.total() + 1)
-    for worker in rotating_pair.processes("first", "second"):
-        worker.wait_for_line("elected for" if not worker.lines_with("I won") else "I won")
-        assert worker.lines_with("missed heartbeat from") == []
-    assert rotating_pair.journal.not_exactly_once() == {}
-
-
-def test_mingle(rotating_pair: World) -> None:
-    """A worker that starts later meets both others, and leaves again in order."""
+def test_mingle_and_gossip(rotating_pair: World) -> None:
+    """Workers whose tokens were renewed greet one that starts later, and notice when it leaves."""
     late = rotating_pair.worker(name="late")
     assert late.lines_with("mingle: sync with 2 nodes")
+    others = rotating_pair.processes("first", "second")
+    for worker in others:
+        worker.wait_for_line("late@test joined the party")
     assert late.stop() == 0
+    for worker in others:
+        worker.wait_for_line("late@test left")
+        assert worker.lines_with("missed heartbeat from") == []
 
 
 def test_beat(rotating_pair: World) -> None:

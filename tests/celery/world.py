@@ -189,11 +189,6 @@ class World:
         sent = self._sender.send_task(f"{APP}.{task}", arguments, ignore_result=True, **options)
         return str(sent.id)
 
-    def elect_a_worker_for(self, task: str, *arguments: Any) -> None:
-        """Have the workers agree among themselves (by gossip) on one that publishes a task."""
-        action = self._sender.signature(f"{APP}.{task}", args=arguments, ignore_result=True)
-        self._sender.control.election(uuid.uuid4().hex, "task", action)
-
     def messages(self, queue: str) -> int:
         """Return how many messages wait in a queue, not counting those that somebody works on."""
         with self._sender.connection_for_read() as connection:
