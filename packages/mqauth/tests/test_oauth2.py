@@ -581,6 +581,17 @@ def test_a_secret_of_any_characters(issuer: OidcIssuer, client: Build, auth_meth
         issuer.client_secret = plain
 
 
+def test_what_is_on_this_host_passes_no_proxy(
+    client: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that the environment names never sees what goes to a loopback address."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert client().fetch(timeout=10).password
+
+
 def test_no_secret_in_any_log(
     client: Build, issuer: OidcIssuer, caplog: pytest.LogCaptureFixture
 ) -> None:

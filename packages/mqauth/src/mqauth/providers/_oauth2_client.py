@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit
 
 import requests
 from authlib.integrations.base_client import OAuthError
@@ -20,7 +20,7 @@ from mqauth.providers._deadline import Deadline
 from mqauth.providers._oauth2_answers import json_object, refusal
 from mqauth.providers._oauth2_config import OAuth2Config
 from mqauth.providers._text import clean
-from mqauth.providers._urls import check_url
+from mqauth.providers._urls import check_url, is_loopback
 from mqauth.secret import Secret
 
 DISCOVERY_PATH = "/.well-known/openid-configuration"
@@ -124,6 +124,7 @@ class OAuth2Client:
         with requests.Session() as session:
             session.headers.update(_HEADERS)
             _mount(session, _http.BoundedAdapter(deadline))
+            _keep_off_proxies(session, url)
             try:
                 response = session.get(
                     url, auth=_no_authentication, allow_redirects=False, verify=self._config.verify
@@ -149,6 +150,7 @@ class OAuth2Client:
         failure: MQAuthError
         with self._session(adapter, secret) as session:
             session.register_compliance_hook("access_token_response", check)
+            _keep_off_proxies(session, endpoint)
             try:
                 answer = session.fetch_token(
                     endpoint,
@@ -205,6 +207,13 @@ def _with_wrapped_token(answer: Mapping[str, Any]) -> dict[str, Any]:
 def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
     # In its place requests would look for a password in ~/.netrc.
     return request
+
+
+def _keep_off_proxies(session: requests.Session, url: str) -> None:
+    # A proxy that the environment names is another host: what may go to this host alone in clear
+    # text must not pass it.
+    if is_loopback(urlsplit(url).hostname or ""):
+        session.trust_env = False
 
 
 def _mount(session: requests.Session, adapter: _http.BoundedAdapter) -> None:
