@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,8 +67,23 @@ def issuer(sandbox: Sandbox) -> Iterator[OidcIssuer]:
     issuer.start()
 
 
+@pytest.fixture(scope="session")
+def forget_sources() -> Callable[[], None]:
+    """Return a function that ends all sources, a fetch that is under way included."""
+
+    def forget() -> None:
+        forget_shared_sources()
+        for thread in threading.enumerate():
+            if thread.name.startswith("mqauth-renewal"):
+                thread.join(LIMIT)
+
+    return forget
+
+
 @pytest.fixture(autouse=True)
-def new_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def new_process_state(
+    monkeypatch: pytest.MonkeyPatch, forget_sources: Callable[[], None]
+) -> Iterator[None]:
     """Let each test begin as a new process does: no sources, no settings, no logins."""
     for name in ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "CLIENT_SECRET_FILE", "CA_FILE"):
         monkeypatch.delenv(f"MQAUTH_OAUTH2_{name}", raising=False)
@@ -75,7 +91,7 @@ def new_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MQAUTH_CACHE", "off")
     login._has_signed_in.clear()
     yield
-    forget_shared_sources()
+    forget_sources()
 
 
 @pytest.fixture(scope="session")

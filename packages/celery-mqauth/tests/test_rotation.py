@@ -17,7 +17,7 @@ import kombu
 import pytest
 
 from mqauth import CredentialFetched, CredentialRenewed, CredentialSource, events
-from mqauth.shared import forget_shared_sources, shared_sources
+from mqauth.shared import shared_sources
 from mqauth_sandbox import Sandbox
 
 LIFETIME = 6.0
@@ -66,9 +66,10 @@ def run(
     prepared: Callable[..., kombu.Connection],
     new_queue: Callable[[], str],
     eventually: Callable[..., None],
+    forget_sources: Callable[[], None],
 ) -> Iterator[Run]:
     """Renew tokens under open connections for longer than the first token lives."""
-    forget_shared_sources()
+    forget_sources()
     issuer = sandbox.issuer
     usual, issuer.token_lifetime = issuer.token_lifetime, LIFETIME
     start, fetches_before = sandbox.broker.log_size(), issuer.fetches
@@ -123,7 +124,7 @@ def run(
         unsubscribe()
         for link_ in run.links:
             link_.raw.collect()
-        forget_shared_sources()
+        forget_sources()
 
 
 def _start(
