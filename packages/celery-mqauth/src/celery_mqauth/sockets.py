@@ -21,8 +21,15 @@ from typing import Any
 
 from amqp.transport import SSLTransport, TCPTransport
 
+from celery_mqauth import farewell
+
 WHOLE_FRAME_LIMIT = 2.0
 """Seconds for the rest of a frame of which a part is already written."""
+
+GOODBYE_LIMIT = 0.5
+"""Seconds to wait for another thread's read or write before a TLS link is ended without a word."""
+
+_DISCARDED_AT_ONCE = 65536
 
 CLOSED = "the connection has been closed"
 
@@ -105,6 +112,7 @@ class _NeverBlocking:
         self.sock.setblocking(False)
         self._quick_recv = self._receive
         self._write = self._write_fully
+        farewell.at_exit(self)
 
     def _receive(self, size: int) -> bytes:
         while True:
@@ -173,13 +181,55 @@ class _NeverBlocking:
     def break_off(self) -> None:
         """End a link on which half a frame is out: what followed would be read as garbage."""
         self.connected = False
-        sock = self.sock
-        if sock is None:
-            return
-        # By another handle: shutting a TLS socket down would take OpenSSL's state away from a
-        # thread that is using it.
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as handle:
+        with contextlib.suppress(OSError), self._handle() as handle:
             handle.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> socket.socket | None:
+        """Tell the peer that nothing more will be written.
+
+        Returns:
+            Another handle of the socket, to wait for the peer's end; None if there is no link.
+        """
+        try:
+            handle = self._handle()
+        except OSError:
+            return None
+        try:
+            self._say_goodbye()
+            handle.shutdown(socket.SHUT_WR)
+        except OSError:
+            handle.close()
+            return None
+        return handle
+
+    def close(self) -> None:
+        """Close the socket, after throwing away what has arrived and nobody will read.
+
+        The kernel would reset the link otherwise, and the peer might miss what was written last.
+        """
+        try:
+            handle = self._handle()
+        except OSError:
+            handle = None
+        super().close()  # type: ignore[misc]  # the other base has it
+        if handle is None:
+            return
+        with handle, contextlib.suppress(OSError):
+            while handle.recv(_DISCARDED_AT_ONCE):
+                pass
+
+    def _handle(self) -> socket.socket:
+        # Shutting the TLS socket itself down would take OpenSSL's state away from a thread that is
+        # using it.
+        sock = self.sock
+        if sock is None or sock.fileno() < 0:
+            raise OSError(CLOSED)
+        handle = socket.socket(fileno=os.dup(sock.fileno()))
+        handle.setblocking(False)
+        return handle
+
+    def _say_goodbye(self) -> None:
+        """Write what the protocol below AMQP has for an end."""
 
 
 class TCPSocketTransport(_NeverBlocking, TCPTransport):
@@ -215,6 +265,16 @@ class TLSSocketTransport(_NeverBlocking, SSLTransport):
             except ValueError:  # shut down by another thread
                 raise OSError(CLOSED) from None
             return sent
+
+    def _say_goodbye(self) -> None:
+        if not self._openssl.acquire(timeout=GOODBYE_LIMIT):
+            return
+        try:
+            # It asks for the peer's answer, which comes later or never.
+            with contextlib.suppress(OSError, ValueError):
+                self.sock.unwrap()
+        finally:
+            self._openssl.release()
 
     def _shutdown_transport(self) -> None:
         with self._openssl:
