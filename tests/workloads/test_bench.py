@@ -70,14 +70,10 @@ def test_slow_publishing_is_not(name: str) -> None:
     assert not good_enough(result)
 
 
-def test_on_a_noisy_machine_processor_time_decides() -> None:
-    """Where plain differs from plain, the clock proves nothing, in neither direction."""
+def test_processor_time_excuses_nothing() -> None:
+    """The clock decides, however little the publisher computed and however noisy the machine is."""
     result = copy.deepcopy(GOOD)
-    row = result["throughput"][0]
-    row |= {"plain_again": ratio(0.93), "static": ratio(0.94)}
-    assert good_enough(result)
-    assert "processor time decides" in report(result)
-    row |= {"static": ratio(1.05, processor=0.9)}
+    result["throughput"][0] |= {"plain_again": ratio(0.9), "static": ratio(0.97, processor=1.2)}
     assert not good_enough(result)
 
 

@@ -161,6 +161,8 @@ class RotatingConnection(pyamqp.Connection):
         The broker's answer to a renewal is no such thing. `celery inspect` waits so long for each
         next reply: counting it as one would have that wait begin anew with every renewal.
         """
+        if timeout == 0 and self._transport is not None and self._transport.nothing_to_read():
+            raise TimeoutError("timed out")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             result = self._drain(timeout)

@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
+from types import BuiltinFunctionType, TracebackType
 from typing import Any
 
 from amqp.transport import SSLTransport, TCPTransport
@@ -55,14 +55,13 @@ class _Limit:
 
     __slots__ = ("_limit", "_previous", "_transport")
 
-    def __init__(self, transport: _NeverBlocking, limit: float | None) -> None:
+    def __init__(self, transport: _NeverBlocking, limit: float) -> None:
         self._transport = transport
         self._limit = limit
 
     def __enter__(self) -> Any:
         self._previous = self._transport.limit
-        if self._limit is not None:
-            self._transport.limit = self._limit
+        self._transport.limit = self._limit
         return self._transport.sock
 
     def __exit__(
@@ -83,10 +82,13 @@ class _NeverBlocking:
     read_timeout: float | None
     write_timeout: float | None
     _limits: threading.local
+    _usual_limit: contextlib.AbstractContextManager[Any]
+    _read_buffer: bytes
+    _readable: Callable[[int], list[tuple[int, int]]] | None = None
     writes: int = 0
     """How many writes have begun; whoever is interrupted can tell whether anything is out."""
     _receive_now: Callable[[int], bytes]
-    _send_now: Callable[[memoryview], int]
+    _send_now: Callable[[Any], int]
 
     @property
     def limit(self) -> float | None:
@@ -102,14 +104,32 @@ class _NeverBlocking:
     def limit(self, seconds: float | None) -> None:
         self._limits.seconds = seconds
 
-    def having_timeout(self, timeout: float | None) -> _Limit:
+    def having_timeout(self, timeout: float | None) -> contextlib.AbstractContextManager[Any]:
         """Let reads and writes wait at most `timeout` seconds, unless it is None."""
-        return _Limit(self, timeout)
+        return self._usual_limit if timeout is None else _Limit(self, timeout)
+
+    def nothing_to_read(self) -> bool:
+        """Return whether nothing has arrived; False also if that takes a read to tell.
+
+        py-amqp looks before every publish, and a read that finds nothing costs many times this.
+        """
+        if self._readable is None or self.sock is None or self._read_buffer:
+            return False
+        try:
+            return not self._readable(0)
+        except RuntimeError:  # another thread looks at this moment
+            return False
 
     def _setup_transport(self) -> None:
         super()._setup_transport()  # type: ignore[misc]  # the other base has it
         self._limits = threading.local()
+        self._usual_limit = contextlib.nullcontext(self.sock)
         self.sock.setblocking(False)
+        # gevent's takes a turn of its event loop, and eventlet has none.
+        if isinstance(getattr(select, "poll", None), BuiltinFunctionType):
+            poll = select.poll()
+            poll.register(self.sock.fileno(), select.POLLIN)
+            self._readable = poll.poll
         self._quick_recv = self._receive
         self._write = self._write_fully
         farewell.at_exit(self)
@@ -127,8 +147,16 @@ class _NeverBlocking:
                 raise TimeoutError("timed out")
 
     def _write_fully(self, data: Any) -> None:
+        self.writes += 1
+        try:
+            sent = self._send_now(data)
+        except _WOULD_BLOCK:
+            sent = 0
+        if sent == len(data):  # as almost always
+            return
         limit = self.write_timeout if self.limit is None else self.limit
-        self._send_all(memoryview(data), None if limit is None else time.monotonic() + limit)
+        deadline = None if limit is None else time.monotonic() + limit
+        self._send_all(memoryview(data)[sent:], deadline)
 
     def forget(self) -> None:
         """Close this process's copy of a socket that another process goes on using."""
@@ -249,6 +277,15 @@ class TLSSocketTransport(_NeverBlocking, SSLTransport):
         super()._setup_transport()
         self._receive_now = self._read_locked
         self._send_now = self._write_locked
+
+    def nothing_to_read(self) -> bool:
+        """Return whether nothing has arrived, neither encrypted nor decrypted."""
+        return super().nothing_to_read() and not self._pending()
+
+    def _pending(self) -> int:
+        with self._openssl:
+            sock = self.sock
+            return 0 if sock is None else sock.pending()
 
     def _read_locked(self, size: int) -> bytes:
         with self._openssl:
