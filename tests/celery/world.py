@@ -15,8 +15,8 @@ from typing import Any
 
 from celery import Celery
 
+from mqauth.rotation.status import SourceStatus
 from mqauth.shared import shared_sources
-from mqauth.status import SourceStatus
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.broker import Broker
 from tests.celery.broker_lines import (

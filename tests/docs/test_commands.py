@@ -16,8 +16,8 @@ import click
 import pytest
 from packaging.requirements import Requirement
 
-from mqauth.config import resolve
-from mqauth.registry import provider_names
+from mqauth.config.registry import provider_names
+from mqauth.config.resolution import resolve
 from mqauth_sandbox.command import main as sandbox_command
 from tests.docs.conftest import Place, Project, Up
 from tests.docs.documents import PAGES, ROOT, Block, blocks

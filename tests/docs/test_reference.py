@@ -20,11 +20,11 @@ from mqauth import (
     RotationPolicy,
     SourceStatus,
     errors,
-    source_settings,
 )
-from mqauth.option_values import convert
+from mqauth.config import source_settings
+from mqauth.config.option_values import convert
+from mqauth.config.registry import GROUP, provider_class, provider_names
 from mqauth.provider import Option
-from mqauth.registry import GROUP, provider_class, provider_names
 from tests.docs.documents import PAGES, ROOT, Table, blocks, code_spans, headings, spans, table
 
 OUR_NAME = re.compile(r"(celery_)?mqauth(_sandbox)?(\.\w+)+(\(\))?")

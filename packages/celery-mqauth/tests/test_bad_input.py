@@ -21,7 +21,7 @@ from celery_mqauth.errors import (
     VirtualHostError,
 )
 from mqauth import ConfigurationError, InsecureTransportError, MQAuthError, UnknownProviderError
-from mqauth.registry import provider_names
+from mqauth.config.registry import provider_names
 from mqauth_sandbox import Broker, OidcIssuer
 from mqauth_sandbox.tls import create_certificates
 

@@ -15,7 +15,8 @@ from typing import Any
 import boto3
 import pytest
 
-from mqauth.config import resolve
+from mqauth.config.registry import provider_class
+from mqauth.config.resolution import resolve
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import (
     ConfigurationError,
@@ -31,7 +32,6 @@ from mqauth.provider import Provider
 from mqauth.providers._aws_config import AwsIamConfig
 from mqauth.providers._aws_session import AwsSession, Signer
 from mqauth.providers._deadline import Deadline
-from mqauth.registry import provider_class
 from mqauth.secret import Secret
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.sts import StsEndpoint

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mqauth.amazonmq import region_from_host
-from mqauth.config import register_named_entries, resolve
+from mqauth.config.resolution import register_named_entries, resolve
 from mqauth.errors import ConfigurationError, UnknownProviderError
 from mqauth.secret import Secret
 

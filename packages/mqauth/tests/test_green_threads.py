@@ -21,8 +21,8 @@ PATCH = {
 
 PROGRAM = """
 import json, sys
-from mqauth.config import resolve
-from mqauth.registry import provider_class
+from mqauth.config.resolution import resolve
+from mqauth.config.registry import provider_class
 
 name, options = json.load(sys.stdin)
 provider = provider_class(name).from_options(resolve(name, explicit=options).options)

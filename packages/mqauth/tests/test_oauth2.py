@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from mqauth.config import resolve
+from mqauth.config.registry import provider_class
+from mqauth.config.resolution import resolve
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import (
     ConfigurationError,
@@ -31,7 +32,6 @@ from mqauth.errors import (
 )
 from mqauth.jwt_claims import unverified_claims
 from mqauth.provider import Provider
-from mqauth.registry import provider_class
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import CertificateFiles

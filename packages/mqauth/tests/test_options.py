@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
+from mqauth.config.options import environment_name, from_environment, merge, validate
+from mqauth.config.secret_file import MAX_BYTES
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError
-from mqauth.options import environment_name, from_environment, merge, validate
 from mqauth.provider import Option
 from mqauth.secret import Secret
-from mqauth.secret_file import MAX_BYTES
 
 CANARY = "canary-of-options"
 

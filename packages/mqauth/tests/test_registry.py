@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mqauth.config.registry import provider_class, provider_names
 from mqauth.errors import ConfigurationError, UnknownProviderError
-from mqauth.registry import provider_class, provider_names
 
 
 def install(where: Path, distribution: str, entry_points: str, module: str = "") -> None:
@@ -137,8 +137,8 @@ def test_loading_providers_imports_no_heavy_library() -> None:
     """A process that finds its credential in the cache never loads boto3, requests or Authlib."""
     program = (
         "import sys\n"
-        "from mqauth.config import resolve\n"
-        "from mqauth.registry import provider_class\n"
+        "from mqauth.config.resolution import resolve\n"
+        "from mqauth.config.registry import provider_class\n"
         "aws = resolve('aws-iam', environ={})\n"
         "provider_class('aws-iam').from_options(aws.options).identity\n"
         "given = {'issuer': 'https://i', 'client_id': 'c', 'client_secret': 's'}\n"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mqauth.config import resolve
+from mqauth.config.registry import provider_class
+from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Provider
-from mqauth.registry import provider_class
 
 
 def build(**options: object) -> Provider:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mqauth.config import resolve
+from mqauth.config.registry import provider_class
+from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError, InvalidCredentialError, IssuerUnavailableError
 from mqauth.provider import Provider
-from mqauth.registry import provider_class
 from mqauth_sandbox.oidc import OidcIssuer
 
 

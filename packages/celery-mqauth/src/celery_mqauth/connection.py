@@ -25,7 +25,7 @@ from celery_mqauth.update_secret import (
 )
 from mqauth import forks
 from mqauth.credentials import BrokerCredentials
-from mqauth.source import CredentialSource
+from mqauth.rotation.source import CredentialSource
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from celery_mqauth.errors import (
 from celery_mqauth.protection import unusable_file
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, MQAuthError
-from mqauth.source import CredentialSource
+from mqauth.rotation.source import CredentialSource
 
 LARGEST_FIRST_FRAME = 4096
 """RabbitMQ before 4.1.0 takes no larger frame before the login is done, and 8192 bytes since."""

@@ -24,11 +24,11 @@ from mqauth.events import (
     RenewalFailed,
     subscribe,
 )
-from mqauth.freshness import Freshness, RotationPolicy
 from mqauth.provider import Option, Provider
+from mqauth.rotation.freshness import Freshness, RotationPolicy
+from mqauth.rotation.source import CredentialSource
+from mqauth.rotation.status import SourceStatus
 from mqauth.secret import Secret
-from mqauth.source import CredentialSource
-from mqauth.status import SourceStatus
 
 __all__ = [
     "BrokerCredentials",

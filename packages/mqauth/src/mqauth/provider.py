@@ -49,7 +49,7 @@ class Provider(Protocol):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Build a provider from validated options (see `mqauth.options.validate`).
+        """Build a provider from validated options (see `mqauth.config.options.validate`).
 
         Raises:
             ConfigurationError: Options contradict each other or cannot work.

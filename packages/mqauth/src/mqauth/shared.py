@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mqauth import forks
-from mqauth.building import parts
-from mqauth.config import ResolvedConfig, resolve
+from mqauth.config.resolution import ResolvedConfig, resolve
 from mqauth.errors import ConfigurationError
+from mqauth.rotation.building import parts
+from mqauth.rotation.source import CredentialSource
 from mqauth.secret import Secret
-from mqauth.source import CredentialSource
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,9 @@ def shared_source(
     explicit: Mapping[str, Any] | None = None,
     derived: Mapping[str, Any] | None = None,
 ) -> SharedSource:
-    """Return this process's source for a provider or a named entry; see `mqauth.config.resolve`.
+    """Return this process's source for a provider or a named entry.
+
+    See `mqauth.config.resolution.resolve` for the arguments.
 
     Raises:
         ConfigurationError: The name or an option cannot work.

@@ -19,9 +19,9 @@ import hypothesis
 import pytest
 
 from mqauth import CredentialSource, RotationPolicy, Secret, events
-from mqauth.cache import HostCache
 from mqauth.credentials import BrokerCredentials
 from mqauth.provider import Option, Provider
+from mqauth.rotation.cache import HostCache
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import CertificateFiles
 

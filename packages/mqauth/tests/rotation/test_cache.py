@@ -26,10 +26,10 @@ from mqauth import (
     CredentialSource,
     IssuerUnavailableError,
     Secret,
-    cache,
 )
-from mqauth.cache import HostCache, default_directory, private_directory
 from mqauth.credentials import utc_from_timestamp
+from mqauth.rotation import cache
+from mqauth.rotation.cache import HostCache, default_directory, private_directory
 from mqauth_sandbox.oidc import OidcIssuer
 
 if TYPE_CHECKING:
@@ -475,7 +475,8 @@ def test_a_process_killed_while_writing_leaves_nothing_harmful(
     """The old file or none is what others see, the draft stays private and is swept away."""
     program = f"""
 import json, os, signal, sys
-from mqauth import CredentialSource, cache
+from mqauth import CredentialSource
+from mqauth.rotation import cache
 cache.{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 CredentialSource.from_config(json.load(sys.stdin)).get()
 """
@@ -624,7 +625,7 @@ def test_without_any_private_directory_each_process_is_on_its_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """No place for a cache is a warning, not an error."""
-    monkeypatch.setattr("mqauth.building.default_directory", lambda: None)
+    monkeypatch.setattr("mqauth.rotation.building.default_directory", lambda: None)
     source = make_source(cache=True)
     assert source._cache is None
     assert not source.get().expired()

@@ -97,7 +97,9 @@ def test_little_time_left_is_announced_once_per_step(
     assert announced[-1] == 0.0
     assert len(set(announced)) == len(announced)
     loud = [
-        r for r in caplog.records if r.name == "mqauth.announcements" and r.levelno == logging.ERROR
+        r
+        for r in caplog.records
+        if r.name == "mqauth.rotation.announcements" and r.levelno == logging.ERROR
     ]
     assert len(loud) == len(announced)
 

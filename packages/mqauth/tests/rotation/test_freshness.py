@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mqauth import BrokerCredentials, ConfigurationError, Freshness, RotationPolicy, Secret
 from mqauth.credentials import utc_from_timestamp
-from mqauth.freshness import (
+from mqauth.rotation.freshness import (
     LONGEST_RETRY_DELAY,
     MINIMUM_ATTEMPT_TIMEOUT,
     MINIMUM_RETRY_DELAY,

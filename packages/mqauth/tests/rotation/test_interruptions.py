@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mqauth import BrokerCredentials, CredentialSource
-from mqauth.clock import clock_offset
-from mqauth.listeners import Listeners
+from mqauth.rotation.clock import clock_offset
+from mqauth.rotation.listeners import Listeners
 
 if TYPE_CHECKING:
     from packages.mqauth.tests.rotation.conftest import ScriptedProvider
@@ -56,7 +56,7 @@ def test_a_clock_that_is_set_makes_the_credential_due(
     before = source.get()
     assert (source.tick() or 0.0) > 60
     moved = clock_offset() - 3600
-    monkeypatch.setattr("mqauth.source.clock_offset", lambda: moved)
+    monkeypatch.setattr("mqauth.rotation.source.clock_offset", lambda: moved)
     assert source.tick() == 0.0
     assert source.current is not None
     assert source.current.password != before.password

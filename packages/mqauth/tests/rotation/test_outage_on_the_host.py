@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mqauth import CredentialSource
-from mqauth.cache import HostCache, private_directory
 from mqauth.errors import IssuerUnavailableError
+from mqauth.rotation.cache import HostCache, private_directory
 
 if TYPE_CHECKING:
     from packages.mqauth.tests.rotation.conftest import Listener, ScriptedProvider

@@ -23,7 +23,7 @@ from mqauth import (
     RenewalFailed,
     Secret,
 )
-from mqauth.config import resolve
+from mqauth.config.resolution import resolve
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.oidc import OidcIssuer
 

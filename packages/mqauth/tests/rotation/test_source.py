@@ -22,10 +22,10 @@ from mqauth import (
     MQAuthError,
     RenewalFailed,
     RotationPolicy,
-    renewal,
 )
-from mqauth.listeners import Listeners
-from mqauth.renewal import RenewalThread
+from mqauth.rotation import renewal
+from mqauth.rotation.listeners import Listeners
+from mqauth.rotation.renewal import RenewalThread
 from mqauth_sandbox.oidc import OidcIssuer
 
 if TYPE_CHECKING:

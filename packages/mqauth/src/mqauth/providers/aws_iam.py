@@ -26,8 +26,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from mqauth.config.extras import require
 from mqauth.credentials import BrokerCredentials
-from mqauth.extras import require
 from mqauth.provider import Option
 from mqauth.providers._aws_config import OPTIONS, AwsIamConfig
 from mqauth.providers._deadline import BoundedCalls, Deadline

@@ -21,9 +21,9 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from mqauth.config.extras import require
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import MQAuthError
-from mqauth.extras import require
 from mqauth.provider import Option
 from mqauth.providers._deadline import BoundedCalls, Deadline
 from mqauth.providers._oauth2_config import OPTIONS, OAuth2Config

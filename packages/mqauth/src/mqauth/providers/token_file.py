@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from mqauth.config.secret_file import MAX_BYTES, read_limited, reason
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import (
     ConfigurationError,
@@ -25,7 +26,6 @@ from mqauth.errors import (
 from mqauth.provider import Option
 from mqauth.providers._bearer import from_jwt
 from mqauth.secret import Secret
-from mqauth.secret_file import MAX_BYTES, read_limited, reason
 
 # `{"` in base64: what begins so is a JWT or a damaged one, never an opaque token.
 _JWT_START = "eyJ"

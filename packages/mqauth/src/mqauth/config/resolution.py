@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mqauth.errors import ConfigurationError
-from mqauth.named_entries import (
+from mqauth.config.named_entries import (
     NamedEntry,
     named_entries,
     register_named_entries,
     warn_if_exposed,
 )
-from mqauth.options import from_environment, merge, option_keys, validate
+from mqauth.config.options import from_environment, merge, option_keys, validate
+from mqauth.config.registry import provider_class, provider_names, unknown_provider
+from mqauth.config.source_settings import settings_from_environment, split_settings
+from mqauth.errors import ConfigurationError
 from mqauth.provider import Provider
-from mqauth.registry import provider_class, provider_names, unknown_provider
-from mqauth.source_settings import settings_from_environment, split_settings
 
 __all__ = ["ResolvedConfig", "register_named_entries", "resolve"]
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mqauth.config.secret_file import read_limited, reason
 from mqauth.errors import ConfigurationError
-from mqauth.secret_file import read_limited, reason
 
 _log = logging.getLogger(__name__)
 

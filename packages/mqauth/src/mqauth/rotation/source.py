@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from mqauth import forks
-from mqauth.announcements import Announcer
-from mqauth.apart import DefectError, call_apart
-from mqauth.building import Parts, parts_from_mapping
-from mqauth.cache import HostCache
-from mqauth.clock import clock_offset
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
 from mqauth.errors import CredentialExpiredError, MQAuthError
-from mqauth.freshness import Freshness, RotationPolicy
-from mqauth.listeners import CredentialListener, Listeners
 from mqauth.provider import Provider
-from mqauth.renewal import RenewalThread
-from mqauth.status import Counters, SourceStatus
+from mqauth.rotation.announcements import Announcer
+from mqauth.rotation.apart import DefectError, call_apart
+from mqauth.rotation.building import Parts, parts_from_mapping
+from mqauth.rotation.cache import HostCache
+from mqauth.rotation.clock import clock_offset
+from mqauth.rotation.freshness import Freshness, RotationPolicy
+from mqauth.rotation.listeners import CredentialListener, Listeners
+from mqauth.rotation.renewal import RenewalThread
+from mqauth.rotation.status import Counters, SourceStatus
 
 logger = logging.getLogger(__name__)
 

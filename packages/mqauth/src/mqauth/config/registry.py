@@ -6,9 +6,9 @@ from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeGuard
 
+from mqauth.config.extras import missing_extra
+from mqauth.config.options import suggestion
 from mqauth.errors import ConfigurationError, UnknownProviderError
-from mqauth.extras import missing_extra
-from mqauth.options import suggestion
 from mqauth.provider import Provider
 
 GROUP = "mqauth.providers"

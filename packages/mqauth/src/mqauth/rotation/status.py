@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from mqauth.freshness import Freshness
+from mqauth.rotation.freshness import Freshness
 
 
 @dataclass(kw_only=True, slots=True)

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mqauth.config.option_values import convert
+from mqauth.config.secret_file import FileSecret
 from mqauth.errors import ConfigurationError
-from mqauth.option_values import convert
 from mqauth.provider import Option, Provider
 from mqauth.secret import Secret
-from mqauth.secret_file import FileSecret
 
 _log = logging.getLogger(__name__)
 

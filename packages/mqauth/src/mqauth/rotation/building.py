@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mqauth.cache import HostCache, default_directory, private_directory
-from mqauth.config import ResolvedConfig, resolve
+from mqauth.config.registry import provider_class
+from mqauth.config.resolution import ResolvedConfig, resolve
 from mqauth.errors import ConfigurationError
-from mqauth.freshness import RotationPolicy
 from mqauth.provider import Provider
-from mqauth.registry import provider_class
+from mqauth.rotation.cache import HostCache, default_directory, private_directory
+from mqauth.rotation.freshness import RotationPolicy
 from mqauth.secret import Secret
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mqauth.config.option_values import convert, parse_bool
 from mqauth.errors import ConfigurationError
-from mqauth.option_values import convert, parse_bool
 
 
 def split_settings(mapping: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""One credential kept fresh for many connections, threads and processes."""
