@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from mqauth_sandbox.faults import FaultMode
-from tests.celery.processes import wait_until
+from tests.celery.processes import Worker, wait_until
 from tests.celery.world import World
 
 TOKEN_LIFETIME = 15.0
@@ -40,7 +41,7 @@ def test_nobody_notices_an_outage_of_most_of_a_token_s_life(world: World) -> Non
     assert all(record.facts["right"] for record in world.journal.records("result"))
     assert worker.lines_with("renewal failed")
     assert worker.lines_with("Connection to broker lost") == []
-    assert worker.lines_with("Traceback") == []
+    assert unexplained_tracebacks(worker) == []
 
 
 def test_outage_past_expiry(world: World) -> None:
@@ -68,7 +69,7 @@ def test_outage_past_expiry(world: World) -> None:
     producer.stop()
     world.journal.wait_for_ends(world.journal.ids("sent"), 60)
     assert worker.exit_code is None
-    assert worker.lines_with("Traceback") == []
+    assert unexplained_tracebacks(worker) == []
 
 
 def test_issuer_changes_its_signing_keys(world: World) -> None:
@@ -83,3 +84,12 @@ def test_issuer_changes_its_signing_keys(world: World) -> None:
     assert world.journal.records("publish_error") == []
     world.journal.wait_for_ends(world.journal.ids("sent"))
     assert world.journal.not_exactly_once() == {}
+
+
+def unexplained_tracebacks(worker: Worker) -> list[str]:
+    """Return the lines before tracebacks, but for Celery 5.4's own at a lost connection."""
+    return [
+        before
+        for before, line in itertools.pairwise(worker.output.splitlines())
+        if line.startswith("Traceback") and "Connection to broker lost" not in before
+    ]

@@ -55,28 +55,38 @@ def troubled(mqauth_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) 
     """A worker that logs everything there is to log, and has seen rotations and every trouble."""
     lifetime = mqauth_sandbox.issuer.token_lifetime
     world = World(mqauth_sandbox, tmp_path_factory.mktemp("troubled"))
-    world.worker("--events", configuration=inline(world), loglevel="DEBUG", variables=EVERYTHING)
+    try:
+        trouble(world)
+        yield world
+    finally:
+        world.close()
+        mqauth_sandbox.issuer.token_lifetime = lifetime
+
+
+def trouble(world: World) -> None:
+    """Start the worker and let it see everything."""
+    worker = world.worker(
+        "--events", configuration=inline(world), loglevel="DEBUG", variables=EVERYTHING
+    )
     tasks = [world.send("forward", 2), world.send("add", 1, 2)]
     world.send("fail")
     world.journal.wait_for("failing")
     world.journal.wait_for_ends(tasks)
-    (worker,) = world.processes("worker")
     for mode in FAULTS:
         failed = len(worker.lines_with("renewal failed"))
         with world.issuer.faults.during(mode):
             wait_until(lambda: len(worker.lines_with("renewal failed")) > failed)  # noqa: B023
     refuse_what_is_issued(world)
-    yield world
-    world.close()
-    mqauth_sandbox.issuer.token_lifetime = lifetime
 
 
 def refuse_what_is_issued(world: World) -> None:
     """Have the broker refuse renewed tokens and logins for a while."""
     (worker,) = world.processes("worker")
     scopes, world.issuer.scopes = world.issuer.scopes, ["another.read:*/*"]
-    worker.wait_for_line("Cannot connect to", "refused", timeout=60)
-    world.issuer.scopes = scopes
+    try:
+        worker.wait_for_line("Cannot connect to", "refused", timeout=60)
+    finally:
+        world.issuer.scopes = scopes
     task = world.send("add", 1, 2)
     world.journal.wait_for_ends([task], 60)
 
