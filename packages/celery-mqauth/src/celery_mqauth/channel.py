@@ -1,4 +1,4 @@
-"""A channel that notices an expired credential before it writes a message."""
+"""A channel that notices an expired credential before it writes or handles a message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kombu.transport import pyamqp
 
 
 class Channel(pyamqp.Channel):
-    """Kombu's channel with a guard in front of every publish."""
+    """Kombu's channel with a guard in front of every publish and every delivery."""
 
     def _basic_publish(self, *args: Any, **kwargs: Any) -> Any:
         connection = self.connection
@@ -21,6 +21,14 @@ class Channel(pyamqp.Channel):
     # Kombu calls `basic_publish`, publisher confirms call `_basic_publish`; in py-amqp the one is
     # an alias of the other, so replacing one alone would leave the other unguarded.
     basic_publish = _basic_publish
+
+    def _on_basic_deliver(self, consumer_tag: str, *args: Any) -> Any:
+        connection = self.connection
+        no_ack: Any = self.no_ack_consumers
+        if connection is not None and connection.lapsed and consumer_tag not in no_ack:
+            # The broker has given it to another consumer since: handled here, it would run twice.
+            connection.give_up_expired()
+        return super()._on_basic_deliver(consumer_tag, *args)
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
         connection = self.connection

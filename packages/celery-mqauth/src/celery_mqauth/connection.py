@@ -25,6 +25,7 @@ from celery_mqauth.update_secret import (
 )
 from mqauth import forks
 from mqauth.credentials import BrokerCredentials
+from mqauth.rotation.clock import steady_time
 from mqauth.rotation.source import CredentialSource
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,12 @@ logger = logging.getLogger(__name__)
 REASON = "credential renewed"
 IN_FLIGHT_MARGIN = 1.0
 """Seconds before expiry at which publishing stops: what is written later may arrive too late."""
+
+
+LAPSE_MARGIN = 2.0
+"""Seconds after expiry from which on the broker must have closed the connection."""
+CLOSES_AT_EXPIRY = (4, 2, 6)
+"""RabbitMQ's first version that closes a connection whose credential has expired."""
 
 
 class RotatingConnection(pyamqp.Connection):
@@ -53,6 +60,8 @@ class RotatingConnection(pyamqp.Connection):
 
     usable_until: float = math.inf
     """`time.time()` from which on nothing may be published any more."""
+    lapses_at: float = math.inf
+    """`steady_time()` from which on the broker has closed it, if it is one that does."""
     postponed: BrokerCredentials | None = None
     """A renewal that could not be sent because the owner was writing; the owner sends it."""
     inherited: bool = False
@@ -131,6 +140,18 @@ class RotatingConnection(pyamqp.Connection):
         if credentials is not None and credentials is self.source.current:
             self._send(credentials, wait=True)
 
+    @property
+    def lapsed(self) -> bool:
+        """Whether the broker must have closed this connection, and taken back its messages.
+
+        A process that was suspended finds deliveries in the socket that others have got since.
+        """
+        if steady_time() < self.lapses_at:
+            return False
+        numbers = str(self.server_properties.get("version", "")).split(".")[:3]
+        version = tuple(int(number) for number in numbers if number.isdigit())
+        return len(version) == len(CLOSES_AT_EXPIRY) and version >= CLOSES_AT_EXPIRY
+
     def _can_take_over(self, credentials: BrokerCredentials) -> bool:
         """Return whether this is another secret of the same user.
 
@@ -143,7 +164,7 @@ class RotatingConnection(pyamqp.Connection):
         transport = self._transport
         if transport is None or not transport.connected or self.is_closing:
             return True
-        if not self._can_take_over(credentials):
+        if not self._can_take_over(credentials) or self.lapsed:
             return True
         # Not bytes: reports that show a traceback's variables would show the secret.
         frame = memoryview(encode_update_secret(credentials.password.reveal(), REASON))
@@ -237,6 +258,7 @@ class RotatingConnection(pyamqp.Connection):
         self.usable_until = credentials.local_expiry - min(
             IN_FLIGHT_MARGIN, credentials.lifetime / 20
         )
+        self.lapses_at = steady_time() + credentials.remaining() + LAPSE_MARGIN
         self.credentials = credentials
         # What was to be sent before this one is older: sending it now would undo the renewal.
         self.postponed = None

@@ -4,11 +4,10 @@ amqp.RecoverableConnectionError      Kombu and Celery reconnect and try again
  ├─ CredentialUnavailableError       no credential could be had (the issuer's error is the cause)
  ├─ CredentialRanOutError            the connection's credential expired before it was renewed
  ├─ CredentialRefusedError           a renewal or a repeated login was refused
- └─ BrokerUnreachableError           no connection, or no trusted TLS, to the broker
+ ├─ BrokerUnreachableError           no connection, or no trusted TLS, to the broker
+ └─ VirtualHostError                 the virtual host is unknown or closed (amqp.NotAllowed as well)
 amqp.AccessRefused
  └─ LoginRefusedError                the very first login was refused: a worker stops and says why
-amqp.NotAllowed
- └─ VirtualHostError                 the virtual host is unknown or closed to this credential
 amqp.FrameError
  └─ TokenTooLargeError               the token does not fit into the broker's first frame
 
@@ -58,8 +57,14 @@ class LoginRefusedError(_OneLineError, amqp.AccessRefused):
     """The broker refused this identity, and a freshly fetched credential as well."""
 
 
-class VirtualHostError(_OneLineError, amqp.NotAllowed):
-    """The virtual host does not exist, or this credential may not enter it."""
+class VirtualHostError(_OneLineError, amqp.NotAllowed, amqp.RecoverableConnectionError):
+    """The virtual host does not exist, or this credential may not enter it.
+
+    Recoverable though nobody knows when: over `amqp.NotAllowed` alone a worker would connect anew
+    at once and for ever, without the pause between attempts that recoverable errors get.
+    """
+
+    retryable = True
 
 
 class TokenTooLargeError(_OneLineError, amqp.exceptions.FrameError):

@@ -60,39 +60,25 @@ def sign_in(
         CredentialUnavailableError: The issuer gave no credential.
         LoginRefusedError: A first login was refused twice.
         CredentialRefusedError: A login was refused twice, though the identity has signed in here
-            before: the broker may have lost sight of the issuer's keys, or an administrator may be
-            changing what it may do.
-        VirtualHostError: At the first login, the virtual host is unknown or forbidden.
+            before: the broker may have lost sight of the issuer's keys.
+        VirtualHostError: The virtual host is unknown or forbidden.
         TokenTooLargeError: The token does not fit into the broker's first frame.
         BrokerUnreachableError: There is no (trusted) link to the broker.
     """
-    visit = (source.provider.identity, f"{endpoint} {endpoint.virtual_host}")
-    try:
-        connection = _sign_in(source, endpoint, open_connection)
-    except VirtualHostError as error:
-        if visit not in _has_signed_in:
-            raise
-        # A worker of Celery 5.4 would try again at once, for ever.
-        raise CredentialRefusedError(error.message, remedy=error.remedy) from None
-    _has_signed_in.update({visit, (source.provider.identity, str(endpoint))})
-    return connection
-
-
-def _sign_in(
-    source: CredentialSource, endpoint: Endpoint, open_connection: Opener
-) -> RotatingConnection:
     credentials = _get(source)
     try:
-        return _open(open_connection, credentials, endpoint)
+        connection = _open(open_connection, credentials, endpoint)
     except amqp.AccessRefused as refusal:
         source.invalidate(credentials)
         fresh = _get(source)
         if fresh.password == credentials.password:
             _refuse(source, endpoint, refusal)
         try:
-            return _open(open_connection, fresh, endpoint)
+            connection = _open(open_connection, fresh, endpoint)
         except amqp.AccessRefused as second_refusal:
             _refuse(source, endpoint, second_refusal)
+    _has_signed_in.add((source.provider.identity, str(endpoint)))
+    return connection
 
 
 def _get(source: CredentialSource) -> BrokerCredentials:

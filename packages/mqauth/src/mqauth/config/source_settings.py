@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mqauth.config.option_values import convert, parse_bool
@@ -56,22 +57,23 @@ def _cache(value: object) -> bool | str:
         return parse_bool(value)
     except ValueError:
         directory = convert(value, str)
-    if not isinstance(directory, str) or not directory:
-        raise ValueError("must be on, off or a directory")
-    return directory
+    # A relative one would be another one for each process, and any misspelt word would be one.
+    if not isinstance(directory, str) or not directory.startswith(("/", "~/")):
+        raise ValueError("must be on, off or the absolute path of a directory")
+    return str(Path(directory).expanduser())
 
 
 def _fraction(value: object) -> float:
     number: float = convert(value, float)
-    if not 0 < number < 1:
-        raise ValueError("must be greater than 0 and less than 1")
+    if not 0 < number <= 0.9:
+        raise ValueError("must be greater than 0 and at most 0.9")
     return number
 
 
 def _seconds(value: object) -> float:
     number: float = convert(value, float)
-    if not 0 < number <= 3600:
-        raise ValueError("must be a number of seconds from 0 to 3600")
+    if not 0 < number <= 300:
+        raise ValueError("must be a number of seconds, more than 0 and at most 300")
     return number
 
 
