@@ -9,6 +9,8 @@ Installed with the distribution; nothing starts until a test asks for a fixture:
 - `mqauth_rolesanywhere` (per test): a Roles Anywhere endpoint with an STS endpoint of its own,
   which need no broker; it trusts `mqauth_pki` and is well again after each test
 - `mqauth_pki` (session): a throwaway authority that issues X.509 identities
+- `mqauth_official_helper` (session): the path of AWS's own `aws_signing_helper`, built if it is
+  missing; tests that ask for it are skipped where there is no Go
 
 The broker is chosen with `--mqauth-broker` or the environment variable MQAUTH_SANDBOX_BROKER.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,3 +120,17 @@ def mqauth_rolesanywhere(
     endpoint.sts.faults.reset()
     endpoint.start()
     endpoint.sts.start()
+
+
+@pytest.fixture(scope="session")
+def mqauth_official_helper() -> Path:
+    """AWS's own helper; skips where there is neither one nor a Go to build it with."""
+    from mqauth_sandbox.official_helper import (  # noqa: PLC0415 - the same
+        GoMissingError,
+        prepare_official_helper,
+    )
+
+    try:
+        return prepare_official_helper()
+    except GoMissingError as error:
+        pytest.skip(str(error))
