@@ -15,7 +15,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from credproc.arguments import read_quickly
+from credproc.arguments import COMMAND, read_quickly
 from credproc.errors import CredprocError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
-    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
 INTERRUPTED = 130
 
@@ -74,20 +74,18 @@ def dispatch(line: Sequence[str]) -> int:
         from credproc.options import build  # noqa: PLC0415
         from credproc.output import print_credentials  # noqa: PLC0415
 
-        return print_credentials(build(flags, os.environ))
+        return print_credentials(build(flags, os.environ), line)
     return run_subcommand(line)
 
 
 def run_subcommand(line: Sequence[str]) -> int:
     """Let argparse read `line`."""
-    from credproc.parser import build_parser, is_profile  # noqa: PLC0415
+    from credproc.parser import build_parser  # noqa: PLC0415
 
     parser, names = build_parser()
     words = list(line)
-    if words and is_profile(words[0], names):
-        words.insert(0, "credential-process")
-    elif words and words[0].startswith("--") and words[0] not in ("--help", "--version"):
-        words.insert(0, "credential-process")
+    if words and words[0] not in names and words[0] not in ("-h", "--help"):
+        words.insert(0, COMMAND)
     arguments = parser.parse_args(words)
     handler: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
     if handler is None:

@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
-from credproc.credentials import SessionCredentials
-from credproc.options import SessionOptions
+import os
+from typing import TYPE_CHECKING
+
+from credproc.cache import open_cache, remember
+from credproc.cache_key import cache_key
+from credproc.identity.load import CertificateFiles, uses_pkcs11
+from credproc.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from credproc.credentials import SessionCredentials
+    from credproc.options import SessionOptions
+
+PATIENCE = 2.0
+"""Seconds that others wait beyond the time limit of the one who fetches."""
 
 
-def obtain(options: SessionOptions, *, renew: bool = False) -> SessionCredentials:
+def obtain(
+    options: SessionOptions, *, renew: bool = False, words: Sequence[str] | None = None
+) -> SessionCredentials:
     """Return credentials of the session that `options` describe.
 
     Args:
         options: What decides the session.
-        renew: Do not serve what is cached; what comes is cached all the same.
+        renew: Do not serve what was cached before; what comes is cached all the same.
+        words: The command line, if the next run of the same one may take the short way.
 
     Raises:
         CredprocError: There are none to be had.
     """
-    from credproc.create_session import create_session  # noqa: PLC0415
+    cache = open_cache(options, os.environb)
+    files = None if uses_pkcs11(options) else CertificateFiles(options)
+    if cache is None:
+        return fetch(options, files)
+    key = cache_key(options, files)
+    flight = SingleFlight(cache, key, lambda: fetch(options, files), options.time_limit + PATIENCE)
+    credentials = flight.obtain(renew=renew)
+    if words is not None:
+        remember(cache, key, options, words)
+    return credentials
 
-    return create_session(options)
+
+def fetch(options: SessionOptions, files: CertificateFiles | None) -> SessionCredentials:
+    """Fetch credentials by the backend that the options ask for, past any cache.
+
+    Raises:
+        CredprocError: There are none to be had.
+    """
+    from credproc.create_session import create_session  # noqa: PLC0415 - not while others fetch
+
+    return create_session(options, files)

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 from credproc.obtain import obtain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from credproc.options import SessionOptions
 
 
-def print_credentials(options: SessionOptions) -> int:
-    """Print the session's credentials as JSON, the only thing that ever reaches standard output."""
-    sys.stdout.write(obtain(options).to_json() + "\n")
+def print_credentials(options: SessionOptions, words: Sequence[str] | None = None) -> int:
+    """Print the session's credentials as JSON, the only thing that ever reaches standard output.
+
+    Args:
+        options: What decides the session.
+        words: The command line; this process's own if None.
+    """
+    credentials = obtain(options, words=sys.argv[1:] if words is None else words)
+    sys.stdout.write(credentials.to_json() + "\n")
     sys.stdout.flush()
     return 0

@@ -41,8 +41,3 @@ def build_parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     for module in pkgutil.iter_modules(credproc.commands.__path__):
         importlib.import_module(f"credproc.commands.{module.name}").register(commands)
     return parser, commands.choices.keys()
-
-
-def is_profile(word: str, commands: Collection[str]) -> bool:
-    """Return whether the first word of a line names a profile rather than a command."""
-    return not word.startswith("-") and word not in commands
