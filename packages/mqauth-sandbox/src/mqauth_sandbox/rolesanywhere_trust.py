@@ -96,7 +96,8 @@ def check_chain(
         RolesAnywhereError: It does not.
     """
     _check_validity(end_entity, now)
-    links = [one for one in intermediates if one not in anchors]
+    # The official helper begins the chain of a token with the end-entity certificate itself.
+    links = [one for one in intermediates if one not in (*anchors, end_entity)]
     below = end_entity
     for position, link in enumerate(links):
         _check_authority(link, below, position, now)
