@@ -113,12 +113,12 @@ class Identity:
         Args:
             directory: Where; it exists.
             container: `pkcs8`, `traditional` (PKCS#1 or SEC 1), `encrypted-pkcs8` (PBES2), `pkcs12`
-                (as OpenSSL 1 wrote them: SHA-1 and 3DES), `pkcs12-openssl` (by the `openssl`
-                command with its own defaults; OpenSSL 3: PBES2 and SHA-256).
+                (as OpenSSL 1 wrote them: SHA-1 and 3DES), `pkcs12-openssl` (with the defaults of
+                the `openssl` command; OpenSSL 3: PBES2 and SHA-256).
             password: Password of encrypted containers.
 
         Raises:
-            NotInstalledError: There is no `openssl` for `pkcs12-openssl`.
+            NotInstalledError: There is no `openssl` command to write PKCS#12 with.
         """
         stem = directory / f"identity-{next(_numbers)}"
         if container in ("pkcs12", "pkcs12-openssl"):
@@ -151,38 +151,12 @@ class Identity:
         return written
 
     def _pkcs12(self, container: Container, password: str) -> bytes:
-        if container == "pkcs12-openssl":
-            return self._pkcs12_of_openssl(password)
-        from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415 - slow
-
-        encryption = (
-            PrivateFormat.PKCS12.encryption_builder()
-            .kdf_rounds(2048)
-            .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
-            .hmac_hash(hashes.SHA1())  # noqa: S303 - what that format is made of
-            .build(password.encode())
-        )
-        return pkcs12.serialize_key_and_certificates(
-            b"identity", self.key, self.certificate, self.chain, encryption
-        )
-
-    def _pkcs12_of_openssl(self, password: str) -> bytes:
+        # By openssl, since cryptography writes no PKCS#12 with an empty password.
         bundle = self.key_pem() + b"".join(pem(one) for one in (self.certificate, *self.chain))
         command = ["openssl", "pkcs12", "-export", "-passout", "env:PKCS12_PASSWORD"]
-        try:
-            return subprocess.run(
-                command,
-                input=bundle,
-                capture_output=True,
-                check=True,
-                timeout=_OPENSSL_LIMIT,
-                env={"PKCS12_PASSWORD": password, "PATH": "/usr/local/bin:/usr/bin:/bin"},
-            ).stdout
-        except FileNotFoundError:
-            raise NotInstalledError(
-                "there is no openssl command to write PKCS#12 with",
-                remedy="install the package openssl",
-            ) from None
+        if container == "pkcs12":
+            command += ["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1"]
+        return _openssl(command, bundle, PKCS12_PASSWORD=password)
 
 
 class Pki:
@@ -314,6 +288,23 @@ def new_key(kind: KeyType) -> Any:
 def pem(certificate: x509.Certificate) -> bytes:
     """Return the certificate's PEM."""
     return certificate.public_bytes(Encoding.PEM)
+
+
+def _openssl(command: list[str], text: bytes, **environment: str) -> bytes:
+    try:
+        return subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            check=True,
+            timeout=_OPENSSL_LIMIT,
+            env={**environment, "PATH": "/usr/local/bin:/usr/bin:/bin"},
+        ).stdout
+    except FileNotFoundError:
+        raise NotInstalledError(
+            "there is no openssl command to write PKCS#12 with",
+            remedy="install the package openssl",
+        ) from None
 
 
 @cache
