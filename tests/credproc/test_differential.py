@@ -7,8 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.credentials import ProcessProvider
 
 from credproc import signing
 from credproc.identity.load import load_identity
@@ -135,7 +137,25 @@ def test_like_the_helper(
     assert compared(our_call) == compared(their_call)
     assert shape(ours) == shape(theirs)
     assert ours.stderr == ""
+    for outcome in (theirs, ours):
+        assert read_by_botocore(outcome, tmp_path / "output") == outcome.credentials
     check_signature_of_ours(case, setting, their_call)
+
+
+def read_by_botocore(outcome: Outcome, path: Path) -> dict[str, object]:
+    """Return what botocore makes of an output, as `credential_process` hands it over."""
+    path.write_text(outcome.stdout)
+    profiles = {"profiles": {"default": {"credential_process": f"cat {path}"}}}
+    found: Any = ProcessProvider("default", lambda: profiles).load()
+    assert found is not None
+    assert not found.refresh_needed(refresh_in=0)
+    return {
+        "Version": 1,
+        "AccessKeyId": found.access_key,
+        "SecretAccessKey": found.secret_key,
+        "SessionToken": found.token,
+        "Expiration": found._expiry_time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def check_signature_of_ours(case: Case, setting: Setting, call: CreateSessionCall) -> None:
