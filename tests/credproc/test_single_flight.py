@@ -82,13 +82,13 @@ def test_64_waiters_open_one_session(
     assert len({key for _, _, key in outcomes}) == 1
     assert mqauth_rolesanywhere.requests == before + 1
     times = sorted(seconds for _, seconds, _ in outcomes)
-    assert times[-1] < CALL_TAKES + NOT_LONGER + overhead(), times[-5:]
+    assert times[-1] - times[0] < NOT_LONGER + overhead(), times  # the first is the call's own
 
 
 def overhead() -> float:
     """Return what 64 processes that wake up at once cost on this machine besides waiting."""
     cores = len(os.sched_getaffinity(0))
-    return 0.02 * MANY / cores
+    return 0.01 * MANY / cores
 
 
 def test_64_real_starts_open_one_session(
