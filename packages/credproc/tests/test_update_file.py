@@ -49,6 +49,7 @@ def test_boto_finds_the_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write_profile(path, "build", session())
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
     found = Session(profile="build").get_credentials()
+    assert found is not None
     assert (found.access_key, found.secret_key, found.token) == ("ASIA1", "secret1", "token1")
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
 
