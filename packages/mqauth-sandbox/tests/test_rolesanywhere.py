@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.pki import Container, Identity, KeyType, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
+from mqauth_sandbox.sandbox import Sandbox
 
 KEY_TYPES: list[KeyType] = ["rsa-2048", "ec-p256", "ec-p384", "ec-p521", "ml-dsa-65"]
 
@@ -593,3 +594,13 @@ def test_the_official_helper_is_accepted(
         check=True,
     )
     assert json.loads(result.stdout)["AccessKeyId"].startswith("ASIA")
+
+
+def test_part_of_the_sandbox() -> None:
+    """A sandbox has the endpoint, an authority that it trusts, and one STS for all."""
+    with Sandbox(broker="amqp://localhost:1") as sandbox:
+        endpoint = sandbox.roles_anywhere
+        assert sandbox.environment()["AWS_ENDPOINT_URL_ROLESANYWHERE"] == endpoint.url
+        (session,) = Call(sandbox.pki.issue(depth=2), endpoint).send()[1]["credentialSet"]
+        assert endpoint.sts is sandbox.sts
+        assert sts_of(endpoint, session).get_caller_identity()["Account"] == endpoint.account_id
