@@ -48,6 +48,11 @@ class _Section:
     make it part of its own value."""
 
 
+def section_names(content: bytes) -> list[str]:
+    """Return the names of the sections, as they are written, in the file's order."""
+    return [section.name for section in _sections(_parse(_decode(content)))]
+
+
 def read_section(content: bytes, names: Iterable[str]) -> dict[str, str]:
     """Return the first lines of the values in all sections called one of `names`; the last wins."""
     lines = _parse(_decode(content))

@@ -26,6 +26,7 @@ def rewrite(
     change: Callable[[bytes], bytes],
     *,
     before: Callable[[bytes], None] | None = None,
+    private: bool = True,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> bool:
     """Replace the content of `path` by what `change` makes of it.
@@ -39,6 +40,7 @@ def rewrite(
         path: The file; it and its directory are made, private, if they are missing.
         change: Returns the new content.
         before: Called with the old content just before it is replaced, say to keep a copy.
+        private: Whether the file becomes mode 0600; else it keeps the mode that it has.
         lock_timeout: Seconds to wait for another program's lock.
 
     Returns:
@@ -51,7 +53,7 @@ def rewrite(
         target = Path(os.path.realpath(path, strict=False))
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(target, lock_timeout):
-            return _replace(target, change, before)
+            return _replace(target, change, before, private=private)
     except CredprocError:
         raise
     except OSError as error:
@@ -76,17 +78,22 @@ def read(path: Path) -> bytes:
 
 
 def _replace(
-    target: Path, change: Callable[[bytes], bytes], before: Callable[[bytes], None] | None
+    target: Path,
+    change: Callable[[bytes], bytes],
+    before: Callable[[bytes], None] | None,
+    *,
+    private: bool,
 ) -> bool:
     for _ in range(_ATTEMPTS):
         old, seen = _load(target)
         new = change(old)
         if new == old:
-            _keep_private(target, seen)
+            if private:
+                _make_private(target, seen)
             return False
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
         try:
-            _write(temporary, new, target)
+            _write(temporary, new, target, private=private)
             # A tool without a lock may have changed the file in the meantime.
             if _identity(target) != seen:
                 continue
@@ -144,7 +151,7 @@ def _of(status: os.stat_result) -> _Seen:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _write(temporary: Path, content: bytes, target: Path) -> None:
+def _write(temporary: Path, content: bytes, target: Path, *, private: bool) -> None:
     descriptor = os.open(temporary, _CREATE, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -154,10 +161,12 @@ def _write(temporary: Path, content: bytes, target: Path) -> None:
             if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
                 # Root may update a user's file, who must still be able to read it.
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            if not private:
+                os.fchmod(descriptor, stat.S_IMODE(owner.st_mode))
         os.fsync(descriptor)
 
 
-def _keep_private(target: Path, seen: _Seen | None) -> None:
+def _make_private(target: Path, seen: _Seen | None) -> None:
     if seen is not None and stat.S_IMODE(target.stat().st_mode) & 0o077:
         target.chmod(0o600)
 
