@@ -16,7 +16,7 @@ from credproc.errors import CacheError
 from credproc.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from credproc.options import SessionOptions
 
@@ -28,7 +28,6 @@ SHORT_SESSION = SDK_WINDOW + HANDOVER + 60
 """Sessions shorter than this cannot keep clear of the window; they are served to a third."""
 
 ANSWER, LOCK, FAILURE, ALIAS, NEW = ".json", ".lock", ".failed", ".alias", ".new"
-SUFFIXES = (ANSWER, LOCK, FAILURE, ALIAS, NEW)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -91,7 +90,7 @@ class SessionCache:
             int(now),
             credentials.expires_at,
         )
-        stored = self._replace(self.path(key), head + credentials.to_json().encode() + b"\n")
+        stored = self.replace(self.path(key), head + credentials.to_json().encode() + b"\n")
         if stored:
             self._remove(self.path(key, FAILURE))
         return stored
@@ -108,7 +107,7 @@ class SessionCache:
     def store_failure(self, key: str, failure: Failure) -> None:
         """Let those who wait for the same fetch know that it failed."""
         content = f"{failure.failed_at}\n{failure.exit_code}\n{failure.message}"
-        self._replace(self.path(key, FAILURE), content.encode())
+        self.replace(self.path(key, FAILURE), content.encode())
 
     def store_alias(self, material: bytes, key: str, files: Iterable[str]) -> None:
         """Remember which session a command line led to; see `credproc.entry`."""
@@ -119,7 +118,7 @@ class SessionCache:
                 content += name + b"\0" + entry.file_facts(name) + b"\0"
         except OSError:
             return
-        self._replace(f"{self.directory}/{entry.alias_name(material).decode()}", content)
+        self.replace(f"{self.directory}/{entry.alias_name(material).decode()}", content)
 
     def keys(self) -> list[str]:
         """Return the keys of all cached sessions."""
@@ -136,11 +135,12 @@ class SessionCache:
         keys = self.keys()
         with contextlib.suppress(OSError):
             for name in os.listdir(self.directory):  # noqa: PTH208
-                if name.endswith((ANSWER, FAILURE, ALIAS, NEW)):
+                if not name.endswith(LOCK):
                     self._remove(f"{self.directory}/{name}")
         return len(keys)
 
-    def _replace(self, path: str, content: bytes) -> bool:
+    def replace(self, path: str, content: bytes) -> bool:
+        """Write a private file in one step; return False where that fails."""
         temporary = path + NEW
         try:
             # A writer that was killed leaves this file; the name is fixed so that one is left.
@@ -226,18 +226,3 @@ def _credentials(document: bytes, expires_at: int) -> SessionCredentials:
         session_token=Secret(str(found["SessionToken"])),
         expires_at=expires_at,
     )
-
-
-def remember(cache: SessionCache, key: str, options: SessionOptions, words: Sequence[str]) -> None:
-    """Let the next run of the same command line take the short way.
-
-    Not where the line holds a password: an alias repeats the line in a file.
-    """
-    from credproc.cache_key import involved_files  # noqa: PLC0415
-    from credproc.flags import FLAGS  # noqa: PLC0415
-
-    secret = tuple(f"--{flag.name}" for flag in FLAGS if flag.secret)
-    if options.debug or any(word.startswith(secret) for word in words):
-        return
-    material = entry.alias_material(list(words), os.environb)  # type: ignore[arg-type]
-    cache.store_alias(material, key, involved_files(options))

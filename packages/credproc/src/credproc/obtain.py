@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from credproc.cache import open_cache, remember
+from credproc.cache import open_cache
 from credproc.cache_key import cache_key
 from credproc.identity.load import CertificateFiles, uses_pkcs11
 from credproc.single_flight import SingleFlight
@@ -21,14 +21,19 @@ PATIENCE = 2.0
 
 
 def obtain(
-    options: SessionOptions, *, renew: bool = False, words: Sequence[str] | None = None
+    options: SessionOptions,
+    *,
+    renew: bool = False,
+    words: Sequence[str] | None = None,
+    config: str | None = None,
 ) -> SessionCredentials:
     """Return credentials of the session that `options` describe.
 
     Args:
         options: What decides the session.
         renew: Do not serve what was cached before; what comes is cached all the same.
-        words: The command line, if the next run of the same one may take the short way.
+        words: The command line, if the next run of the same one may take a shorter way.
+        config: The file of named profiles, if the line names one.
 
     Raises:
         CredprocError: There are none to be had.
@@ -41,7 +46,9 @@ def obtain(
     flight = SingleFlight(cache, key, lambda: fetch(options, files), options.time_limit + PATIENCE)
     credentials = flight.obtain(renew=renew)
     if words is not None:
-        remember(cache, key, options, words)
+        from credproc.remembering import remember  # noqa: PLC0415
+
+        remember(cache, key, options, words, config)
     return credentials
 
 

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from credproc.options import SessionOptions
 
 
-def print_credentials(options: SessionOptions, words: Sequence[str] | None = None) -> int:
+def print_credentials(
+    options: SessionOptions, words: Sequence[str] | None = None, config: str | None = None
+) -> int:
     """Print the session's credentials as JSON, the only thing that ever reaches standard output.
 
     Args:
         options: What decides the session.
         words: The command line; this process's own if None.
+        config: The file of named profiles, if the line names one.
     """
-    credentials = obtain(options, words=sys.argv[1:] if words is None else words)
+    credentials = obtain(options, words=sys.argv[1:] if words is None else words, config=config)
     sys.stdout.write(credentials.to_json() + "\n")
     sys.stdout.flush()
     return 0

@@ -119,9 +119,8 @@ def clock_skew(response: Response, now: float) -> float | None:
 
     try:
         hour, minute, second = map(int, words[4].split(":"))
-        theirs = seconds_since_epoch(
-            int(words[3]), MONTHS.index(words[2]) // 3 + 1, int(words[1]), hour, minute, second
-        )
+        month = MONTHS.index(words[2]) // 3 + 1
+        theirs = seconds_since_epoch((int(words[3]), month, int(words[1])), (hour, minute, second))
     except ValueError:
         return None
     return now - theirs

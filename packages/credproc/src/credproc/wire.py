@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import _thread  # `threading` takes 3 ms to import and is not needed for one thread
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,19 @@ from credproc.errors import (
 from credproc.http1 import HttpError, Response, read_response, request_bytes
 
 if TYPE_CHECKING:
-    import socket
-    import ssl
     from collections.abc import Mapping
 
     from credproc.deadline import Deadline
     from credproc.endpoint import Endpoint
     from credproc.options import SessionOptions
+    from credproc.tls import TlsLink
+
+
+class Socket(_socket.socket):
+    """A socket without the conveniences of the `socket` module, which takes 5 ms to import.
+
+    A class of Python's own has weak references, which TLS needs.
+    """
 
 
 class Connection:
@@ -45,7 +52,7 @@ class Connection:
         self._proxy = proxy
         self._options = options
         self._deadline = deadline
-        self._socket: socket.socket | None = None
+        self._socket: Socket | TlsLink | None = None
         self._error: BaseException | None = None
         self._given_up = False
         self._done = _thread.allocate_lock()
@@ -91,11 +98,11 @@ class Connection:
     def _place(self) -> str:
         return self._endpoint.authority
 
-    def _receive(self, link: socket.socket, size: int) -> bytes:
+    def _receive(self, link: Socket | TlsLink, size: int) -> bytes:
         link.settimeout(self._deadline.within(self._options.read_timeout))
         return link.recv(size)
 
-    def _wait(self) -> socket.socket:
+    def _wait(self) -> Socket | TlsLink:
         # Name resolution knows no time limit of its own, so the wait for the thread has one.
         if not self._done.acquire(timeout=max(self._deadline.remaining(), 0.001)):
             self._given_up = True
@@ -118,7 +125,7 @@ class Connection:
         finally:
             self._done.release()
 
-    def _open(self) -> socket.socket:
+    def _open(self) -> Socket | TlsLink:
         first = self._proxy or self._endpoint
         link = self._open_tcp(first.host, first.port)
         try:
@@ -129,26 +136,24 @@ class Connection:
             link.close()
             raise
 
-    def _open_tcp(self, host: str, port: int) -> socket.socket:
-        import socket  # noqa: PLC0415 - here, so that the main thread goes on meanwhile
-
+    def _open_tcp(self, host: str, port: int) -> Socket:
         place = f"{host}:{port}"
         try:
-            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+            addresses = _socket.getaddrinfo(_ascii(host), port, type=_socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
             failure = UnavailableError(
                 f"the host name {host} cannot be resolved: {_reason(error)}",
                 remedy="check region and endpoint, and this host's DNS",
             )
-            failure.retryable = error.errno == socket.EAI_AGAIN
+            failure.retryable = getattr(error, "errno", None) == _socket.EAI_AGAIN
             raise failure from None
         problem = ""
         for family, kind, protocol, _, address in addresses:
-            link = socket.socket(family, kind, protocol)
+            link = Socket(family, kind, protocol)
             link.settimeout(self._deadline.within(self._options.connect_timeout))
             try:
                 link.connect(address)
-                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                link.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             except TimeoutError:
                 problem = f"no answer within {self._options.connect_timeout} s"
                 link.close()
@@ -162,7 +167,7 @@ class Connection:
             remedy="check the network and the firewall; behind a proxy, add --with-proxy",
         )
 
-    def _open_tunnel(self, link: socket.socket, proxy: Endpoint) -> None:
+    def _open_tunnel(self, link: Socket, proxy: Endpoint) -> None:
         place = f"{self._endpoint.host}:{self._endpoint.port}"
         if self._endpoint.scheme == "http":
             raise UnavailableError("an http endpoint is not reached through a proxy")
@@ -188,18 +193,19 @@ class Connection:
             failure.retryable = answer.status >= 500
             raise failure
 
-    def _open_tls(self, link: socket.socket) -> ssl.SSLSocket:
-        import ssl  # noqa: PLC0415 - see `_open_tcp`
+    def _open_tls(self, link: Socket) -> TlsLink:
+        # Here, so that OpenSSL is loaded while the packets travel.
+        import _ssl  # noqa: PLC0415
 
-        from credproc.tls import make_context  # noqa: PLC0415
+        from credproc.tls import TlsLink, make_context  # noqa: PLC0415
 
         context = make_context(
             verify=not self._options.no_verify_ssl, ca_bundle=self._options.ca_bundle
         )
         link.settimeout(self._deadline.within(self._options.connect_timeout))
         try:
-            return context.wrap_socket(link, server_hostname=self._endpoint.host)
-        except ssl.SSLCertVerificationError as error:
+            return TlsLink(link, context, self._endpoint.host)
+        except _ssl.SSLCertVerificationError as error:
             raise UntrustedServerError(
                 f"the TLS certificate of {self._place} is not trusted: {error.verify_message}",
                 remedy="name its authority with AWS_CA_BUNDLE; check host name and clock",
@@ -210,7 +216,7 @@ class Connection:
                 f"{self._options.connect_timeout} s",
                 remedy="try again; --connect-timeout changes the limit",
             ) from None
-        except ssl.SSLError as error:
+        except _ssl.SSLError as error:
             failure = UnavailableError(
                 f"{self._place} does not speak TLS with us: {_reason(error)}",
                 remedy="check scheme and port of the endpoint",
@@ -221,6 +227,11 @@ class Connection:
             raise UnavailableError(
                 f"{self._place} broke off the TLS handshake: {_reason(error)}", remedy="try again"
             ) from None
+
+
+def _ascii(host: str) -> bytes:
+    """Return a host name as the resolver takes it; bytes spare it the import of `idna`, 2 ms."""
+    return host.encode("ascii" if host.isascii() else "idna")
 
 
 def _basic(credentials: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from credproc.arguments import add_session_flags, session_options
 from credproc.output import print_credentials
+from credproc.profiles import config_path
 
 if TYPE_CHECKING:
     import argparse
@@ -27,4 +29,5 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the credentials."""
-    return print_credentials(session_options(arguments))
+    config = config_path(os.environ) if arguments.named else None
+    return print_credentials(session_options(arguments), config=config)

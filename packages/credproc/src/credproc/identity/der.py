@@ -110,16 +110,21 @@ def timestamp(element: Element) -> int:
         raise DerError("no time")
     if len(text) != 15 or text[14] != "Z" or not text[:14].isdigit():
         raise DerError("no time")
-    return seconds_since_epoch(
-        int(text[:4]), int(text[4:6]), int(text[6:8]),
-        int(text[8:10]), int(text[10:12]), int(text[12:14]),
-    )  # fmt: skip
+    day = (int(text[:4]), int(text[4:6]), int(text[6:8]))
+    return seconds_since_epoch(day, (int(text[8:10]), int(text[10:12]), int(text[12:14])))
 
 
-def seconds_since_epoch(
-    year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0
-) -> int:
-    """Return the seconds since the epoch of a UTC time; `calendar.timegm` without its imports."""
+def seconds_since_epoch(date: tuple[int, int, int], clock: tuple[int, int, int]) -> int:
+    """Return the seconds since the epoch of a UTC time; `calendar.timegm` without its imports.
+
+    Args:
+        date: Year, month and day.
+        clock: Hour, minute and second.
+
+    Raises:
+        DerError: There is no such month or day.
+    """
+    year, month, day = date
     if not 1 <= month <= 12 or not 1 <= day <= 31:
         raise DerError("no time")
     # Days since the epoch in the proleptic Gregorian calendar, years that begin in March.
@@ -127,4 +132,4 @@ def seconds_since_epoch(
     era, of_era = divmod(year, 400)
     of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
     days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
-    return ((days * 24 + hour) * 60 + minute) * 60 + second
+    return ((days * 24 + clock[0]) * 60 + clock[1]) * 60 + clock[2]

@@ -37,12 +37,13 @@ class CertificateFiles:
         UsageError: No certificate is named.
     """
 
+    certificate: Certificate | None = None
+    container: bytes | None = None
+
     def __init__(self, options: SessionOptions) -> None:
         """Read the files."""
         self.options = options
-        self.certificate: Certificate | None = None
         self.others: list[Certificate] = []
-        self.container: bytes | None = None
         if options.certificate is not None:
             self._read_certificate(options.certificate)
         if options.intermediates is not None:
@@ -100,7 +101,7 @@ def load_identity(options: SessionOptions, files: CertificateFiles | None = None
         return _from_container(options, files.container, files.others, passwords)
     if files.certificate is None:
         raise UsageError("--certificate not given", remedy="name the certificate's file")
-    signer = _load_signer(options, passwords)
+    signer = load_signer(options, passwords)
     return Identity(files.certificate, order_chain(files.certificate, files.others), signer)
 
 
@@ -112,7 +113,14 @@ def uses_pkcs11(options: SessionOptions) -> bool:
     )
 
 
-def _load_signer(options: SessionOptions, passwords: Passwords) -> Signer:
+def load_signer(options: SessionOptions, passwords: Passwords | None = None) -> Signer:
+    """Return the private key of a file: the one that is named, or what the certificate's holds.
+
+    Raises:
+        IdentityError: There is none in it, or a password is wrong.
+        UsageError: No file is named.
+    """
+    passwords = passwords or Passwords(options)
     path = options.private_key or options.certificate
     if path is None:
         raise UsageError("--private-key not given", remedy="name the key's file")
@@ -149,7 +157,7 @@ def _from_container(
         raise IdentityError(f"the PKCS#12 file {path} holds no certificate")
     signer: Signer | None = key
     if options.private_key is not None:
-        signer = _load_signer(options, passwords)
+        signer = load_signer(options, passwords)
     if signer is None:
         raise IdentityError(
             f"the PKCS#12 file {path} holds no private key", remedy="name it with --private-key"

@@ -46,6 +46,23 @@ class SoftwareKey:
             from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415
 
             return bytes(self._key.sign(message, padding.PKCS1v15(), algorithm))
-        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+        return bytes(self._key.sign(message, ecdsa(algorithm)))
 
-        return bytes(self._key.sign(message, ec.ECDSA(algorithm)))
+
+def ecdsa(algorithm: Any) -> Any:
+    """Return cryptography's `ECDSA(algorithm)`.
+
+    Its constructor imports every cipher there is (12 ms) to find out whether signatures can be
+    deterministic, which nobody asked for; so that answer is given here.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    class Ecdsa(ec.ECDSA):
+        def __init__(self) -> None:
+            """Leave the parent's constructor out."""
+
+        algorithm = property(lambda _: digest)
+        deterministic_signing = property(lambda _: False)
+
+    digest = algorithm
+    return Ecdsa()
