@@ -4,7 +4,7 @@
      ├─ UsageError                    2  an option, an ARN or a profile cannot work as written
      ├─ IdentityError                 3  the certificate or its key cannot be used
      ├─ RefusedError                  4  the service understood the request and refuses it
-     ├─ UnavailableError              5  the service did not answer in time, or cannot now; retryable
+     ├─ UnavailableError              5  no answer in time, or it cannot serve now; retryable
      │   ├─ ThrottledError            5  it asks for fewer requests; retryable
      │   └─ UntrustedServerError      5  its TLS certificate is not trusted; not retryable
      ├─ AnswerError                   6  it answered something that is no credential

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from credproc.cache import open_cache
 from credproc.cache_key import cache_key
+from credproc.helper.selection import reason_for_helper
 from credproc.identity.load import CertificateFiles, uses_pkcs11
 from credproc.single_flight import SingleFlight
 
@@ -39,7 +40,7 @@ def obtain(
         CredprocError: There are none to be had.
     """
     cache = open_cache(options, os.environb)
-    files = None if uses_pkcs11(options) else CertificateFiles(options)
+    files = certificate_files(options)
     if cache is None:
         return fetch(options, files)
     key = cache_key(options, files)
@@ -52,12 +53,29 @@ def obtain(
     return credentials
 
 
+def certificate_files(options: SessionOptions) -> CertificateFiles | None:
+    """Return the certificates that the options name; None where they are not in files.
+
+    Raises:
+        CredprocError: They cannot be read.
+    """
+    in_store = options.certificate is None and reason_for_helper(options) is not None
+    return None if in_store or uses_pkcs11(options) else CertificateFiles(options)
+
+
 def fetch(options: SessionOptions, files: CertificateFiles | None) -> SessionCredentials:
     """Fetch credentials by the backend that the options ask for, past any cache.
 
     Raises:
         CredprocError: There are none to be had.
     """
+    reason = reason_for_helper(options)
+    if reason is not None:
+        from credproc.helper.selection import announce  # noqa: PLC0415
+        from credproc.helper.session import create_session_by_helper  # noqa: PLC0415
+
+        announce(reason, options)
+        return create_session_by_helper(options, files)
     from credproc.create_session import create_session  # noqa: PLC0415 - not while others fetch
 
     return create_session(options, files)
