@@ -29,10 +29,14 @@ def read_file(path: str, what: str) -> bytes:
         ) from None
     except ValueError:
         raise IdentityError(f"the {what}'s path cannot be a path: it has a null byte") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise IdentityError(f"the {what} {path} is not a regular file", remedy="name a file")
-        content = file.read(LARGEST + 1)
+        content = os.read(descriptor, LARGEST + 1)
+    except OSError as error:
+        raise IdentityError(f"the {what} {path} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     if not content.strip():
         raise IdentityError(f"the {what} {path} is empty", remedy="write it again")
     if len(content) > LARGEST:
