@@ -45,7 +45,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def written(config: Path, profile: str) -> list[str]:
     """Return the command that botocore would run for a profile."""
-    profiles: dict[str, dict[str, str]] = load_config(str(config))["profiles"]  # type: ignore[no-untyped-call]
+    profiles: dict[str, dict[str, str]] = load_config(str(config))["profiles"]
     return shlex.split(profiles[profile]["credential_process"])
 
 
