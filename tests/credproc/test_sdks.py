@@ -240,3 +240,23 @@ def test_cause_reaches_the_user(
     outcome = aws("--profile", "onprem", "sts", "get-caller-identity")
     assert outcome.code != 0
     assert "/nowhere/host.pem" in outcome.stderr
+
+
+def test_a_profile_instead_of_a_long_line(
+    credproc: Program,
+    command: list[str],
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    """AWS config files allow no second line; with credproc one word is enough."""
+    pairs = zip(command[1::2], command[2::2], strict=True)
+    entries = "".join(f'{name.removeprefix("--")} = "{value}"\n' for name, value in pairs)
+    config = home / ".config" / "credproc" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f"[profiles.onprem]\n{entries}")
+    config.chmod(0o600)
+    profile = Profile(tmp_path, [str(CREDPROC), "onprem"])
+    environment = {**credproc.environment, "AWS_CONFIG_FILE": str(profile.config)}
+    with client(mqauth_rolesanywhere, environment) as program:
+        assert ":assumed-role/" in program.call()["arn"]
