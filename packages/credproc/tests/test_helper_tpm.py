@@ -18,10 +18,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from credproc.credentials import SessionCredentials
 from credproc.errors import HelperError, IdentityError
-from credproc.helper.selection import reason_for_helper
-from credproc.helper.session import create_session_by_helper
+from credproc.obtain import obtain
 from credproc.options import SessionOptions
 from credproc.secret import Secret
 from mqauth_sandbox.errors import NotInstalledError
@@ -114,13 +112,6 @@ def tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tpm]:
     finally:
         process.terminate()
         process.wait(LIMIT)
-
-
-def obtain(options: SessionOptions) -> SessionCredentials:
-    """Return a session by the helper, which nobody had to ask for."""
-    assert options.backend == "auto"
-    assert "TPM" in str(reason_for_helper(options))
-    return create_session_by_helper(options)
 
 
 @pytest.fixture
