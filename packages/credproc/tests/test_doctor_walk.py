@@ -143,6 +143,14 @@ def test_arns_that_disagree(doctor: Doctor, files: IdentityFiles) -> None:
     assert "the trust anchor is in eu-west-1" in broken(found, "arns")["detail"]
 
 
+def test_options_that_are_missing(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot even be begun is a link of its own, in the same form."""
+    assert run(["doctor", "--json", "--certificate", "c.pem"]) == 2
+    (finding,) = json.loads(capsys.readouterr().out)["links"]
+    assert finding["link"] == "options"
+    assert "--role-arn not given" in finding["detail"]
+
+
 def test_a_port_that_nobody_listens_on(doctor: Doctor, files: IdentityFiles) -> None:
     """The address is named that was tried."""
     with socket.create_server(("127.0.0.1", 0)) as server:

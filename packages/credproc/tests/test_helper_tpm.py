@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from credproc.diagnosis.walk import LINKS, walk
 from credproc.errors import HelperError, IdentityError
 from credproc.obtain import obtain
 from credproc.options import SessionOptions
@@ -195,3 +196,18 @@ def test_a_handle_with_nothing_behind(options: SessionOptions, tpm: Tpm, mqauth_
     )
     with pytest.raises((HelperError, IdentityError), match="aws_signing_helper"):
         obtain(chosen)
+
+
+def test_doctor_knows_the_tpm(options: SessionOptions, tpm: Tpm, mqauth_pki: Pki) -> None:
+    """The walk names the helper as what signs, and goes on to a session."""
+    certificate = str(tpm.certify(mqauth_pki, "open"))
+    outcomes = list(
+        walk(
+            options._replace(
+                certificate=certificate, private_key=f"handle:{OPEN}", no_tpm_key_password=True
+            )
+        )
+    )
+    found = {outcome.finding.link: outcome.finding for outcome in outcomes}
+    assert [outcome.exit_code for outcome in outcomes] == [0] * len(LINKS)
+    assert found["key"].detail.startswith("the key is in a TPM; ")

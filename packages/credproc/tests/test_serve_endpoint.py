@@ -257,11 +257,15 @@ def test_statuses(
 
 
 def test_hop_limit_is_set_on_what_is_sent(serve: Callable[[], Server]) -> None:
-    """Accepted connections inherit the IP time to live of the listening socket."""
+    """Accepted connections inherit the IP time to live, and only loopback is listened on."""
     server = serve()
-    assert server.socket.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 7
-    listener = server.socket.getsockname()[0]
-    assert listener == "127.0.0.1"
+    assert server.server_address[0] == "127.0.0.1"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20):
+        deadline = time.monotonic() + 20
+        while not server._open and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (accepted,) = server._open
+        assert accepted.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 7
 
 
 def test_tokens_expire_and_are_bounded() -> None:

@@ -8,8 +8,10 @@ from credproc.arguments import add_session_flags, session_options
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator
 
     from credproc.cli import Commands
+    from credproc.diagnosis.walk import Outcome
 
 EPILOG = """\
 The exit code is the broken link's: 2 options and ARNs, 3 certificate and key, 4 refused by the
@@ -44,17 +46,28 @@ def run(arguments: argparse.Namespace) -> int:
     import sys  # noqa: PLC0415
 
     from credproc.diagnosis.report import Display, to_json  # noqa: PLC0415
-    from credproc.diagnosis.walk import walk  # noqa: PLC0415
 
-    options = session_options(arguments)
     if arguments.json:
-        outcomes = list(walk(options))
+        outcomes = list(_outcomes(arguments, lambda _: None))
         code = outcomes[-1].exit_code
         sys.stdout.write(to_json([each.finding for each in outcomes], code) + "\n")
         return code
     display = Display(sys.stdout)
     code = 0
-    for outcome in walk(options, display.begin):
+    for outcome in _outcomes(arguments, display.begin):
         display.show(outcome.finding)
         code = outcome.exit_code
     return code
+
+
+def _outcomes(arguments: argparse.Namespace, begin: Callable[[str], None]) -> Iterator[Outcome]:
+    """Yield the findings; options that cannot be put together are the link before all others."""
+    from credproc.diagnosis.walk import failed, walk  # noqa: PLC0415
+    from credproc.errors import CredprocError  # noqa: PLC0415
+
+    try:
+        options = session_options(arguments)
+    except CredprocError as error:
+        yield failed("options", error, 0.0)
+        return
+    yield from walk(options, begin)

@@ -63,6 +63,14 @@ def walk(
             return
 
 
+def failed(link: str, error: CredprocError, seconds: float) -> Outcome:
+    """Return the outcome of a broken link."""
+    finding = Finding(
+        link=link, status="failed", detail=error.message, remedy=error.remedy, seconds=seconds
+    )
+    return Outcome(finding, error.exit_code)
+
+
 def _look(link: Link, facts: Facts, started: float) -> Outcome:
     try:
         detail = link.look(facts)
@@ -78,16 +86,7 @@ def _look(link: Link, facts: Facts, started: float) -> Outcome:
             0,
         )
     except CredprocError as error:
-        return Outcome(
-            Finding(
-                link=link.name,
-                status="failed",
-                detail=error.message,
-                remedy=error.remedy,
-                seconds=_since(started),
-            ),
-            error.exit_code,
-        )
+        return failed(link.name, error, _since(started))
     return Outcome(Finding(link=link.name, status="ok", detail=detail, seconds=_since(started)), 0)
 
 
