@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from credproc.errors import IdentityError
 
@@ -42,6 +43,22 @@ def read_file(path: str, what: str) -> bytes:
     if len(content) > LARGEST:
         raise IdentityError(f"the {what} {path} is larger than 1 MiB", remedy="name another file")
     return content
+
+
+def warn_if_open(path: str | None) -> None:
+    """Say on standard error that everybody may read a private key.
+
+    SDKs show standard error only where the command fails, or pass it on; neither harms.
+    """
+    try:
+        status = os.stat(path or "")  # noqa: PTH116
+    except (OSError, ValueError):
+        return
+    if status.st_mode & stat.S_IROTH and stat.S_ISREG(status.st_mode):
+        sys.stderr.write(
+            f"credproc: warning: everybody on this host may read the private key {path}; "
+            "chmod 0600 it\n"
+        )
 
 
 def _remedy(path: str, error: OSError) -> str:

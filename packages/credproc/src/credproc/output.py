@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from credproc.files import warn_if_open
 from credproc.obtain import obtain
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def print_credentials(
         config: The file of named profiles, if the line names one.
     """
     credentials = obtain(options, words=sys.argv[1:] if words is None else words, config=config)
+    warn_if_open(options.private_key or options.certificate)
     sys.stdout.write(credentials.to_json() + "\n")
     sys.stdout.flush()
     return 0

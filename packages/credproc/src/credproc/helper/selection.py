@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from credproc.errors import IdentityError
+from credproc.files import read_file
+
 if TYPE_CHECKING:
     from credproc.options import SessionOptions
 
 TPM_HANDLE = "handle:"
 TPM_KEY = b"-----BEGIN TSS2 PRIVATE KEY-----"
-LARGEST_KEY = 64 * 1024
 
 
 def reason_for_helper(options: SessionOptions) -> str | None:
@@ -45,7 +47,6 @@ def _is_tpm_key(path: str) -> bool:
     if ":" in path.partition("/")[0]:  # a URI
         return False
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes 10 ms to import
-            return TPM_KEY in file.read(LARGEST_KEY)
-    except OSError:
+        return TPM_KEY in read_file(path, "private key")
+    except IdentityError:  # said where the key is needed
         return False
