@@ -10,8 +10,9 @@ A file `<length>-<key>.fast` beside the cached answer holds
 
 It is sound where it is written: the certificate counts by its content, every file by its exact
 modification time. The launcher cannot check modes as `credproc.shortcut` does, but it serves only
-what the user owns in a directory that the user owns, and only we write there, with mode 0600. Where a line cannot be told apart by its text, or holds a password, or the
-certificate is not a short text, nothing is written, and Python answers.
+what the user owns in a directory that the user owns, and only we write there, with mode 0600.
+Where a line cannot be told apart by its text, or holds a password, or the certificate is not a
+short text, nothing is written, and Python answers.
 """
 
 from __future__ import annotations
