@@ -130,6 +130,7 @@ def test_no_line_but_the_keys_own_changes(text: str, name: str) -> None:
 
 
 @given(text=FILES, name=st.sampled_from(["a", "default", "new"]))
+@example(text="[a]\n[\n  [a]\n", name="a")
 def test_writing_twice_is_writing_once(text: str, name: str) -> None:
     """The second update with the same credentials changes nothing."""
     once = set_keys(text.encode(), [name], VALUES)

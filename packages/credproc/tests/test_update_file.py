@@ -18,7 +18,7 @@ from botocore.session import Session
 from credproc.awsfiles.paths import config_path, credentials_path
 from credproc.awsfiles.replace import rewrite
 from credproc.credentials import SessionCredentials
-from credproc.errors import CacheError, UnavailableError
+from credproc.errors import CacheError, UnavailableError, UsageError
 from credproc.secret import Secret
 from credproc.update import Updater, pause_before_renewal, write_profile
 
@@ -99,6 +99,15 @@ def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     with pytest.raises(CacheError, match=r"no regular file|Is a directory"):
         write_profile(path, "build", session())
+
+
+def test_a_file_that_no_sdk_can_read_is_named(tmp_path: Path) -> None:
+    """The error about the content says which file it is, and the file stays as it is."""
+    path = tmp_path / "credentials"
+    path.write_bytes(b"\xff\xfe[\0")
+    with pytest.raises(UsageError, match=rf"{path}: the file holds null bytes"):
+        write_profile(path, "build", session())
+    assert path.read_bytes() == b"\xff\xfe[\0"
 
 
 @pytest.fixture
