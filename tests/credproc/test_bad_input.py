@@ -14,8 +14,6 @@ from mqauth_sandbox.pki import Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 from tests.credproc.programs import Outcome, Program
 
-Change = Callable[[list[str]], None]
-
 
 class Line:
     """A good command line, to be spoilt.
