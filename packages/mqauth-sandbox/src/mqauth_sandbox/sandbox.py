@@ -12,7 +12,7 @@ from typing import Literal, Self
 from mqauth_sandbox.broker import Broker
 from mqauth_sandbox.errors import SandboxError
 from mqauth_sandbox.oidc import OidcIssuer
-from mqauth_sandbox.pki import Pki
+from mqauth_sandbox.pki import IdentityFiles, Pki
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.proxy import TcpProxy
 from mqauth_sandbox.rabbitmq.configuration import OAuth2Settings
@@ -103,6 +103,7 @@ class Sandbox:
             )
             self.pki = Pki()
             self.roles_anywhere.trust(self.pki.root)
+            self._identity: IdentityFiles | None = None
             self._broker = None if self._url else self._new_broker(broker, alias_scopes)
         except BaseException:
             self._open.close()
@@ -201,6 +202,7 @@ class Sandbox:
             "AWS_ACCESS_KEY_ID": "",
             "AWS_SECRET_ACCESS_KEY": "",
             "AWS_SESSION_TOKEN": "",
+            **self._identity_environment(),
             **self._broker_environment(),
         }
 
@@ -245,6 +247,20 @@ class Sandbox:
             scope_aliases={self.sts.role_arn: tuple(alias_scopes)},
             management_oauth=True,
         )
+
+    def _identity_environment(self) -> dict[str, str]:
+        """Return what makes `credproc credential-process` open a session here."""
+        if self._identity is None:
+            self._identity = self.pki.issue("ec-p256", depth=2).write(self._directory)
+        files, endpoint = self._identity, self.roles_anywhere
+        return {
+            "CREDPROC_TRUST_ANCHOR_ARN": endpoint.trust_anchor_arn,
+            "CREDPROC_PROFILE_ARN": endpoint.profile_arn,
+            "CREDPROC_ROLE_ARN": endpoint.role_arn,
+            "CREDPROC_CERTIFICATE": str(files.certificate),
+            "CREDPROC_PRIVATE_KEY": str(files.private_key),
+            "CREDPROC_INTERMEDIATES": str(files.intermediates),
+        }
 
     def _broker_environment(self) -> dict[str, str]:
         if self._broker is None:
