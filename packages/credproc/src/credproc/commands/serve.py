@@ -68,9 +68,10 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    from credproc.asking import with_password  # noqa: PLC0415
     from credproc.termination import leaving_on_signals  # noqa: PLC0415
 
-    options = session_options(arguments)
+    options = with_password(session_options(arguments))
     with leaving_on_signals():
         _serve(options, arguments)
     return 0

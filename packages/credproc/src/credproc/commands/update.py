@@ -50,13 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     import os  # noqa: PLC0415
     import threading  # noqa: PLC0415
 
+    from credproc.asking import with_password  # noqa: PLC0415
     from credproc.awsfiles.paths import credentials_path  # noqa: PLC0415
     from credproc.obtain import obtain  # noqa: PLC0415
     from credproc.telling import tell  # noqa: PLC0415
     from credproc.termination import leaving_on_signals  # noqa: PLC0415
     from credproc.update import Updater, write_profile  # noqa: PLC0415
 
-    options = session_options(arguments)
+    options = with_password(session_options(arguments))
     path = credentials_path(os.environ)
     updater = Updater(
         fetch=lambda renew: obtain(options, renew=renew),
