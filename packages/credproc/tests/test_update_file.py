@@ -200,11 +200,11 @@ def test_two_updaters_at_once_keep_each_others_profiles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "found"), [("~/x", "/home/u/x"), ("$HOME/y", "/home/u/y"), ("", "/home/u/.aws/")]
+    ("given", "found"), [("~/x", "/users/u/x"), ("$HOME/y", "/users/u/y"), ("", "/users/u/.aws/")]
 )
 def test_paths_are_botocores(given: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables are read and expanded as botocore does."""
-    monkeypatch.setenv("HOME", "/home/u")
+    monkeypatch.setenv("HOME", "/users/u")
     environ = {"AWS_SHARED_CREDENTIALS_FILE": given, "AWS_CONFIG_FILE": given}
     assert str(credentials_path(environ)).startswith(found)
     assert str(config_path(environ)).startswith(found)
