@@ -23,6 +23,7 @@ TOKEN = "X-aws-ec2-metadata-token"
 TOKENS = "/latest/api/token"
 KEYS = "/latest/meta-data/iam/security-credentials"
 LIMIT = 30.0
+OURS = [sys.executable, "-m", "credproc"]
 
 
 class Answer(NamedTuple):
@@ -74,32 +75,41 @@ def pair(
     home: Path,
 ) -> Iterator[Pair]:
     """Both endpoints, serving sessions of the same identity."""
-    files = mqauth_pki.issue("ec-p256").write(home)
-    words = ["serve", "--port", "0", *mqauth_rolesanywhere.arguments(), *files.arguments()]
-    environ = {
-        "HOME": str(home),
-        "PATH": os.defpath,
-        "AWS_CA_BUNDLE": str(mqauth_rolesanywhere.ca_file),
-        "CREDPROC_CACHE_DIR": str(home / "cache"),
-    }
-    programs = ([sys.executable, "-m", "credproc"], [str(mqauth_official_helper)])
     running = [
-        subprocess.Popen(
-            [*program, *words],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for program in programs
+        start(program, mqauth_rolesanywhere, mqauth_pki, home)
+        for program in (OURS, [str(mqauth_official_helper)])
     ]
     try:
         yield Pair(*(Served(port_of(process)) for process in running))
     finally:
         for process in running:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=LIMIT)
+            stop(process)
+
+
+def start(
+    program: list[str], endpoint: RolesAnywhereEndpoint, pki: Pki, home: Path
+) -> subprocess.Popen[str]:
+    """Start an endpoint on a free port."""
+    files = pki.issue("ec-p256").write(home)
+    return subprocess.Popen(
+        [*program, "serve", "--port", "0", *endpoint.arguments(), *files.arguments()],
+        env={
+            "HOME": str(home),
+            "PATH": os.defpath,
+            "AWS_CA_BUNDLE": str(endpoint.ca_file),
+            "CREDPROC_CACHE_DIR": str(home / "cache"),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End an endpoint."""
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LIMIT)
 
 
 def port_of(process: subprocess.Popen[str]) -> int:
@@ -149,3 +159,27 @@ def test_documents_are_alike(pair: Pair, rest: str) -> None:
     mine, other = json.loads(ours.body), json.loads(theirs.body)
     assert mine.keys() == other.keys()
     assert (mine["Code"], mine["Type"]) == (other["Code"], other["Type"])
+
+
+def test_no_session_to_begin_with(
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+    mqauth_pki: Pki,
+    mqauth_official_helper: Path,
+    home: Path,
+) -> None:
+    """The helper serves empty keys as "Success", credproc does not start and says why."""
+    mqauth_rolesanywhere.refuse_with("AccessDeniedException", "Untrusted certificate")
+    theirs = start([str(mqauth_official_helper)], mqauth_rolesanywhere, mqauth_pki, home)
+    try:
+        served = Served(port_of(theirs))
+        answer = served.ask("GET", f"{KEYS}/RabbitMqAdminRole", served.token())
+        assert answer.status == 200
+        assert json.loads(answer.body)["Code"] == "Success"
+        assert json.loads(answer.body)["SecretAccessKey"] == ""
+    finally:
+        stop(theirs)
+    ours = start(OURS, mqauth_rolesanywhere, mqauth_pki, home)
+    _, said = ours.communicate(timeout=LIMIT)
+    assert ours.returncode == 4
+    assert "Untrusted certificate" in said
+    assert len(said.splitlines()) == 1
