@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 PORT = 9911
 HOP_LIMIT = 64
 
+DESCRIPTION = """\
+Hand out credentials on 127.0.0.1 as the instance metadata of EC2 (IMDSv2)
+and, given a token, as the container credentials endpoint. Sessions are
+renewed ahead of time. Ends on SIGTERM and Ctrl-C.
+"""
+
 EPILOG = """\
 examples:
   credproc serve onprem
@@ -31,9 +37,7 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "serve",
         help="hand out credentials on a local endpoint",
-        description="Hand out credentials on 127.0.0.1 as the instance metadata of EC2 (IMDSv2) "
-        "and, given a token, as the container credentials endpoint. Sessions are renewed ahead "
-        "of time. Ends on SIGTERM and Ctrl-C.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

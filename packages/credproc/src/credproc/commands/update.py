@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
     from credproc.cli import Commands
 
+DESCRIPTION = """\
+Write credentials into a profile of the AWS credentials file
+(AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials) and renew them five
+minutes before they expire. Everything else in the file stays as it is.
+"""
+
 EPILOG = """\
 examples:
   credproc update onprem --profile build --once
@@ -26,9 +32,7 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "update",
         help="keep a profile of the AWS credentials file supplied",
-        description="Write credentials into a profile of the AWS credentials file "
-        "(AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials) and renew them five minutes before "
-        "they expire. Everything else in the file stays as it is.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
