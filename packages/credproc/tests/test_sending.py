@@ -82,6 +82,16 @@ def test_fips_and_dual_stack(fips: bool, dual: bool, host: str) -> None:  # noqa
     assert resolve_endpoint(options, check_target(options)).authority == host
 
 
+def test_no_keys_in_clear() -> None:
+    """Without TLS, only this host is an endpoint: the answer holds the keys."""
+    for host in ("localhost:1", "127.0.0.1", "[::1]:80"):
+        options = build({**ARNS, "endpoint": f"http://{host}"}, {})
+        assert resolve_endpoint(options, check_target(options)).scheme == "http"
+    options = build({**ARNS, "endpoint": "http://127.example.com"}, {})
+    with pytest.raises(UsageError, match="in clear"):
+        resolve_endpoint(options, check_target(options))
+
+
 def test_an_unknown_partition() -> None:
     """A partition that nobody knows is a usage error that lists the known ones."""
     with pytest.raises(UsageError, match="aws-iso-f"):
