@@ -15,7 +15,7 @@ from credproc.errors import (
 from credproc.http1 import HttpError, Response, read_response, request_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from credproc.deadline import Deadline
     from credproc.endpoint import Endpoint
@@ -59,8 +59,20 @@ class Connection:
         self._done.acquire()
         _thread.start_new_thread(self._connect, ())
 
-    def post(self, target: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def post(
+        self,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Response:
         """Send the request and return the answer.
+
+        Args:
+            target: Path and query.
+            headers: All headers but those about the connection.
+            body: The body.
+            meanwhile: What to do while the service works.
 
         Raises:
             UnavailableError: There is no connection, or no answer in time.
@@ -70,6 +82,7 @@ class Connection:
         try:
             link.settimeout(self._deadline.within(self._options.read_timeout))
             link.sendall(request_bytes(target, headers, body))
+            meanwhile()
             return read_response(lambda size: self._receive(link, size))
         except HttpError as error:
             raise AnswerError(
