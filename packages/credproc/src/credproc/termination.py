@@ -1,0 +1,43 @@
+"""Ends a command that runs until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PATIENCE = 2.0
+"""Seconds for cleaning up, in which further signals change nothing. After that they count again, as
+Python drops an exception that happens to be raised in a finalizer."""
+
+
+@contextlib.contextmanager
+def leaving_on_signals() -> Iterator[None]:
+    """Leave the process with exit code 0 on SIGTERM or Ctrl-C, whatever it is doing.
+
+    The signal raises SystemExit, so everything that cleans up behind itself does so: locks are
+    released, temporary files removed, child processes ended.
+    """
+    leave = _Leave()
+    before = {number: signal.signal(number, leave) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Leave:
+    """Raises SystemExit at a signal, but not again while what that set off is cleaning up."""
+
+    def __init__(self) -> None:
+        self._raised_at = -PATIENCE
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._raised_at >= PATIENCE:
+            self._raised_at = now
+            raise SystemExit(0)
