@@ -29,14 +29,14 @@ DISTRIBUTIONS = [package["distribution"] for package in PACKAGES]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 LOAD_ENTRY_POINTS = """
-import importlib.metadata, pathlib, sys
+import importlib, importlib.metadata, pathlib, sys
 names = sys.argv[1:]
 for name in names:
     for entry in importlib.metadata.distribution(name).entry_points:
         entry.load()
         print(entry.group, entry.name)
 for module in [name.replace("-", "_") for name in names]:
-    assert pathlib.Path(sys.modules[module].__file__).is_relative_to(sys.prefix), module
+    assert pathlib.Path(importlib.import_module(module).__file__).is_relative_to(sys.prefix), module
 """
 
 NAME_SCHEMES = """
