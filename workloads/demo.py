@@ -61,7 +61,6 @@ class Contestant:
             sandbox_site(
                 broker=broker,
                 ttl=TTL,
-                auth="oauth2",
                 transport=transport,
                 tls=True,
                 progress=lambda text: console.print(f"{self.title}: {text}", highlight=False),

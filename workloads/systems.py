@@ -1,0 +1,75 @@
+"""The systems that a run can sign in with: one entry of `SYSTEMS` each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mqauth_sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """How worker and producer sign in while a system runs.
+
+    Args:
+        environment: Variables besides those of the sandbox.
+        fetches: Returns how many credentials have been handed out so far.
+    """
+
+    fetches: Callable[[], int]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """One identity system.
+
+    Args:
+        provider: The user part of the broker URL.
+        sandbox: Returns a sandbox that has not been started, given which broker to run and how
+            many seconds credentials live.
+        signing_in: Given the running sandbox, that life and a private folder, does what has to go
+            on beside the run.
+        renews_in_place: Whether a live connection takes a new secret; where not, rotations are
+            credentials handed out after the first and connections are replaced.
+    """
+
+    provider: str
+    sandbox: Callable[[str, float], Sandbox]
+    signing_in: Callable[[Sandbox, float, Path], AbstractContextManager[SignIn]]
+    renews_in_place: bool = True
+
+
+@contextlib.contextmanager
+def _oauth2(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
+    del ttl, private
+    yield SignIn(fetches=lambda: sandbox.issuer.fetches)
+
+
+@contextlib.contextmanager
+def _amazonmq(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
+    del private
+    # AWS itself gives no token for less than a minute.
+    sandbox.sts.token_lifetime_override = ttl
+    yield SignIn(fetches=lambda: sandbox.sts.fetches)
+
+
+SYSTEMS: Mapping[str, System] = {
+    "oauth2": System(
+        provider="oauth2",
+        sandbox=lambda broker, ttl: Sandbox(broker=broker, token_lifetime=ttl),
+        signing_in=_oauth2,
+    ),
+    "amazonmq": System(
+        provider="aws-iam",
+        sandbox=lambda broker, ttl: Sandbox(
+            broker=broker, token_lifetime=ttl, broker_auth="amazonmq"
+        ),
+        signing_in=_amazonmq,
+    ),
+}
+"""All of them by the names that `--system` takes."""
