@@ -60,7 +60,8 @@ _MISCONFIGURED = _Meaning(
     remedy="correct the options; GetWebIdentityToken needs a regional endpoint",
 )
 _DENIED = _refused(
-    "allow the action in the role's policy; with tags sts:TagGetWebIdentityToken, too"
+    "allow the action in the role's policy; with tags sts:TagGetWebIdentityToken, with "
+    "session_tags sts:TagSession, too; a role's trust policy must name who assumes it"
 )
 _OTHERWISE_REFUSED = _refused("see what the AWS STS API reference says about this error")
 
@@ -87,7 +88,8 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "AccessDenied": _DENIED,
     "AccessDeniedException": _DENIED,
     "OutboundWebIdentityFederationDisabledException": _refused(
-        "enable it once per account: aws iam enable-outbound-web-identity-federation"
+        "enable it once per account: aws iam enable-outbound-web-identity-federation, or all of "
+        "Amazon MQ's side: mqauth amazonmq setup"
     ),
     "InvalidClientTokenId": _refused("check the access key, and that it is active"),
     "UnrecognizedClientException": _refused("check the access key, and that it is active"),

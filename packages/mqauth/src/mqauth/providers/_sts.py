@@ -33,6 +33,7 @@ SHORTENING = 5
 SESSION_NAME = "mqauth"
 
 _EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
+_SESSION_FIELDS = frozenset({"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"})
 _SECRET_FIELDS = frozenset({"SecretAccessKey", "SessionToken", "WebIdentityToken"})
 _ESCALATION_CODE = "SessionDurationEscalationException"
 
@@ -101,26 +102,42 @@ class StsTokens:
         )
 
     def _signer(self, deadline: Deadline) -> Signer:
-        if self._config.role_arn is None:
+        if not self._config.role_arn:
             signer = self._session.signer(deadline)
             self._secrets = signer.secrets
             return signer
         if self._role is None or self._left(self._role) < self._config.duration + ROLE_MARGIN:
-            self._role = self._assume_role(deadline)
+            self._role = self._assume_roles(deadline)
         self._secrets = self._role.secrets
         return self._role
 
-    def _assume_role(self, deadline: Deadline) -> Signer:
-        caller = self._session.signer(deadline)
+    def _assume_roles(self, deadline: Deadline) -> Signer:
+        """Assume one role after the other, each with the session of the one before."""
+        signer = self._session.signer(deadline)
+        *steps, last = self._config.role_arn
+        for role_arn in steps:
+            signer = self._assume_role(role_arn, {}, signer, deadline)
+        return self._assume_role(last, self._config.session_tags, signer, deadline)
+
+    def _assume_role(
+        self, role_arn: str, tags: Mapping[str, str], caller: Signer, deadline: Deadline
+    ) -> Signer:
         self._secrets = caller.secrets
-        parameters = {
-            "RoleArn": self._config.role_arn,
+        parameters: dict[str, Any] = {
+            "RoleArn": role_arn,
             "RoleSessionName": self._config.role_session_name or SESSION_NAME,
         }
         if self._config.external_id is not None:
             parameters["ExternalId"] = self._config.external_id
+        if tags:
+            parameters["Tags"] = _pairs(tags)
         answer = self._ask("assume_role", parameters, caller, deadline)
-        found = answer["Credentials"]
+        found = answer.get("Credentials")
+        if not isinstance(found, Mapping) or not found.keys() >= _SESSION_FIELDS:
+            raise InvalidCredentialError(
+                f"AWS STS answered without credentials for the role {role_arn}",
+                remedy="check that endpoint_url, if set, is an STS endpoint",
+            )
         return Signer(
             access_key_id=found["AccessKeyId"],
             secret_key=found["SecretAccessKey"],
@@ -159,7 +176,7 @@ class StsTokens:
             "DurationSeconds": duration,
         }
         if self._config.tags:
-            wanted["Tags"] = [{"Key": k, "Value": v} for k, v in self._config.tags.items()]
+            wanted["Tags"] = _pairs(self._config.tags)
         return wanted
 
     def _ask(
@@ -191,6 +208,10 @@ class StsTokens:
         if signer.expires_at is None:
             return float("inf")
         return signer.expires_at.timestamp() - self._clock_skew - time.time()
+
+
+def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def _with_wrapped_secrets(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ developer guide. The account must have outbound web identity federation enabled.
 Options:
 
 - `region`: region of the STS endpoint; taken from the broker's host name where that tells it
-- `role_arn`, `role_session_name`, `external_id`: a role to assume first
+- `role_arn`: a role to assume first, or several, each assumed by the one before (role chaining)
+- `role_session_name`, `external_id`, `session_tags`: how to assume them
 - `audience` (`rabbitmq`), `signing_algorithm` (`ES384` or `RS256`), `duration` (60 to 3600
   seconds, 300 by default), `tags`: what the token says
 - `profile`: profile of the AWS configuration; else boto3 finds credentials by itself
@@ -82,7 +83,7 @@ class AwsIamProvider:
     def identity(self) -> str:
         """Who asks for a token, where, and for whom."""
         config = self._config
-        who = config.role_arn or "the caller"
+        who = " -> ".join(config.role_arn) or "the caller"
         if config.profile:
             who += f" by profile {config.profile}"
         where = config.region or "the default region"
