@@ -14,7 +14,7 @@ from kombu.transport import pyamqp
 
 from celery_mqauth.channel import Channel
 from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError
-from celery_mqauth.sasl import SnapshotPlain
+from celery_mqauth.sasl import answer_with
 from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
 from celery_mqauth.update_secret import (
     UPDATE_SECRET,
@@ -67,7 +67,7 @@ class RotatingConnection(pyamqp.Connection):
         self._renewal_answered = False
         self._carry(credentials)
         super().__init__(
-            authentication=SnapshotPlain(credentials), frame_writer=locked_frame_writer, **options
+            authentication=answer_with(credentials), frame_writer=locked_frame_writer, **options
         )
         forks.after_in_child(self, RotatingConnection._mark_as_inherited)
 
@@ -137,6 +137,8 @@ class RotatingConnection(pyamqp.Connection):
         RabbitMQ closes a connection that is told a secret of another user (since 4.0.5).
         """
         present = self.credentials
+        if present.certificate is not None:  # it was shown when the link was made, and never again
+            return False
         return credentials.password != present.password and credentials.username == present.username
 
     def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:

@@ -17,8 +17,9 @@ Plain AMQP, port 5672 by default, loopback only unless `insecure` is said::
 
     mqauth://WHO@HOST[:PORT][/VIRTUAL_HOST]
 
-WHO is a provider (`oauth2`, `aws-iam`, `token-file`, `static`) or a named entry of the
-configuration. Several URLs, separated by `;`, form a failover list. No secret stands in a URL.
+WHO is a provider (`oauth2`, `aws-iam`, `token-file`, `static`, `command`, `external`) or a named
+entry of the configuration. Several URLs, separated by `;`, form a failover list. No secret stands
+in a URL.
 
 Transport options
 =================
@@ -35,6 +36,7 @@ from typing import Any
 
 from kombu.transport import pyamqp
 
+from celery_mqauth.client_certificate import with_client_certificate
 from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.endpoints import (
     CONNECT_TIMEOUT,
@@ -105,6 +107,8 @@ class Transport(pyamqp.Transport):
         return sign_in(shared.source, endpoint, open_connection)
 
     def _prepare(self, credentials: BrokerCredentials, **options: Any) -> RotatingConnection:
+        if credentials.certificate is not None:
+            options["ssl"] = with_client_certificate(options["ssl"], credentials.certificate)
         connection = self.Connection(credentials=credentials, **options)
         connection.client = self.client
         return connection

@@ -16,6 +16,7 @@ from pathlib import Path
 from mqauth_sandbox.errors import BrokerError
 from mqauth_sandbox.rabbitmq import guard
 from mqauth_sandbox.rabbitmq.configuration import (
+    CertificateLogin,
     NodePaths,
     NodePorts,
     OAuth2Settings,
@@ -50,6 +51,8 @@ class Node:
         certificates: For AMQPS, and the authority to trust for the keys of tokens.
         admin: Name and password of the internal administrator.
         oauth2: Which tokens to accept; None for internal users only.
+        certificate_login: What of a client certificate names the user who signs in by it; None
+            for no such logins.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Node:
         certificates: CertificateFiles,
         admin: tuple[str, str],
         oauth2: OAuth2Settings | None,
+        certificate_login: CertificateLogin | None = None,
     ) -> None:
         """Write the node's files."""
         self.log_file = directory / "log" / "rabbit.log"
@@ -84,7 +88,12 @@ class Node:
         )
         known_keys = installation.oauth2_keys()
         conf = rabbitmq_conf(
-            known_keys=known_keys, ports=ports, paths=paths, admin=admin, oauth2=oauth2
+            known_keys=known_keys,
+            ports=ports,
+            paths=paths,
+            admin=admin,
+            oauth2=oauth2,
+            certificate_login=certificate_login,
         )
         self._keep("rabbitmq.conf", conf)
         self._keep("advanced.config", advanced_config(known_keys=known_keys, oauth2=oauth2))

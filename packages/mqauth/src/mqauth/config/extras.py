@@ -11,6 +11,7 @@ _EXTRA_OF = {
     "requests": "oauth2",
     "boto3": "aws",
     "botocore": "aws",
+    "cryptography": "external",
 }
 
 
