@@ -13,7 +13,7 @@ BENCH ?=
 LOCK_ARGS ?=
 
 BIN := $(VENV)/bin
-MEMBERS := mqauth celery-mqauth mqauth-sandbox
+MEMBERS := mqauth celery-mqauth credproc mqauth-sandbox
 
 help: ## List these tasks
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,12 +26,14 @@ demo: setup ## Watch tokens of 15 s rotate under a live worker (COMPARE=1: besid
 
 test: setup ## Run all tests on real brokers, newest Celery (PYTEST_ARGS="-k name" passes through)
 	@$(BIN)/mqauth-sandbox prepare 3 4
+	@$(BIN)/mqauth-sandbox prepare --optional helper softhsm faketime awscli
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 # The structure of the tree is the same whichever releases are installed.
 test-oldest: ## The same tests with the oldest releases we promise to work with
 	@scripts/bootstrap --venv $(VENV_OLDEST) --requirements requirements/oldest.txt
 	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare 3 4
+	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare --optional helper softhsm faketime awscli
 	@$(VENV_OLDEST)/bin/pytest --ignore=tests/structure $(PYTEST_ARGS)
 
 lint: setup ## Check style, formatting and the import contracts of monorepo.toml

@@ -45,8 +45,12 @@ from mqauth_sandbox import (
     BrokerError,
     FaultMode,
     Faults,
+    Identity,
+    IdentityFiles,
     NotInstalledError,
     OidcIssuer,
+    Pki,
+    RolesAnywhereEndpoint,
     Sandbox,
     SandboxError,
     StsEndpoint,
@@ -170,6 +174,22 @@ def use_a_sandbox(auth: BrokerAuth, mode: FaultMode) -> None:
         look_at_the_issuers(sandbox.issuer, sandbox.sts)
         use_a_proxy(sandbox.proxy(sandbox.broker.amqps_port))
         break_an_issuer(sandbox.issuer.faults, mode)
+        look_at_roles_anywhere(sandbox.roles_anywhere, sandbox.pki)
+
+
+def look_at_roles_anywhere(endpoint: RolesAnywhereEndpoint, pki: Pki) -> None:
+    """Issue an identity and let the endpoint trust it."""
+    identity = pki.issue("rsa-2048", depth=2, digest="sha384")
+    assert_type(identity, Identity)
+    files = identity.write(Path(), "pkcs12-openssl", password="throwaway")
+    assert_type(files, IdentityFiles)
+    assert_type([*endpoint.arguments(), *files.arguments()], list[str])
+    assert_type((endpoint.url, endpoint.region, endpoint.ca_file), tuple[str, str, Path])
+    assert_type((endpoint.fetches, endpoint.requests), tuple[int, int])
+    endpoint.trust(pki.root)
+    endpoint.rate_limit = 10
+    endpoint.refuse_with("AccessDeniedException", "Untrusted signing certificate", 403)
+    endpoint.reset()
 
 
 def look_at_the_broker(broker: Broker) -> None:
@@ -204,6 +224,7 @@ def look_at_the_issuers(issuer: OidcIssuer, sts: StsEndpoint) -> None:
 def use_a_proxy(proxy: TcpProxy) -> None:
     """Cut, stall and refuse links."""
     assert_type(proxy.port, int)
+    proxy.round_trip = 0.05
     proxy.cut()
     proxy.stall()
     proxy.resume()

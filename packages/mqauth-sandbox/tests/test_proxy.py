@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -164,3 +165,22 @@ def test_close_is_final_and_can_be_repeated(echo: EchoServer) -> None:
     assert not [t for t in threading.enumerate() if t.name.endswith(f"proxy-{proxy.port}")]
     with pytest.raises(SandboxError, match="does not run"):
         proxy.stall()
+
+
+def test_a_long_line(proxy: TcpProxy) -> None:
+    """The first answer takes two round trips, the next one; everything arrives in order."""
+    proxy.round_trip = 0.1
+    sent = bytes(range(256)) * 2048
+    with connect(proxy) as client:
+        started = time.monotonic()
+        client.sendall(b"x")
+        assert read(client, 1) == b"x"
+        assert time.monotonic() - started >= 0.2
+        started = time.monotonic()
+        writer = threading.Thread(target=client.sendall, args=(sent,))
+        writer.start()
+        assert read(client, len(sent)) == sent
+        assert time.monotonic() - started >= 0.1
+        writer.join(LIMIT)
+        client.shutdown(socket.SHUT_WR)
+        assert read(client, 100) == b"bye"

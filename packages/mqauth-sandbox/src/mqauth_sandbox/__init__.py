@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from mqauth_sandbox.errors import BrokerError, NotInstalledError, SandboxError
     from mqauth_sandbox.faults import FaultMode, Faults
     from mqauth_sandbox.oidc import OidcIssuer
+    from mqauth_sandbox.pki import Identity, IdentityFiles, Pki
     from mqauth_sandbox.proxy import TcpProxy
+    from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
     from mqauth_sandbox.sandbox import (
         AWS_EXAMPLE_ALIAS_SCOPES,
         CELERY_ALIAS_SCOPES,
@@ -31,8 +33,12 @@ __all__ = [
     "BrokerError",
     "FaultMode",
     "Faults",
+    "Identity",
+    "IdentityFiles",
     "NotInstalledError",
     "OidcIssuer",
+    "Pki",
+    "RolesAnywhereEndpoint",
     "Sandbox",
     "SandboxError",
     "StsEndpoint",
@@ -44,7 +50,9 @@ _MODULES = {
     "errors": ("BrokerError", "NotInstalledError", "SandboxError"),
     "faults": ("FaultMode", "Faults"),
     "oidc": ("OidcIssuer",),
+    "pki": ("Identity", "IdentityFiles", "Pki"),
     "proxy": ("TcpProxy",),
+    "rolesanywhere": ("RolesAnywhereEndpoint",),
     "sandbox": ("AWS_EXAMPLE_ALIAS_SCOPES", "CELERY_ALIAS_SCOPES", "BrokerAuth", "Sandbox"),
     "sts": ("StsEndpoint",),
 }

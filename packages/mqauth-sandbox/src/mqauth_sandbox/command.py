@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 import click
 
 from mqauth_sandbox.diagnosis import Finding, diagnose, running_sandboxes
-from mqauth_sandbox.errors import SandboxError
+from mqauth_sandbox.errors import NotInstalledError, SandboxError
 from mqauth_sandbox.rabbitmq.installation import Installation
 from mqauth_sandbox.rabbitmq.prepare import prepare as prepare_broker
+from mqauth_sandbox.tools import TOOLS, prepare_tool
 
 _CHECK_EVERY = 0.5
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -101,15 +102,20 @@ def up(*, broker: str, token_lifetime: float, broker_auth: Any, as_json: bool) -
 
 
 @main.command()
-@click.argument("which", nargs=-1, type=click.Choice(["3", "4"]))
-def prepare(*, which: tuple[str, ...]) -> None:
-    """Install what the brokers WHICH (3, 4; by default 4) need and is missing.
+@click.argument("which", nargs=-1, type=click.Choice(["3", "4", *TOOLS]))
+@click.option("--optional", is_flag=True, help="Go on where something cannot be had, and say so.")
+def prepare(*, which: tuple[str, ...], optional: bool) -> None:
+    """Install what the brokers (3, 4) and tools WHICH need and is missing; by default broker 4.
 
-    Needs root, or sudo that asks no password, if something is missing.
+    Needs root, or sudo that asks no password, if a package of the distribution is missing.
     """
     for one in which or ("4",):
-        installation = prepare_broker("3" if one == "3" else "4", _progress)
-        click.echo(f"{one}: RabbitMQ {installation.version} in {_place(installation)}")
+        try:
+            _prepare(one)
+        except NotInstalledError as error:
+            if not optional:
+                raise
+            click.echo(f"{one}: {error}", err=True)
 
 
 @main.command()
@@ -141,6 +147,15 @@ def status(*, as_json: bool) -> None:
         click.echo(f"process {pid}: {path}")
     if not running:
         click.echo("no sandbox runs")
+
+
+def _prepare(one: str) -> None:
+    for tool in TOOLS:
+        if one == tool:
+            click.echo(f"{tool}: {prepare_tool(tool, _progress)}")
+            return
+    installation = prepare_broker("3" if one == "3" else "4", _progress)
+    click.echo(f"{one}: RabbitMQ {installation.version} in {_place(installation)}")
 
 
 def _progress(line: str) -> None:

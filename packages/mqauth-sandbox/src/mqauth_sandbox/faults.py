@@ -20,6 +20,10 @@ FaultMode = Literal[
     "not_jwt",
     "expired",
     "garbage",
+    "half_body",
+    "nothing",
+    "empty_set",
+    "no_expiration",
 ]
 """What an issuer can do wrong; see `Faults`."""
 
@@ -44,9 +48,13 @@ class Faults:
     - `not_jwt`: a well-formed answer whose token is no JWT.
     - `expired`: a well-formed answer whose token has run out already.
     - `garbage`: HTTP 200 with 5 MiB of random bytes.
+    - `half_body`: a good answer whose connection ends in the middle of the body.
+    - `nothing`: takes the request and ends the connection in good order without an answer.
+    - `empty_set`: a well-formed answer without credentials (Roles Anywhere only).
+    - `no_expiration`: credentials that do not say when they expire (Roles Anywhere only).
 
-    `not_jwt` and `expired` concern answers that hold a token; everything else concerns whatever
-    `affects` says.
+    `not_jwt`, `expired`, `empty_set` and `no_expiration` concern answers that hold a token or
+    credentials; everything else concerns whatever `affects` says.
 
     Example:
         with issuer.faults.during("hang"):

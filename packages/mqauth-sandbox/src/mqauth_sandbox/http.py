@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from email.utils import formatdate
 from http import HTTPStatus
@@ -39,6 +39,7 @@ _PORT_TIMEOUT = 5.0
 _LARGEST_REQUEST = 1 << 20
 _GARBAGE_SIZE = 5 << 20
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends RST
+_ANSWERED = ("none", "slow", "not_jwt", "expired", "empty_set", "no_expiration", "half_body")
 _PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
 
 
@@ -71,12 +72,16 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Response:
-    """What goes back to the client; `Content-Length` and `Date` are added when it is sent."""
+    """What goes back to the client; `Content-Length` and `Date` are added when it is sent.
+
+    A truncated one ends in the middle of its body, whatever its length says.
+    """
 
     status: int
     body: bytes = field(repr=False)
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    truncated: bool = False
 
 
 def json_response(
@@ -109,7 +114,7 @@ class Application(Protocol):
         ...
 
     def respond(self, request: Request) -> Response:
-        """Answer `request`; the faults `not_jwt` and `expired` are honoured here."""
+        """Answer `request`; the faults `not_jwt`, `expired`, ... are honoured here."""
         ...
 
     def faulted(self, request: Request, mode: FaultMode) -> Response:
@@ -320,8 +325,9 @@ class _Handler(BaseHTTPRequestHandler):
         mode = faults.mode_for(application.endpoint(request.path))
         if mode == "slow" and self.listener.stopping.wait(faults.delay):
             return None
-        if mode in ("none", "slow", "not_jwt", "expired"):
-            return self._respond(request)
+        if mode in _ANSWERED:
+            response = self._respond(request)
+            return replace(response, truncated=True) if mode == "half_body" else response
         return self._misbehave(mode, application.faulted(request, mode))
 
     def _misbehave(self, mode: FaultMode, own_error: Response) -> Response | None:
@@ -331,6 +337,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return None
             case "hang":
                 self._hang()
+                return None
+            case "nothing":
                 return None
             case "html":
                 return Response(status=200, body=_PAGE, content_type="text/html; charset=utf-8")
@@ -360,7 +368,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in response.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
+        if response.truncated:
+            self.close_connection = True
+            self.wfile.write(response.body[: len(response.body) // 2])
+        elif self.command != "HEAD":
             self.wfile.write(response.body)
 
     def version_string(self) -> str:

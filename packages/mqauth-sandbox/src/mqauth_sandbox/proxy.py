@@ -32,6 +32,8 @@ class TcpProxy:
 
     Attributes:
         port: Where the proxy listens, on localhost.
+        round_trip: Seconds that bytes take there and back, and that opening a connection takes,
+            as over a long line; holds for connections that are opened afterwards.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -43,6 +45,7 @@ class TcpProxy:
         self._listener: asyncio.Server | None = None
         self._links: set[_Link] = set()
         self._stalled = False
+        self.round_trip = 0.0
 
     @property
     def links(self) -> int:
@@ -138,7 +141,12 @@ class TcpProxy:
         return len(links)
 
     def _accept(self) -> _Side:
-        link = _Link(self._target_port, stalled=self._stalled, ended=self._links.discard)
+        link = _Link(
+            self._target_port,
+            stalled=self._stalled,
+            round_trip=self.round_trip,
+            ended=self._links.discard,
+        )
         self._links.add(link)
         return link.client
 
@@ -146,11 +154,21 @@ class TcpProxy:
 class _Link:
     """One client's connection and the one to the target that belongs to it."""
 
-    def __init__(self, target_port: int, *, stalled: bool, ended: Callable[[_Link], None]) -> None:
+    def __init__(
+        self,
+        target_port: int,
+        *,
+        stalled: bool,
+        round_trip: float,
+        ended: Callable[[_Link], None],
+    ) -> None:
         self.stalled = stalled
         self._target_port = target_port
         self._ended = ended
-        self.client, self.target = _Side(self), _Side(self)
+        # Loopback connects at once; the round trip that opens a connection is made up for before
+        # the client's first bytes, which could not have been sent any earlier.
+        self.client = _Side(self, delay=round_trip / 2, extra=round_trip)
+        self.target = _Side(self, delay=round_trip / 2)
         self.client.other, self.target.other = self.target, self.client
         self._connecting = asyncio.ensure_future(self._connect())
 
@@ -189,27 +207,46 @@ class _Side(asyncio.Protocol):
 
     other: _Side
 
-    def __init__(self, link: _Link) -> None:
+    def __init__(self, link: _Link, *, delay: float = 0.0, extra: float = 0.0) -> None:
         self._link = link
+        self._delay = delay
+        self._not_before = extra  # relative until the connection is made, then the loop's time
         self.transport: asyncio.Transport | None = None
         self.full = False
         self.ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._not_before += asyncio.get_running_loop().time() + self._delay
         self._link.update()
 
     def data_received(self, data: bytes) -> None:
+        self._after_the_line(self._pass_on, data)
+
+    def _pass_on(self, data: bytes) -> None:
         if self.other.transport is not None:
             self.other.transport.write(data)
 
+    def _after_the_line(self, act: Callable[..., object], *arguments: object) -> None:
+        """Act when what came now has travelled the line, and never before what came earlier."""
+        if not self._delay:
+            act(*arguments)
+            return
+        loop = asyncio.get_running_loop()
+        # Timers for the same moment may fire in any order.
+        self._not_before = max(loop.time() + self._delay, self._not_before + 1e-6)
+        loop.call_at(self._not_before, act, *arguments)
+
     def eof_received(self) -> bool:
+        self._after_the_line(self._pass_on_end)
+        return True  # the other direction may go on
+
+    def _pass_on_end(self) -> None:
         self.ended = True
         if self.other.ended:
             self._link.finish()
         elif self.other.transport is not None:
             self.other.transport.write_eof()
-        return True  # the other direction may go on
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None

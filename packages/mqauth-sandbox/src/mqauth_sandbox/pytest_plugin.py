@@ -6,6 +6,11 @@ Installed with the distribution; nothing starts until a test asks for a fixture:
 - `mqauth_broker` (session): its RabbitMQ node
 - `mqauth_issuer`, `mqauth_sts` (per test): its issuers, well again after each test
 - `mqauth_proxy` (per test): a TCP proxy to the node's plain AMQP port
+- `mqauth_rolesanywhere` (per test): a Roles Anywhere endpoint with an STS endpoint of its own,
+  which need no broker; it trusts `mqauth_pki` and is well again after each test
+- `mqauth_pki` (session): a throwaway authority that issues X.509 identities
+- `mqauth_official_helper` (session): the path of AWS's own `aws_signing_helper`, built if it is
+  missing; tests that ask for it are skipped where there is no Go
 
 The broker is chosen with `--mqauth-broker` or the environment variable MQAUTH_SANDBOX_BROKER.
 """
@@ -14,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +27,9 @@ import pytest
 if TYPE_CHECKING:  # every pytest run of the environment loads this module: keep that cheap
     from mqauth_sandbox.broker import Broker
     from mqauth_sandbox.oidc import OidcIssuer
+    from mqauth_sandbox.pki import Pki
     from mqauth_sandbox.proxy import TcpProxy
+    from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
     from mqauth_sandbox.sandbox import Sandbox
     from mqauth_sandbox.sts import StsEndpoint
 
@@ -82,3 +90,47 @@ def mqauth_proxy(mqauth_sandbox: Sandbox) -> Iterator[TcpProxy]:
 
     with TcpProxy(mqauth_sandbox.broker.amqp_port) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def mqauth_pki() -> Pki:
+    """A throwaway authority for the whole session."""
+    from mqauth_sandbox.pki import Pki  # noqa: PLC0415 - only when it is used
+
+    return Pki()
+
+
+@pytest.fixture(scope="session")
+def _rolesanywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RolesAnywhereEndpoint]:
+    from mqauth_sandbox.rolesanywhere import serve_rolesanywhere  # noqa: PLC0415 - the same
+
+    with serve_rolesanywhere(tmp_path_factory.mktemp("rolesanywhere")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def mqauth_rolesanywhere(
+    _rolesanywhere: RolesAnywhereEndpoint, mqauth_pki: Pki
+) -> Iterator[RolesAnywhereEndpoint]:
+    """The session's Roles Anywhere endpoint; its `sts` accepts the sessions it opens."""
+    endpoint = _rolesanywhere
+    endpoint.trust(mqauth_pki.root)
+    yield endpoint
+    endpoint.reset()
+    endpoint.sts.faults.reset()
+    endpoint.start()
+    endpoint.sts.start()
+
+
+@pytest.fixture(scope="session")
+def mqauth_official_helper() -> Path:
+    """AWS's own helper; skips where there is neither one nor a Go to build it with."""
+    from mqauth_sandbox.official_helper import (  # noqa: PLC0415 - the same
+        GoMissingError,
+        prepare_official_helper,
+    )
+
+    try:
+        return prepare_official_helper()
+    except GoMissingError as error:
+        pytest.skip(str(error))

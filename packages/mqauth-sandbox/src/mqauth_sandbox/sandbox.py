@@ -1,4 +1,4 @@
-"""The whole local world: a certificate authority, two issuers, a broker, proxies."""
+"""The whole local world: a certificate authority, three issuers, a broker, proxies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import Literal, Self
 from mqauth_sandbox.broker import Broker
 from mqauth_sandbox.errors import SandboxError
 from mqauth_sandbox.oidc import OidcIssuer
+from mqauth_sandbox.pki import Pki
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.proxy import TcpProxy
 from mqauth_sandbox.rabbitmq.configuration import OAuth2Settings
+from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 from mqauth_sandbox.sts import StsEndpoint
 from mqauth_sandbox.tls import create_certificates
 from mqauth_sandbox.workdir import create_workdir, remove_workdir, write_private
@@ -61,6 +63,8 @@ class Sandbox:
         ca_file: Certificate of the throwaway authority that signs every server's certificate.
         issuer: The OIDC issuer.
         sts: The STS endpoint.
+        roles_anywhere: The Roles Anywhere endpoint, whose sessions `sts` accepts.
+        pki: A throwaway authority that `roles_anywhere` trusts; it issues X.509 identities.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class Sandbox:
             self._certificates = create_certificates(self._directory / "tls")
             self.ca_file = self._certificates.ca_file
             server = self._certificates.certificate_file, self._certificates.key_file
-            issuer_port, sts_port = free_ports(2)
+            issuer_port, sts_port, roles_anywhere_port = free_ports(3)
             self.issuer = OidcIssuer(
                 certificate=server[0],
                 private_key=server[1],
@@ -90,6 +94,15 @@ class Sandbox:
                 port=issuer_port,
             )
             self.sts = StsEndpoint(certificate=server[0], private_key=server[1], port=sts_port)
+            self.roles_anywhere = RolesAnywhereEndpoint(
+                certificate=server[0],
+                private_key=server[1],
+                sts=self.sts,
+                ca_file=self.ca_file,
+                port=roles_anywhere_port,
+            )
+            self.pki = Pki()
+            self.roles_anywhere.trust(self.pki.root)
             self._broker = None if self._url else self._new_broker(broker, alias_scopes)
         except BaseException:
             self._open.close()
@@ -135,7 +148,7 @@ class Sandbox:
             SandboxError: Something did not start; the text says what and why.
         """
         try:
-            for issuer in (self.issuer, self.sts):
+            for issuer in (self.issuer, self.sts, self.roles_anywhere):
                 issuer.start()
                 self._open.callback(issuer.stop)
             if self._broker is not None:
@@ -179,6 +192,7 @@ class Sandbox:
             "AWS_REGION": self.sts.region,
             "AWS_DEFAULT_REGION": self.sts.region,
             "AWS_ENDPOINT_URL_STS": self.sts.url,
+            "AWS_ENDPOINT_URL_ROLESANYWHERE": self.roles_anywhere.url,
             "AWS_CA_BUNDLE": str(self.ca_file),
             "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
             "AWS_CONFIG_FILE": str(config),

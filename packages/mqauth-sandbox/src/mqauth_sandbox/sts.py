@@ -173,6 +173,10 @@ class StsEndpoint(Issuer[StsCall]):
         )
         return arn
 
+    def accept(self, key: AccessKey) -> None:
+        """Accept a key that another service of the account has issued, until it expires."""
+        self._ring.add(key)
+
     def __repr__(self) -> str:
         return f"StsEndpoint(region={self.region!r}, faults={self.faults!r})"
 

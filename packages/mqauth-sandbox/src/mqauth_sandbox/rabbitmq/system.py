@@ -19,6 +19,7 @@ Progress = Callable[[str], None]
 _INSTALL_LIMIT = 1800.0
 _SUDO_LIMIT = 10.0
 _REPORT_EVERY = 5.0
+_OTHERWISE = "name the path of a rabbitmq-server or the URL of a running broker"
 # Leaves, if killed, no more than an empty file that is not executable, which has no effect; only
 # where mounting is refused, as in containers, must the policy be written to its place.
 _NO_SERVICES = """
@@ -35,14 +36,23 @@ exit $status
 """
 
 
-def install_package(name: str, progress: Progress) -> None:
-    """Install a package of this machine's distribution without letting it start a service."""
+def install_package(name: str, progress: Progress, *, otherwise: str = _OTHERWISE) -> None:
+    """Install a package of this machine's distribution without letting it start a service.
+
+    Args:
+        name: The package.
+        progress: Called with one line for each thing done.
+        otherwise: What the user can do where it cannot be installed.
+
+    Raises:
+        NotInstalledError: It could not be installed.
+    """
     if shutil.which("apt-get") is None:
         raise NotInstalledError(
             f"{name} is missing and this machine has no apt-get to install it with",
-            remedy="install it by the means of this system, or name the path of a rabbitmq-server",
+            remedy=otherwise,
         )
-    prefix = as_root(f"install {name}")
+    prefix = as_root(f"install {name}", otherwise=otherwise)
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
     apt += ["-o", "DPkg::Lock::Timeout=300"]
     install = [*apt, "install", "--no-install-recommends", name]
@@ -66,7 +76,7 @@ def _without_services() -> list[str]:
     return [*isolation, "sh", "-c", _NO_SERVICES, "sh"]
 
 
-def as_root(purpose: str) -> list[str]:
+def as_root(purpose: str, *, otherwise: str = _OTHERWISE) -> list[str]:
     """Return the prefix that gives a command root's rights."""
     if os.geteuid() == 0:
         return []
@@ -80,8 +90,7 @@ def as_root(purpose: str) -> list[str]:
             return [sudo, "-n"]
     raise NotInstalledError(
         f"cannot {purpose}: that needs root, and sudo is missing or asks for a password",
-        remedy="run `mqauth-sandbox prepare` once as root, or name the path of a rabbitmq-server "
-        "or the URL of a running broker",
+        remedy=f"run `mqauth-sandbox prepare` once as root, or {otherwise}",
     )
 
 

@@ -1,0 +1,5 @@
+"""`python -m credproc`."""
+
+from credproc.cli import main
+
+main()

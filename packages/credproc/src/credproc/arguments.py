@@ -1,0 +1,98 @@
+"""The command line's session flags: a quick reading for the usual form, argparse for the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from credproc.flags import BY_NAME, FLAGS, NUMBER, SWITCH
+from credproc.options import Value, build
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from credproc.options import SessionOptions
+
+COMMAND = "credential-process"
+
+
+def read_quickly(words: Sequence[str]) -> dict[str, Value] | None:
+    """Return the flags of a well-formed `credential-process` line, by field name.
+
+    argparse takes longer than signing does. So whatever is unusual (help, another command, a
+    mistake) gives None here, and argparse has the say.
+    """
+    rest = list(words)
+    if rest and rest[0] == COMMAND:
+        del rest[0]
+    if not rest:
+        return None
+    rest.reverse()
+    found: dict[str, Value] = {}
+    while rest:
+        name, equals, value = rest.pop().partition("=")
+        flag = BY_NAME.get(name.removeprefix("--")) if name.startswith("--") else None
+        if flag is None:
+            return None
+        if flag.kind == SWITCH:
+            found[flag.field] = value if equals else True
+        elif equals:
+            found[flag.field] = value
+        elif rest and not rest[-1].startswith("--"):
+            found[flag.field] = rest.pop()
+        else:
+            return None
+    return found
+
+
+def add_session_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that credential-process, serve and update share."""
+    import argparse  # noqa: PLC0415 - see above
+
+    group = parser.add_argument_group("session")
+    for flag in FLAGS:
+        if flag.kind == SWITCH:
+            group.add_argument(
+                f"--{flag.name}",
+                dest=flag.field,
+                nargs="?",
+                const="true",
+                metavar="true|false",
+                default=argparse.SUPPRESS,
+                help=flag.help,
+            )
+            continue
+        group.add_argument(
+            f"--{flag.name}",
+            dest=flag.field,
+            type=int if flag.kind == NUMBER else str,
+            choices=flag.choices or None,
+            metavar=None if flag.choices else flag.metavar,
+            default=argparse.SUPPRESS,
+            help=flag.help,
+        )
+
+
+def session_flags(namespace: argparse.Namespace) -> dict[str, Value]:
+    """Return the session flags that were given, by field name."""
+    given = vars(namespace)
+    return {flag.field: given[flag.field] for flag in FLAGS if flag.field in given}
+
+
+def session_options(namespace: argparse.Namespace) -> SessionOptions:
+    """Return the options of a command that took `add_session_flags`.
+
+    A positional argument or flag whose destination is `named` names a profile of the TOML file.
+
+    Raises:
+        UsageError: They cannot work as written.
+    """
+    import os  # noqa: PLC0415
+
+    named = getattr(namespace, "named", None)
+    profile = None
+    if named:
+        from credproc.profiles import load_profile  # noqa: PLC0415
+
+        profile = load_profile(named, os.environ)
+    return build(session_flags(namespace), os.environ, profile)

@@ -1,0 +1,1 @@
+"""The subcommands: each module here has `register(commands)`, which `credproc.parser` calls."""

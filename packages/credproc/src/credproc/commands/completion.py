@@ -1,0 +1,64 @@
+"""`credproc completion`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from credproc.cli import Commands
+
+SHELLS = ("bash", "zsh", "fish")
+
+EPILOG = """\
+examples:
+  credproc completion bash > ~/.local/share/bash-completion/completions/credproc
+  credproc completion zsh > "${fpath[1]}/_credproc"
+  credproc completion fish > ~/.config/fish/completions/credproc.fish
+"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    import argparse  # noqa: PLC0415
+
+    parser = commands.add_parser(
+        "completion",
+        help="print a completion script for a shell",
+        description="Print a script that lets a shell complete commands, flags and file names.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("shell", choices=SHELLS, help="which shell")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the script."""
+    import sys  # noqa: PLC0415
+
+    import shtab  # noqa: PLC0415
+
+    from credproc.arguments import add_session_flags  # noqa: PLC0415
+    from credproc.parser import build_parser  # noqa: PLC0415
+
+    parser, _ = build_parser()
+    # The command's name may be left out before session flags.
+    add_session_flags(parser)
+    for action in _actions(parser):
+        if action.metavar == "PATH":
+            action.complete = shtab.FILE  # type: ignore[attr-defined] # where shtab looks for it
+    sys.stdout.write(shtab.complete(parser, shell=arguments.shell))
+    return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    import argparse  # noqa: PLC0415
+
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for command in action.choices.values():
+                yield from _actions(command)

@@ -1,0 +1,132 @@
+"""`credproc serve`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from credproc.arguments import add_session_flags, session_options
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping
+
+    from credproc.cli import Commands
+    from credproc.options import SessionOptions
+    from credproc.secret import Secret
+
+PORT = 9911
+HOP_LIMIT = 64
+
+EPILOG = """\
+examples:
+  credproc serve onprem
+  credproc serve onprem --port 9912 --container-token-file /run/app/token
+"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    import argparse  # noqa: PLC0415
+
+    parser = commands.add_parser(
+        "serve",
+        help="hand out credentials on a local endpoint",
+        description="Hand out credentials on 127.0.0.1 as the instance metadata of EC2 (IMDSv2) "
+        "and, given a token, as the container credentials endpoint. Sessions are renewed ahead "
+        "of time. Ends on SIGTERM and Ctrl-C.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
+    parser.add_argument("--port", type=_number(0, 65535), default=PORT, help=f"port ({PORT})")
+    parser.add_argument(
+        "--hop-limit",
+        type=_number(1, 255),
+        default=HOP_LIMIT,
+        metavar="HOPS",
+        help=f"IP time to live of answers ({HOP_LIMIT})",
+    )
+    parser.add_argument(
+        "--container-token-file",
+        metavar="PATH",
+        help="also serve container credentials to who shows the token in this file; made if "
+        "missing (CREDPROC_CONTAINER_TOKEN gives the token itself)",
+    )
+    add_session_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    return number
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    from credproc.termination import leaving_on_signals  # noqa: PLC0415
+
+    options = session_options(arguments)
+    with leaving_on_signals():
+        _serve(options, arguments)
+    return 0
+
+
+def _serve(options: SessionOptions, arguments: argparse.Namespace) -> None:
+    import os  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
+    from credproc.cli import print_error  # noqa: PLC0415
+    from credproc.obtain import obtain  # noqa: PLC0415
+    from credproc.serve.keeper import Keeper  # noqa: PLC0415
+    from credproc.serve.routes import Routes  # noqa: PLC0415
+    from credproc.serve.server import Server  # noqa: PLC0415
+
+    token = _container_token(arguments.container_token_file, os.environ)
+    keeper = Keeper(lambda renew: obtain(options, renew=renew), print_error)
+    routes = Routes(keeper=keeper, role_arn=options.role_arn, container_token=token)
+    server = Server(port=arguments.port, hop_limit=arguments.hop_limit, routes=routes)
+    try:
+        keeper.start()
+        server.start()
+        _announce(server.port, arguments.container_token_file, with_container=token is not None)
+        threading.Event().wait()
+    finally:
+        server.stop()
+        keeper.stop()
+
+
+def _container_token(path: str | None, environ: Mapping[str, str]) -> Callable[[], Secret] | None:
+    from pathlib import Path  # noqa: PLC0415
+
+    from credproc.serve.container_token import VARIABLE, from_file, from_value  # noqa: PLC0415
+
+    if path:
+        return from_file(Path(path))
+    if environ.get(VARIABLE):
+        return from_value(environ[VARIABLE])
+    return None
+
+
+def _announce(port: int, token_file: str | None, *, with_container: bool) -> None:
+    import shlex  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    from credproc.serve.routes import CONTAINER_PATH  # noqa: PLC0415
+    from credproc.serve.server import ADDRESS  # noqa: PLC0415
+
+    base = f"http://{ADDRESS}:{port}"
+    lines = [f"serving on {base}; SDKs find it with one of", ""]
+    lines.append(f"  export AWS_EC2_METADATA_SERVICE_ENDPOINT={base}/")
+    if with_container:
+        lines.append(f"  export AWS_CONTAINER_CREDENTIALS_FULL_URI={base}{CONTAINER_PATH}")
+    if token_file:
+        quoted = shlex.quote(str(Path(token_file).absolute()))
+        lines.append(f"  export AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={quoted}")
+    sys.stderr.write("credproc: " + "\n".join(lines) + "\n\n")
+    sys.stderr.flush()

@@ -1,0 +1,83 @@
+"""`credproc setup`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from credproc.arguments import add_session_flags, session_flags
+
+if TYPE_CHECKING:
+    import argparse
+
+    from credproc.cli import Commands
+
+EPILOG = """\
+examples:
+  credproc setup onprem --profile onprem --dry-run
+  credproc setup --profile onprem --certificate host.pem --private-key host.key \\
+      --trust-anchor-arn ARN --profile-arn ARN --role-arn ARN
+"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    import argparse  # noqa: PLC0415
+
+    parser = commands.add_parser(
+        "setup",
+        help="write credential_process into the AWS config",
+        description="Write the credential_process line of a profile into the AWS config "
+        "(AWS_CONFIG_FILE or ~/.aws/config). A copy of the file is kept beside it, and nothing "
+        "else in it changes. Doing it twice does nothing.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
+    parser.add_argument(
+        "--profile",
+        dest="aws_profile",
+        metavar="NAME",
+        default="default",
+        help="profile of the AWS config (default)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the change, make none")
+    add_session_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the line, or show what would change."""
+    import os  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    from credproc.arns import check_target  # noqa: PLC0415
+    from credproc.awsfiles.paths import config_path, credentials_path  # noqa: PLC0415
+    from credproc.cli import print_error  # noqa: PLC0415
+    from credproc.options import build  # noqa: PLC0415
+    from credproc.profiles import load_profile  # noqa: PLC0415
+    from credproc.setup_profile import (  # noqa: PLC0415
+        apply,
+        command_words,
+        plan,
+        this_program,
+        warnings,
+    )
+
+    named = arguments.named
+    flags = session_flags(arguments)
+    # Without the environment: SDKs may run the command in another one.
+    check_target(build(flags, {}, load_profile(named, os.environ) if named else None))
+    words = command_words(this_program(), named, flags)
+    change = plan(config_path(os.environ), arguments.aws_profile, words)
+    for warning in warnings(change, credentials_path(os.environ)):
+        print_error(f"warning: {warning}")
+    if change.after == change.before:
+        print_error(f"{change.path} says so already; nothing to do")
+        return 0
+    if arguments.dry_run:
+        sys.stdout.writelines(f"{line}\n" for line in change.diff())
+        return 0
+    backup = apply(change)
+    kept = f"; the old file is kept as {backup}" if backup else ""
+    print_error(f"wrote profile {change.profile} to {change.path}{kept}")
+    return 0

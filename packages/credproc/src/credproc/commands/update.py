@@ -1,0 +1,69 @@
+"""`credproc update`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from credproc.arguments import add_session_flags, session_options
+
+if TYPE_CHECKING:
+    import argparse
+
+    from credproc.cli import Commands
+
+EPILOG = """\
+examples:
+  credproc update onprem --profile build --once
+  credproc update --profile build --certificate host.pem --private-key host.key \\
+      --trust-anchor-arn ARN --profile-arn ARN --role-arn ARN
+"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    import argparse  # noqa: PLC0415
+
+    parser = commands.add_parser(
+        "update",
+        help="keep a profile of the AWS credentials file supplied",
+        description="Write credentials into a profile of the AWS credentials file "
+        "(AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials) and renew them five minutes before "
+        "they expire. Everything else in the file stays as it is.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
+    parser.add_argument(
+        "--profile",
+        dest="aws_profile",
+        metavar="NAME",
+        default="default",
+        help="profile of the credentials file (default)",
+    )
+    parser.add_argument("--once", action="store_true", help="write once and leave")
+    add_session_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the profile, once or until stopped."""
+    import os  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
+    from credproc.awsfiles.paths import credentials_path  # noqa: PLC0415
+    from credproc.cli import print_error  # noqa: PLC0415
+    from credproc.obtain import obtain  # noqa: PLC0415
+    from credproc.termination import leaving_on_signals  # noqa: PLC0415
+    from credproc.update import Updater, write_profile  # noqa: PLC0415
+
+    options = session_options(arguments)
+    path = credentials_path(os.environ)
+    updater = Updater(
+        fetch=lambda renew: obtain(options, renew=renew),
+        write=lambda credentials: write_profile(path, arguments.aws_profile, credentials),
+        tell=print_error,
+        stopped=threading.Event(),
+    )
+    with leaving_on_signals():
+        updater.run(once=arguments.once)
+    return 0

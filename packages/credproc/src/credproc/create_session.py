@@ -1,0 +1,147 @@
+"""CreateSession: checks, signs, sends, tries again where that helps."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from credproc.arns import Target, check_target
+from credproc.deadline import Deadline
+from credproc.endpoint import Endpoint, resolve_endpoint
+from credproc.errors import CredprocError
+from credproc.identity.checks import check_certificate, check_chain, check_identity
+from credproc.identity.load import CertificateFiles, load_identity, uses_pkcs11
+from credproc.proxies import choose_proxy
+from credproc.signing import query_string, signed_headers
+from credproc.wire import Connection
+
+if TYPE_CHECKING:
+    from credproc.credentials import SessionCredentials
+    from credproc.identity.signer import Identity
+    from credproc.options import SessionOptions
+
+FIRST_DELAY = 0.2
+LONGEST_DELAY = 5.0
+
+
+class Exchange:
+    """One CreateSession, with all its attempts.
+
+    Args:
+        options: What decides the session.
+
+    Raises:
+        UsageError: The options cannot work.
+    """
+
+    def __init__(self, options: SessionOptions) -> None:
+        """Check what can be checked without a file."""
+        self._options = options
+        self._target: Target = check_target(options)
+        self._endpoint: Endpoint = resolve_endpoint(options, self._target)
+        self._proxy = choose_proxy(self._endpoint, os.environ) if options.with_proxy else None
+        self._deadline = Deadline(options.time_limit)
+        self._query = query_string(
+            [
+                ("profileArn", options.profile_arn),
+                ("roleArn", options.role_arn),
+                ("trustAnchorArn", options.trust_anchor_arn),
+            ]
+        )
+        self._body = _body(options)
+
+    def run(self, files: CertificateFiles | None = None) -> SessionCredentials:
+        """Return the session's credentials.
+
+        Args:
+            files: The certificates, if they have been read already.
+
+        Raises:
+            CredprocError: There are none to be had.
+        """
+        if files is None and not uses_pkcs11(self._options):
+            files = CertificateFiles(self._options)
+        if files is not None and files.certificate is not None:
+            check_certificate(files.certificate)
+        connection = self._connect()
+        try:
+            identity = load_identity(self._options, files)
+            check_certificate(identity.certificate)
+            check_chain(identity.chain)
+            check_identity(identity)
+        except BaseException:
+            connection.abandon()
+            raise
+        return self._send(identity, connection)
+
+    def _connect(self) -> Connection:
+        return Connection(self._endpoint, self._proxy, self._options, self._deadline)
+
+    def _send(self, identity: Identity, connection: Connection) -> SessionCredentials:
+        attempt = 1
+        while True:
+            try:
+                return self._attempt(identity, connection)
+            except CredprocError as error:
+                if not error.retryable or attempt >= self._options.max_attempts:
+                    raise
+                self._pause(attempt, error)
+            attempt += 1
+            connection = self._connect()
+
+    def _attempt(self, identity: Identity, connection: Connection) -> SessionCredentials:
+        from credproc.answer import read_credentials  # noqa: PLC0415 - json, while connecting
+
+        headers = signed_headers(
+            identity,
+            region=self._target.region,
+            host=self._endpoint.authority,
+            query=self._query,
+            body=self._body,
+        )
+        target = f"{self._endpoint.path}/sessions?{self._query}"
+        response = connection.post(target, headers, self._body)
+        if response.status not in (200, 201):
+            from credproc.refusals import refusal  # noqa: PLC0415
+
+            raise refusal(response, self._endpoint.authority)
+        return read_credentials(response)
+
+    def _pause(self, attempt: int, error: CredprocError) -> None:
+        """Wait before the next attempt: jitter over a growing span, or what the service asks for.
+
+        Raises:
+            CredprocError: The wait would not fit into the time limit.
+        """
+        import random  # noqa: PLC0415
+
+        span = min(FIRST_DELAY * 2**attempt, LONGEST_DELAY)
+        delay = random.uniform(span / 2, span)  # noqa: S311 - spreads hosts, protects nothing
+        if error.retry_after is not None:
+            delay = error.retry_after + random.uniform(0, FIRST_DELAY)  # noqa: S311
+        if delay >= self._deadline.remaining():
+            raise error
+        time.sleep(delay)
+
+
+def create_session(
+    options: SessionOptions, files: CertificateFiles | None = None
+) -> SessionCredentials:
+    """Fetch credentials from the service, past any cache.
+
+    Args:
+        options: What decides the session.
+        files: The certificates, if they have been read already.
+
+    Raises:
+        CredprocError: There are none to be had.
+    """
+    return Exchange(options).run(files)
+
+
+def _body(options: SessionOptions) -> bytes:
+    # Both values have been checked to need no escapes.
+    name = options.role_session_name
+    session_name = f',"roleSessionName":"{name}"' if name is not None else ""
+    return f'{{"durationSeconds":{options.session_duration}{session_name}}}'.encode()

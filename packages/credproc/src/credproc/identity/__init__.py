@@ -1,0 +1,1 @@
+"""Who signs: certificate, chain and private key."""

@@ -1,0 +1,174 @@
+"""Puts an identity together from what the options name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from credproc.errors import IdentityError, UsageError
+from credproc.files import read_file
+from credproc.identity.certificates import end_entity, order_chain, read_certificates
+from credproc.identity.keys import load_key
+from credproc.identity.passwords import Passwords
+from credproc.identity.signer import Identity, Signer
+
+if TYPE_CHECKING:
+    from credproc.identity.certificate import Certificate
+    from credproc.options import SessionOptions
+
+PKCS11 = "pkcs11:"
+TPM = "handle:"
+
+
+class CertificateFiles:
+    """The certificates that the options name, before any key is touched.
+
+    Splitting the two lets the cache's key be had without a password.
+
+    Args:
+        options: What the user wrote.
+
+    Attributes:
+        certificate: The end-entity certificate; None while it is inside a PKCS#12 container.
+        others: All other certificates at hand.
+        container: The content of the PKCS#12 container, if that is what `--certificate` names.
+
+    Raises:
+        IdentityError: A file cannot be read or understood.
+        UsageError: No certificate is named.
+    """
+
+    certificate: Certificate | None = None
+    container: bytes | None = None
+
+    def __init__(self, options: SessionOptions) -> None:
+        """Read the files."""
+        self.options = options
+        self.others: list[Certificate] = []
+        if options.certificate is not None:
+            self._read_certificate(options.certificate)
+        if options.intermediates is not None:
+            self._read_intermediates(options.intermediates)
+        if self.certificate is None and self.container is None:
+            if not self.others:
+                raise UsageError("--certificate not given", remedy="name the certificate's file")
+            self._take_leaf(self.others)
+
+    def _read_certificate(self, path: str) -> None:
+        content = read_file(path, "certificate")
+        found = read_certificates(content, path)
+        if found:
+            self._take_leaf(found)
+        elif content[:1] == b"\x30":
+            self.container = content
+        else:
+            raise IdentityError(
+                f"the file {path} holds no certificate",
+                remedy="--certificate takes PEM, DER or PKCS#12",
+            )
+
+    def _read_intermediates(self, path: str) -> None:
+        found = read_certificates(read_file(path, "file of intermediates"), path, "intermediates")
+        if not found:
+            raise IdentityError(
+                f"the file of intermediates {path} holds no certificate",
+                remedy="--intermediates takes PEM or DER",
+            )
+        self.others += found
+
+    def _take_leaf(self, found: list[Certificate]) -> None:
+        self.certificate = end_entity(found)
+        self.others = [one for one in (*self.others, *found) if one is not self.certificate]
+
+
+def load_identity(options: SessionOptions, files: CertificateFiles | None = None) -> Identity:
+    """Return the identity that `options` name.
+
+    Args:
+        options: What the user wrote.
+        files: The certificates, if they have been read already.
+
+    Raises:
+        IdentityError: A file cannot be read or understood, or a password is wrong.
+        UsageError: Something is not named that must be.
+    """
+    if uses_pkcs11(options):
+        from credproc.identity.pkcs11 import load_pkcs11_identity  # noqa: PLC0415
+
+        return load_pkcs11_identity(options)
+    files = files or CertificateFiles(options)
+    passwords = Passwords(options)
+    if files.container is not None:
+        return _from_container(options, files.container, files.others, passwords)
+    if files.certificate is None:
+        raise UsageError("--certificate not given", remedy="name the certificate's file")
+    signer = load_signer(options, passwords)
+    return Identity(files.certificate, order_chain(files.certificate, files.others), signer)
+
+
+def uses_pkcs11(options: SessionOptions) -> bool:
+    """Return whether certificate or key are named by a PKCS#11 URI."""
+    return any(
+        name is not None and name.startswith(PKCS11)
+        for name in (options.certificate, options.private_key)
+    )
+
+
+def load_signer(options: SessionOptions, passwords: Passwords | None = None) -> Signer:
+    """Return the private key of a file: the one that is named, or what the certificate's holds.
+
+    Raises:
+        IdentityError: There is none in it, or a password is wrong.
+        UsageError: No file is named.
+    """
+    passwords = passwords or Passwords(options)
+    path = options.private_key or options.certificate
+    if path is None:
+        raise UsageError("--private-key not given", remedy="name the key's file")
+    content = read_file(path, "private key")
+    if content[:1] == b"\x30" and _is_container(content):
+        from credproc.identity.pkcs12 import load_pkcs12  # noqa: PLC0415
+
+        key, _ = load_pkcs12(content, path, passwords)
+        if key is None:
+            raise IdentityError(f"the PKCS#12 file {path} holds no private key")
+        return key
+    return load_key(content, path, passwords)
+
+
+def _is_container(content: bytes) -> bool:
+    """Return whether DER is PKCS#12: version 3, then a ContentInfo, which begins with an OID."""
+    from credproc.identity import der  # noqa: PLC0415
+
+    try:
+        parts = der.sequence(content)
+        return der.integer(parts[0]) == 3 and parts[1].children()[0].tag == der.OID
+    except (der.DerError, IndexError):
+        return False
+
+
+def _from_container(
+    options: SessionOptions, content: bytes, others: list[Certificate], passwords: Passwords
+) -> Identity:
+    from credproc.identity.pkcs12 import load_pkcs12  # noqa: PLC0415
+
+    path = str(options.certificate)
+    key, certificates = load_pkcs12(content, path, passwords)
+    if not certificates:
+        raise IdentityError(f"the PKCS#12 file {path} holds no certificate")
+    signer: Signer | None = key
+    if options.private_key is not None:
+        signer = load_signer(options, passwords)
+    if signer is None:
+        raise IdentityError(
+            f"the PKCS#12 file {path} holds no private key", remedy="name it with --private-key"
+        )
+    leaf = _own_certificate(certificates, signer)
+    return Identity(leaf, order_chain(leaf, (*certificates, *others)), signer)
+
+
+def _own_certificate(certificates: list[Certificate], signer: Signer) -> Certificate:
+    public = signer.public_key()
+    for certificate in certificates:
+        if certificate.public_key == public:
+            return certificate
+    return end_entity(certificates)

@@ -1,0 +1,81 @@
+"""The way in for programs: cache, then single flight, then a backend."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from credproc.cache import open_cache
+from credproc.cache_key import cache_key
+from credproc.helper.selection import reason_for_helper
+from credproc.identity.load import CertificateFiles, uses_pkcs11
+from credproc.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from credproc.credentials import SessionCredentials
+    from credproc.options import SessionOptions
+
+PATIENCE = 2.0
+"""Seconds that others wait beyond the time limit of the one who fetches."""
+
+
+def obtain(
+    options: SessionOptions,
+    *,
+    renew: bool = False,
+    words: Sequence[str] | None = None,
+    config: str | None = None,
+) -> SessionCredentials:
+    """Return credentials of the session that `options` describe.
+
+    Args:
+        options: What decides the session.
+        renew: Do not serve what was cached before; what comes is cached all the same.
+        words: The command line, if the next run of the same one may take a shorter way.
+        config: The file of named profiles, if the line names one.
+
+    Raises:
+        CredprocError: There are none to be had.
+    """
+    cache = open_cache(options, os.environb)
+    files = certificate_files(options)
+    if cache is None:
+        return fetch(options, files)
+    key = cache_key(options, files)
+    flight = SingleFlight(cache, key, lambda: fetch(options, files), options.time_limit + PATIENCE)
+    credentials = flight.obtain(renew=renew)
+    if words is not None:
+        from credproc.remembering import remember  # noqa: PLC0415
+
+        remember(cache, key, options, words, config)
+    return credentials
+
+
+def certificate_files(options: SessionOptions) -> CertificateFiles | None:
+    """Return the certificates that the options name; None where they are not in files.
+
+    Raises:
+        CredprocError: They cannot be read.
+    """
+    in_store = options.certificate is None and reason_for_helper(options) is not None
+    return None if in_store or uses_pkcs11(options) else CertificateFiles(options)
+
+
+def fetch(options: SessionOptions, files: CertificateFiles | None) -> SessionCredentials:
+    """Fetch credentials by the backend that the options ask for, past any cache.
+
+    Raises:
+        CredprocError: There are none to be had.
+    """
+    reason = reason_for_helper(options)
+    if reason is not None:
+        from credproc.helper.selection import announce  # noqa: PLC0415
+        from credproc.helper.session import create_session_by_helper  # noqa: PLC0415
+
+        announce(reason, options)
+        return create_session_by_helper(options, files)
+    from credproc.create_session import create_session  # noqa: PLC0415 - not while others fetch
+
+    return create_session(options, files)

@@ -1,0 +1,43 @@
+"""The argparse tree, put together from the modules under `credproc.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+from collections.abc import Collection
+from typing import NoReturn
+
+import credproc.commands
+from credproc.errors import UsageError
+
+EPILOG = """\
+examples:
+  credproc --certificate host.pem --private-key host.key \\
+      --trust-anchor-arn ARN --profile-arn ARN --role-arn ARN
+  credproc onprem                  the entry `onprem` of credproc.toml
+  credproc doctor onprem           why does the service refuse me?
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a mistake as every other error: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a usage error instead of printing the usage and leaving."""
+        raise UsageError(message, remedy=f"see {self.prog} --help")
+
+
+def build_parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """Return the parser and the names of its commands."""
+    parser = Parser(
+        prog="credproc",
+        description="AWS credentials for an X.509 certificate, through IAM Roles Anywhere.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    for module in pkgutil.iter_modules(credproc.commands.__path__):
+        importlib.import_module(f"credproc.commands.{module.name}").register(commands)
+    return parser, commands.choices.keys()

@@ -1,0 +1,1 @@
+"""A local endpoint that hands credentials to AWS SDKs as EC2 and containers do."""

@@ -1,0 +1,166 @@
+"""Writes the `credential_process` line of a profile of the AWS config."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from credproc.awsfiles import command, edit, replace
+from credproc.awsfiles.profiles import config_sections, overshadowing
+from credproc.errors import UsageError
+from credproc.flags import BY_FIELD, SWITCH
+from credproc.options import Value
+
+KEY = "credential_process"
+PROGRAM = "credproc"
+URIS = ("pkcs11:", "handle:")
+FILE_URI = "file://"
+_BACKUP = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SECRETS = re.compile(
+    r"(?P<key>^[-+ ]?\s*(?:aws_secret_access_key|aws_session_token)\s*=\s*"
+    r"|--(?:pkcs8|tpm-key)-password[= ]+)(?P<value>\S+)",
+    re.IGNORECASE,
+)
+
+
+class Change(NamedTuple):
+    """What is to become of the config file."""
+
+    path: Path
+    profile: str
+    line: str
+    before: bytes
+    after: bytes
+
+    def diff(self) -> Iterator[str]:
+        """Yield the lines of a unified diff, without secrets of the user's."""
+        lines = difflib.unified_diff(
+            self.before.decode("utf-8", "replace").splitlines(),
+            self.after.decode("utf-8", "replace").splitlines(),
+            str(self.path),
+            str(self.path),
+            lineterm="",
+        )
+        for line in lines:
+            yield _SECRETS.sub(r"\g<key>********", line)
+
+
+def command_words(
+    program: Sequence[str], entry: str | None, flags: Mapping[str, Value]
+) -> list[str]:
+    """Return the command that SDKs shall run, with every path absolute.
+
+    SDKs run it in whatever directory they are in, and expand neither `~` nor variables.
+
+    Args:
+        program: How to run this program.
+        entry: The named entry of our own config file, if one is used.
+        flags: The session flags, by field name.
+
+    Raises:
+        UsageError: A password is among them: the config file is no place for it.
+    """
+    words = [*program, *([entry] if entry else [])]
+    for field, value in flags.items():
+        flag = BY_FIELD[field]
+        if flag.secret:
+            raise UsageError(
+                f"--{flag.name} cannot be written into the AWS config: others may read it there",
+                remedy="put the password into a file of mode 0600 and use --key-password-file",
+            )
+        if flag.kind == SWITCH:
+            words += [f"--{flag.name}"] if str(value).lower() != "false" else []
+        elif flag.metavar == "PATH":
+            words += [f"--{flag.name}", absolute(str(value))]
+        elif field == "cert_selector" and str(value).startswith(FILE_URI):
+            path = absolute(str(value).removeprefix(FILE_URI))
+            words += [f"--{flag.name}", f"{FILE_URI}{path}"]
+        else:
+            words += [f"--{flag.name}", str(value)]
+    return words
+
+
+def absolute(path: str) -> str:
+    """Return a path that means the same in every directory; a URI stays as it is."""
+    if path.startswith(URIS):
+        return path
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - links stay links
+
+
+def this_program() -> list[str]:
+    """Return the words that run this program from anywhere: the launcher, if it can be found."""
+    beside = Path(sys.executable).with_name(PROGRAM)
+    if os.access(beside, os.X_OK):
+        return [str(beside)]
+    found = shutil.which(PROGRAM)
+    return [absolute(found)] if found else [sys.executable, "-m", "credproc"]
+
+
+def plan(path: Path, profile: str, words: Sequence[str]) -> Change:
+    """Return what to change, without changing it.
+
+    Raises:
+        CacheError: The config file cannot be read.
+        UsageError: It, the profile's name or the command cannot be written so that SDKs read it.
+    """
+    line = command.join(words)
+    before = replace.read(path)
+    return Change(path, profile, line, before, _changed(before, profile, line))
+
+
+def apply(change: Change) -> Path | None:
+    """Write the change and return where the old content is kept, None if there was none.
+
+    Raises:
+        CacheError: The file or the copy cannot be written; the file is as it was.
+    """
+    kept: list[Path] = []
+
+    def keep(content: bytes) -> None:
+        if content:
+            kept.append(_back_up(change.path, content))
+
+    replace.rewrite(
+        change.path,
+        lambda content: _changed(content, change.profile, change.line),
+        before=keep,
+        private=False,
+    )
+    return kept[0] if kept else None
+
+
+def warnings(change: Change, credentials: Path) -> list[str]:
+    """Return what will keep SDKs from running the command all the same."""
+    config = edit.read_section(change.after, config_sections(change.after, change.profile))
+    stored = edit.read_section(replace.read(credentials), [change.profile])
+    return list(overshadowing(config, stored))
+
+
+def _changed(content: bytes, profile: str, line: str) -> bytes:
+    return edit.set_keys(content, config_sections(content, profile), {KEY: line})
+
+
+def _back_up(path: Path, content: bytes) -> Path:
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    real = Path(os.path.realpath(path))
+    number = 0
+    while True:
+        suffix = f"-{number}" if number else ""
+        backup = real.with_name(f"{real.name}.{stamp}{suffix}.bak")
+        try:
+            descriptor = os.open(backup, _BACKUP, 0o600)
+        except FileExistsError:
+            number += 1
+            continue
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        return backup

@@ -1,0 +1,64 @@
+"""ML-DSA keys that hold seed and expanded key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from credproc.identity import der
+from credproc.identity.ml_dsa_key import with_seed_alone
+
+SEED = bytes(range(32))
+KINDS: dict[int, tuple[Any, int]] = {
+    17: (mldsa.MLDSA44PrivateKey, 2560),
+    18: (mldsa.MLDSA65PrivateKey, 4032),
+    19: (mldsa.MLDSA87PrivateKey, 4896),
+}
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """Return the DER of one element with a length of up to two bytes."""
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    return bytes([tag, 0x82]) + size.to_bytes(2, "big") + content
+
+
+def both(last_arc: int, seed: bytes, expanded: bytes) -> bytes:
+    """Return a PKCS#8 key that holds seed and expanded key, as OpenSSL 3.5 writes it."""
+    oid = bytes.fromhex("608648016503040300")[:-1] + bytes([last_arc])
+    algorithm = element(der.SEQUENCE, element(der.OID, oid))
+    halves = element(der.OCTET_STRING, seed) + element(der.OCTET_STRING, expanded)
+    key = element(der.OCTET_STRING, element(der.SEQUENCE, halves))
+    return element(der.SEQUENCE, bytes([der.INTEGER, 1, 0]) + algorithm + key)
+
+
+@pytest.mark.parametrize("last_arc", KINDS)
+def test_the_seed_is_the_key(last_arc: int) -> None:
+    """The key that comes out is the one that cryptography makes of the seed."""
+    kind, size = KINDS[last_arc]
+    rewritten = with_seed_alone(both(last_arc, SEED, bytes(size)))
+    assert rewritten is not None
+    key = load_der_private_key(rewritten, None)
+    wanted = kind.from_seed_bytes(SEED)
+    assert isinstance(key, kind)
+    assert key.public_key() == wanted.public_key()
+
+
+def test_other_keys_are_left_alone() -> None:
+    """Nothing is made of other algorithms, other forms, and noise."""
+    ours = mldsa.MLDSA65PrivateKey.generate()
+    theirs = ec.generate_private_key(ec.SECP256R1())
+    for key in (ours, theirs):
+        form = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        assert with_seed_alone(form) is None
+    for noise in (b"", b"\x30", both(18, SEED[:31], b""), both(20, SEED, b"")):
+        assert with_seed_alone(noise) is None
