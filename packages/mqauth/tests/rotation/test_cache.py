@@ -535,6 +535,20 @@ def test_a_directory_that_can_no_longer_be_used_is_done_without(
     assert "the credential cache cannot be written" in caplog.text
 
 
+def test_a_directory_that_others_may_enter_is_done_without(
+    issuer: OidcIssuer, shared: CredentialSource, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Made anew by somebody else in the meantime, it gets neither a lock nor a credential."""
+    old = shared.get()
+    shutil.rmtree(directory)
+    directory.mkdir(mode=0o755)
+    shared.invalidate(old)
+    assert shared.get().password != old.password
+    assert issuer.fetches == 2
+    assert list(directory.iterdir()) == []
+    assert "is not private to this user" in caplog.text
+
+
 def test_writers_without_the_lock_never_show_half_a_credential(
     scripted: type[ScriptedProvider], host_cache: HostCache
 ) -> None:

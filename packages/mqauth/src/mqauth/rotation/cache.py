@@ -32,6 +32,8 @@ LARGEST_FILE = 256 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_LOCK = (filelock.Timeout, OSError, NotImplementedError, ConfigurationError)
+"""What getting the lock may end in; some file systems implement none."""
 
 
 class HostCache:
@@ -57,10 +59,11 @@ class HostCache:
         """
         lock = filelock.FileLock(self._lock_path, mode=0o600, thread_local=False)
         try:
-            # Hosts clean up their memory-backed directories while users' processes go on.
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            # Hosts clean up their memory-backed directories while users' processes go on, and
+            # somebody else may be the first to make it anew.
+            private_directory(self._directory)
             lock.acquire(timeout=timeout, poll_interval=0.02)
-        except (filelock.Timeout, OSError) as error:
+        except _NO_LOCK as error:
             logger.warning("the credential cache's lock is not to be had: %s", type(error).__name__)
             yield False
             return
@@ -80,6 +83,7 @@ class HostCache:
         """Replace the cached credential in one step; a failure is logged and costs a fetch."""
         temporary = self._directory / f"{self._name}.new"
         try:
+            private_directory(self._directory)
             # A holder that was killed while writing leaves this file; the name is fixed so that
             # it never lingers beside a newer one.
             temporary.unlink(missing_ok=True)
@@ -87,6 +91,8 @@ class HostCache:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(_encode(credentials))
             temporary.replace(self._directory / self._name)
+        except ConfigurationError as error:
+            logger.warning("the credential cache cannot be written: %s", error)
         except OSError as error:
             logger.warning("the credential cache cannot be written: %s", error.strerror)
 
