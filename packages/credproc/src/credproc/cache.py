@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from credproc import entry
+from credproc import shortcut
 from credproc.credentials import SessionCredentials
 from credproc.errors import CacheError
 from credproc.secret import Secret
@@ -41,7 +41,7 @@ class CachedSession(NamedTuple):
 
     def is_fresh(self, now: float) -> bool:
         """Return whether to serve them without asking the service."""
-        return self.stored_at - entry.CLOCK_TOLERANCE <= now < self.fresh_until
+        return self.stored_at - shortcut.CLOCK_TOLERANCE <= now < self.fresh_until
 
     def is_valid(self, now: float) -> bool:
         """Return whether they are worth serving when the service cannot be had."""
@@ -74,7 +74,7 @@ class SessionCache:
     def load(self, key: str) -> CachedSession | None:
         """Return a session, fresh or not, or None if there is none that can be trusted."""
         try:
-            found = entry.read_answer(os.fsencode(self.path(key)))
+            found = shortcut.read_answer(os.fsencode(self.path(key)))
             if found is None:
                 return None
             fresh_until, stored_at, expires_at, document = found
@@ -85,7 +85,7 @@ class SessionCache:
     def store(self, key: str, credentials: SessionCredentials, now: float) -> bool:
         """Replace a session in one step; return False where that fails, which costs a fetch."""
         head = b"%s %d %d %d\n" % (
-            entry.FORMAT,
+            shortcut.FORMAT,
             fresh_until(credentials.expires_at, now),
             int(now),
             credentials.expires_at,
@@ -98,7 +98,7 @@ class SessionCache:
     def load_failure(self, key: str) -> Failure | None:
         """Return what the last fetch of a session failed with, if none has succeeded since."""
         try:
-            content = entry.read_private(os.fsencode(self.path(key, FAILURE)))
+            content = shortcut.read_private(os.fsencode(self.path(key, FAILURE)))
             when, code, message = content.decode().split("\n", 2)
             return Failure(float(when), int(code), message)
         except (OSError, ValueError):
@@ -110,15 +110,15 @@ class SessionCache:
         self.replace(self.path(key, FAILURE), content.encode())
 
     def store_alias(self, material: bytes, key: str, files: Iterable[str]) -> None:
-        """Remember which session a command line led to; see `credproc.entry`."""
-        content = b"%s %s\n%s" % (entry.FORMAT, (key + ANSWER).encode(), material)
+        """Remember which session a command line led to; see `credproc.shortcut`."""
+        content = b"%s %s\n%s" % (shortcut.FORMAT, (key + ANSWER).encode(), material)
         try:
             for path in files:
                 name = os.fsencode(path)
-                content += name + b"\0" + entry.file_facts(name) + b"\0"
+                content += name + b"\0" + shortcut.file_facts(name) + b"\0"
         except OSError:
             return
-        self.replace(f"{self.directory}/{entry.alias_name(material).decode()}", content)
+        self.replace(f"{self.directory}/{shortcut.alias_name(material).decode()}", content)
 
     def keys(self) -> list[str]:
         """Return the keys of all cached sessions."""
@@ -195,7 +195,7 @@ def open_cache(options: SessionOptions, environ: Mapping[bytes, bytes]) -> Sessi
                 remedy="name a directory of mode 0700 owned by this user, or add --no-cache",
             )
         return SessionCache(options.cache_dir)
-    for candidate in map(os.fsdecode, entry.directories(dict(environ))):
+    for candidate in map(os.fsdecode, shortcut.directories(dict(environ))):
         if not _make_private(candidate, parents=candidate.endswith("/.cache/credproc")):
             return SessionCache(candidate)
     return None
@@ -203,7 +203,7 @@ def open_cache(options: SessionOptions, environ: Mapping[bytes, bytes]) -> Sessi
 
 def _make_private(path: str, *, parents: bool) -> str:
     """Make a directory unless it is there; return what is wrong with it, or nothing."""
-    if not entry.is_private_directory(os.fsencode(path)):
+    if not shortcut.is_private_directory(os.fsencode(path)):
         make = os.makedirs if parents else os.mkdir
         try:
             make(path, mode=0o700)
@@ -211,7 +211,7 @@ def _make_private(path: str, *, parents: bool) -> str:
             pass
         except OSError as error:
             return error.strerror or "it cannot be made"
-        if not entry.is_private_directory(os.fsencode(path)):
+        if not shortcut.is_private_directory(os.fsencode(path)):
             return "it is a link, another user's, or open to others, or the one above is another's"
     return "" if os.access(path, os.W_OK | os.X_OK) else "it cannot be written"
 

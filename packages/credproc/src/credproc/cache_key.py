@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from credproc.entry import file_facts
+from credproc.shortcut import file_facts
 from credproc.signing import sha256_hex
 
 if TYPE_CHECKING:

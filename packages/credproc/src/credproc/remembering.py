@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from credproc import entry
+from credproc import shortcut
 from credproc.cache_key import involved_files
 from credproc.flags import FLAGS
 from credproc.shell_cache import store_fast
@@ -26,7 +26,7 @@ def remember(
     words: Sequence[str],
     config: str | None = None,
 ) -> None:
-    """Write both short cuts: the launcher's and that of `credproc.entry`.
+    """Write both short cuts: the launcher's and that of `credproc.shortcut`.
 
     Neither where the line holds a password, because both repeat the line in a file.
 
@@ -41,7 +41,7 @@ def remember(
     if session is None or options.debug or any(word.startswith(SECRET_FLAGS) for word in words):
         return
     further = [config] if config is not None else []
-    material = entry.alias_material(list(words), dict(os.environb))
+    material = shortcut.alias_material(list(words), dict(os.environb))
     cache.store_alias(material, key, [*involved_files(options), *further])
     if options.cache_dir is None or "CREDPROC_CACHE_DIR" in os.environ:
         store_fast(cache, key, session=session, options=options, words=words, files=further)

@@ -9,10 +9,10 @@ A file `<length>-<key>.fast` beside the cached answer holds
 5. the certificate's path, then its content.
 
 It is sound where it is written: the certificate counts by its content, every file by its exact
-modification time. The launcher can check neither modes nor links' targets as `credproc.entry` does,
-but it serves only what the user owns in a directory that the user owns, and only this module writes
-there, with mode 0600. Where a line cannot be told apart by its text, or holds a password, or the
-certificate is not a short text, nothing is written, and Python answers.
+modification time. The launcher cannot check modes as `credproc.shortcut` does, but it serves only
+what the user owns in a directory that the user owns, and only we write there, with mode 0600.
+Where a line cannot be told apart by its text, or holds a password, or the certificate is not a
+short text, nothing is written, and Python answers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import os
 from typing import TYPE_CHECKING
 
 from credproc.cache_key import involved_files, is_file
-from credproc.entry import CLOCK_TOLERANCE, ENVIRONMENT
 from credproc.flags import FLAGS
+from credproc.shortcut import CLOCK_TOLERANCE, ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

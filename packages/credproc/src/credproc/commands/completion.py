@@ -32,25 +32,26 @@ def register(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", choices=SHELLS, help="which shell")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=lambda arguments: run(commands, arguments.shell))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the script."""
+def run(commands: Commands, shell: str) -> int:
+    """Print the script that completes `commands` in `shell`."""
+    import argparse  # noqa: PLC0415
     import sys  # noqa: PLC0415
 
     import shtab  # noqa: PLC0415
 
     from credproc.arguments import add_session_flags  # noqa: PLC0415
-    from credproc.parser import build_parser  # noqa: PLC0415
 
-    parser, _ = build_parser()
+    parser = argparse.ArgumentParser(prog="credproc")
+    parser._add_action(commands)  # noqa: SLF001 - argparse has no way to share subcommands
     # The command's name may be left out before session flags.
     add_session_flags(parser)
     for action in _actions(parser):
         if action.metavar == "PATH":
             action.complete = shtab.FILE  # type: ignore[attr-defined] # where shtab looks for it
-    sys.stdout.write(shtab.complete(parser, shell=arguments.shell))
+    sys.stdout.write(shtab.complete(parser, shell=shell))
     return 0
 
 

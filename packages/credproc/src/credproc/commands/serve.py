@@ -80,14 +80,14 @@ def _serve(options: SessionOptions, arguments: argparse.Namespace) -> None:
     import os  # noqa: PLC0415
     import threading  # noqa: PLC0415
 
-    from credproc.cli import print_error  # noqa: PLC0415
     from credproc.obtain import obtain  # noqa: PLC0415
     from credproc.serve.keeper import Keeper  # noqa: PLC0415
     from credproc.serve.routes import Routes  # noqa: PLC0415
     from credproc.serve.server import Server  # noqa: PLC0415
+    from credproc.telling import tell  # noqa: PLC0415
 
     token = _container_token(arguments.container_token_file, os.environ)
-    keeper = Keeper(lambda renew: obtain(options, renew=renew), print_error)
+    keeper = Keeper(lambda renew: obtain(options, renew=renew), tell)
     routes = Routes(keeper=keeper, role_arn=options.role_arn, container_token=token)
     server = Server(port=arguments.port, hop_limit=arguments.hop_limit, routes=routes)
     try:

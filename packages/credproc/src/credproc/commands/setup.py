@@ -52,7 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     from credproc.arns import check_target  # noqa: PLC0415
     from credproc.awsfiles.paths import config_path, credentials_path  # noqa: PLC0415
-    from credproc.cli import print_error  # noqa: PLC0415
     from credproc.options import build  # noqa: PLC0415
     from credproc.profiles import load_profile  # noqa: PLC0415
     from credproc.setup_profile import (  # noqa: PLC0415
@@ -62,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         this_program,
         warnings,
     )
+    from credproc.telling import tell  # noqa: PLC0415
 
     named = arguments.named
     flags = session_flags(arguments)
@@ -70,14 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
     words = command_words(this_program(), named, flags)
     change = plan(config_path(os.environ), arguments.aws_profile, words)
     for warning in warnings(change, credentials_path(os.environ)):
-        print_error(f"warning: {warning}")
+        tell(f"warning: {warning}")
     if change.after == change.before:
-        print_error(f"{change.path} says so already; nothing to do")
+        tell(f"{change.path} says so already; nothing to do")
         return 0
     if arguments.dry_run:
         sys.stdout.writelines(f"{line}\n" for line in change.diff())
         return 0
     backup = apply(change)
     kept = f"; the old file is kept as {backup}" if backup else ""
-    print_error(f"wrote profile {change.profile} to {change.path}{kept}")
+    tell(f"wrote profile {change.profile} to {change.path}{kept}")
     return 0

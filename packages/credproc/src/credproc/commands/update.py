@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     import threading  # noqa: PLC0415
 
     from credproc.awsfiles.paths import credentials_path  # noqa: PLC0415
-    from credproc.cli import print_error  # noqa: PLC0415
     from credproc.obtain import obtain  # noqa: PLC0415
+    from credproc.telling import tell  # noqa: PLC0415
     from credproc.termination import leaving_on_signals  # noqa: PLC0415
     from credproc.update import Updater, write_profile  # noqa: PLC0415
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     updater = Updater(
         fetch=lambda renew: obtain(options, renew=renew),
         write=lambda credentials: write_profile(path, arguments.aws_profile, credentials),
-        tell=print_error,
+        tell=tell,
         stopped=threading.Event(),
     )
     with leaving_on_signals():
