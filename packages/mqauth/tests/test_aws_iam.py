@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from mqauth.aws_credentials import AwsCredentials
 from mqauth.config.registry import provider_class
 from mqauth.config.resolution import resolve
 from mqauth.credentials import BrokerCredentials
@@ -30,7 +31,7 @@ from mqauth.errors import (
 from mqauth.jwt_claims import unverified_claims, unverified_header
 from mqauth.provider import Provider
 from mqauth.providers._aws_config import AwsIamConfig
-from mqauth.providers._aws_session import AwsSession, Signer
+from mqauth.providers._aws_session import AwsSession
 from mqauth.providers._deadline import Deadline
 from mqauth.secret import Secret
 from mqauth_sandbox.faults import FaultMode
@@ -495,7 +496,7 @@ def test_the_endpoint_is_always_regional(monkeypatch: pytest.MonkeyPatch, legacy
     """Whatever boto3 is told, the old global endpoint is not used."""
     monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", legacy)
     session = AwsSession(AwsIamConfig(region="us-east-1", tags={}))
-    signer = Signer(access_key_id="AKIA", secret_key=Secret(CANARY))
+    signer = AwsCredentials(access_key_id="AKIA", secret_key=Secret(CANARY))
     client = session.client(signer, Deadline(5))
     try:
         assert client.meta.endpoint_url == "https://sts.us-east-1.amazonaws.com"

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from mqauth.aws_credentials import RolesAnywhereIdentity
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Option
+from mqauth.providers import _roles_anywhere as roles_anywhere
 from mqauth.providers._urls import check_url
 
 ALGORITHMS = ("ES384", "RS256")
@@ -43,12 +45,17 @@ OPTIONS = (
     Option(name="tags", default={}, help="tags that become claims of the token"),
     Option(name="ca_file", help="a PEM file of the authorities that sign the STS certificate"),
     Option(name="username", default="", help="the user name at login, if the broker wants one"),
+    *roles_anywhere.OPTIONS,
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AwsIamConfig:
-    """The options of the provider by their names; see `OPTIONS`."""
+    """The options of the provider by their names; see `OPTIONS`.
+
+    Args:
+        roles_anywhere: Those of the IAM Roles Anywhere identity; None if none is named.
+    """
 
     region: str | None = None
     audience: tuple[str, ...] = ("rabbitmq",)
@@ -63,6 +70,7 @@ class AwsIamConfig:
     session_tags: Mapping[str, str] = field(default_factory=dict)
     ca_file: str | None = None
     username: str = ""
+    roles_anywhere: RolesAnywhereIdentity | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -72,7 +80,9 @@ class AwsIamConfig:
             ConfigurationError: They cannot work.
             InsecureTransportError: The token would cross the network in clear.
         """
-        config = cls(**{**options, "role_arn": _whole_arns(options.get("role_arn", ()))})
+        own, identity = roles_anywhere.split(options)
+        role_arn = _whole_arns(own.get("role_arn", ()))
+        config = cls(**{**own, "role_arn": role_arn, "roles_anywhere": identity})
         _require(
             config.signing_algorithm in ALGORITHMS,
             f"signing_algorithm must be {' or '.join(ALGORITHMS)}",

@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from mqauth.aws_credentials import AwsCredentials, AwsIdentity
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import (
     ConfigurationError,
@@ -17,15 +18,15 @@ from mqauth.errors import (
 )
 from mqauth.providers._aws_config import SHORTEST, AwsIamConfig
 from mqauth.providers._aws_errors import error_code, translate
-from mqauth.providers._aws_session import AwsSession, Signer
+from mqauth.providers._aws_session import AwsSession
 from mqauth.providers._bearer import from_jwt
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._http_dates import clock_skew
 from mqauth.providers._quiet import quiet
 from mqauth.secret import Secret
 
-ROLE_MARGIN = 60.0
-"""Seconds by which a role's session must outlive the next token to be used for it."""
+SESSION_MARGIN = 60.0
+"""Seconds by which a session must outlive the next token to be used for it."""
 
 SHORTENING = 5
 """Seconds that a token is made to end before the session it stands on."""
@@ -44,14 +45,17 @@ class StsTokens:
     Args:
         config: The checked options of the provider.
         provider: The provider's name.
+        identity: Where the AWS credentials come from, if not from where boto3 finds them.
     """
 
-    def __init__(self, config: AwsIamConfig, *, provider: str) -> None:
+    def __init__(
+        self, config: AwsIamConfig, *, provider: str, identity: AwsIdentity | None = None
+    ) -> None:
         """Ask nothing yet."""
         self._config = config
         self._provider = provider
-        self._session = AwsSession(config)
-        self._role: Signer | None = None
+        self._session = AwsSession(config, identity)
+        self._role: AwsCredentials | None = None
         self._clock_skew = 0.0
         self._secrets: list[Secret] = []
 
@@ -101,17 +105,18 @@ class StsTokens:
             ends_by=min(ends, default=None),
         )
 
-    def _signer(self, deadline: Deadline) -> Signer:
+    def _signer(self, deadline: Deadline) -> AwsCredentials:
         if not self._config.role_arn:
-            signer = self._session.signer(deadline)
+            lasting = self._config.duration + SESSION_MARGIN
+            signer = self._session.signer(deadline, lasting=lasting)
             self._secrets = signer.secrets
             return signer
-        if self._role is None or self._left(self._role) < self._config.duration + ROLE_MARGIN:
+        if self._role is None or self._left(self._role) < self._config.duration + SESSION_MARGIN:
             self._role = self._assume_roles(deadline)
         self._secrets = self._role.secrets
         return self._role
 
-    def _assume_roles(self, deadline: Deadline) -> Signer:
+    def _assume_roles(self, deadline: Deadline) -> AwsCredentials:
         """Assume one role after the other, each with the session of the one before."""
         signer = self._session.signer(deadline)
         *steps, last = self._config.role_arn
@@ -120,8 +125,8 @@ class StsTokens:
         return self._assume_role(last, self._config.session_tags, signer, deadline)
 
     def _assume_role(
-        self, role_arn: str, tags: Mapping[str, str], caller: Signer, deadline: Deadline
-    ) -> Signer:
+        self, role_arn: str, tags: Mapping[str, str], caller: AwsCredentials, deadline: Deadline
+    ) -> AwsCredentials:
         self._secrets = caller.secrets
         parameters: dict[str, Any] = {
             "RoleArn": role_arn,
@@ -138,14 +143,14 @@ class StsTokens:
                 f"AWS STS answered without credentials for the role {role_arn}",
                 remedy="check that endpoint_url, if set, is an STS endpoint",
             )
-        return Signer(
+        return AwsCredentials(
             access_key_id=found["AccessKeyId"],
             secret_key=found["SecretAccessKey"],
             session_token=found["SessionToken"],
             expires_at=found["Expiration"],
         )
 
-    def _token(self, signer: Signer, deadline: Deadline) -> dict[str, Any]:
+    def _token(self, signer: AwsCredentials, deadline: Deadline) -> dict[str, Any]:
         duration = self._config.duration
         if signer.expires_at is not None:
             duration = max(SHORTEST, min(duration, int(self._left(signer)) - SHORTENING))
@@ -157,7 +162,7 @@ class StsTokens:
         shorter = self._shorter(duration, signer)
         return self._ask("get_web_identity_token", self._wanted(shorter), signer, deadline)
 
-    def _shorter(self, duration: int, signer: Signer) -> int:
+    def _shorter(self, duration: int, signer: AwsCredentials) -> int:
         """Return what the session has left; the refusal has just told AWS's time."""
         left = SHORTEST
         if signer.expires_at is not None:
@@ -180,7 +185,7 @@ class StsTokens:
         return wanted
 
     def _ask(
-        self, action: str, parameters: Mapping[str, Any], signer: Signer, deadline: Deadline
+        self, action: str, parameters: Mapping[str, Any], signer: AwsCredentials, deadline: Deadline
     ) -> dict[str, Any]:
         client = self._session.client(signer, deadline)
         asked_at = time.time()
@@ -204,7 +209,7 @@ class StsTokens:
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         self._clock_skew = clock_skew(headers, (asked_at + time.time()) / 2)
 
-    def _left(self, signer: Signer) -> float:
+    def _left(self, signer: AwsCredentials) -> float:
         if signer.expires_at is None:
             return float("inf")
         return signer.expires_at.timestamp() - self._clock_skew - time.time()

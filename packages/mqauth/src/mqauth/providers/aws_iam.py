@@ -12,6 +12,8 @@ Options:
 - `audience` (`rabbitmq`), `signing_algorithm` (`ES384` or `RS256`), `duration` (60 to 3600
   seconds, 300 by default), `tags`: what the token says
 - `profile`: profile of the AWS configuration; else boto3 finds credentials by itself
+- `roles_anywhere_...`: an IAM Roles Anywhere identity to start from instead, so that a certificate
+  is all a host needs; the package credproc opens its sessions in this process
 - `endpoint_url`, `ca_file`: another endpoint for STS, and who signs its certificate; boto3's own
   `AWS_ENDPOINT_URL_STS` and `AWS_CA_BUNDLE` work, too
 - `username`: the user name at login; Amazon MQ wants it empty
@@ -27,9 +29,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from mqauth.aws_credentials import AwsIdentity
 from mqauth.config.extras import require
 from mqauth.credentials import BrokerCredentials
 from mqauth.provider import Option
+from mqauth.providers import _roles_anywhere as roles_anywhere
 from mqauth.providers._aws_config import OPTIONS, AwsIamConfig
 from mqauth.providers._deadline import BoundedCalls, Deadline
 
@@ -67,6 +71,7 @@ class AwsIamProvider:
         self._config = config
         self._calls = BoundedCalls("AWS STS")
         self._tokens: StsTokens | None = None
+        self._aws_identity: AwsIdentity | None = None
         self._process = os.getpid()
 
     @classmethod
@@ -74,10 +79,14 @@ class AwsIamProvider:
         """Build the provider from validated options.
 
         Raises:
-            ConfigurationError: They cannot work, or boto3 is not installed.
+            ConfigurationError: They cannot work, or boto3 (or credproc, for an identity of Roles
+                Anywhere) is not installed.
         """
         require("boto3")
-        return cls(AwsIamConfig.from_options(options))
+        config = AwsIamConfig.from_options(options)
+        if config.roles_anywhere is not None:
+            roles_anywhere.check_installed()
+        return cls(config)
 
     @property
     def identity(self) -> str:
@@ -87,11 +96,18 @@ class AwsIamProvider:
         if config.profile:
             who += f" by profile {config.profile}"
         where = config.region or "the default region"
-        return f"aws-iam {who} in {where} for {','.join(config.audience)} [{_environment()}]"
+        basis = _environment()
+        if config.roles_anywhere is not None:
+            who = f"{config.roles_anywhere.role_arn} -> {' -> '.join(config.role_arn)}"
+            who = f"{who.removesuffix(' -> ')} by {config.roles_anywhere.certificate}"
+            basis = roles_anywhere.fingerprint(config.roles_anywhere)
+        return f"aws-iam {who} in {where} for {','.join(config.audience)} [{basis}]"
 
     def prepare(self) -> None:
         """Load boto3, which takes longer than everything else."""
         importlib.import_module("mqauth.providers._sts")
+        if self._config.roles_anywhere is not None:
+            roles_anywhere.load_factory()
 
     def fetch(self, *, timeout: float) -> BrokerCredentials:
         """Fetch a token, assuming the role first where one is configured.
@@ -114,9 +130,19 @@ class AwsIamProvider:
             # takes longer to load than everything else.
             from mqauth.providers._sts import StsTokens  # noqa: PLC0415
 
-            self._tokens = StsTokens(self._config, provider=self.name)
+            if self._process != os.getpid():
+                self._aws_identity = None
+            self._tokens = StsTokens(
+                self._config, provider=self.name, identity=self._identity_of_this_process()
+            )
             self._process = os.getpid()
         return self._tokens
+
+    def _identity_of_this_process(self) -> AwsIdentity | None:
+        # Its session outlives calls to STS that hang and are given up.
+        if self._aws_identity is None and self._config.roles_anywhere is not None:
+            self._aws_identity = roles_anywhere.load_factory()(self._config.roles_anywhere)
+        return self._aws_identity
 
     def _forget(self) -> None:
         # The abandoned call may hold botocore's locks for as long as it hangs.
