@@ -28,6 +28,7 @@ class Site:
         environment: Environment of worker and producer.
         fetches: Returns how many credentials have been handed out.
         renews_in_place: Whether live connections take a new secret.
+        links: Returns how often each link of a chain has been gone through.
     """
 
     broker: Broker
@@ -37,6 +38,7 @@ class Site:
     environment: Mapping[str, str] = field(repr=False)
     fetches: Callable[[], int]
     renews_in_place: bool = True
+    links: Callable[[], Mapping[str, int]] = dict
 
 
 @contextlib.contextmanager
@@ -125,4 +127,5 @@ def _describe(
         environment=environment,
         fetches=sign_in.fetches,
         renews_in_place=system.renews_in_place,
+        links=sign_in.links,
     )

@@ -18,10 +18,13 @@ class SignIn:
     Args:
         environment: Variables besides those of the sandbox.
         fetches: Returns how many credentials have been handed out so far.
+        links: Returns how often each link of a chain has been gone through, in their order; none
+            where the credential comes in one step.
     """
 
     fetches: Callable[[], int]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    links: Callable[[], Mapping[str, int]] = dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,27 @@ def _amazonmq(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
     yield SignIn(fetches=lambda: sandbox.sts.fetches)
 
 
+SESSION_TOKENS = 4
+"""Tokens' lives that a session of the chain lasts: it is replaced under load, too."""
+
+
+@contextlib.contextmanager
+def _chain(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
+    del private
+    sandbox.sts.token_lifetime_override = ttl
+    # AWS itself opens no session for less than 15 minutes.
+    sandbox.roles_anywhere.session_lifetime = SESSION_TOKENS * ttl
+    yield SignIn(
+        fetches=lambda: sandbox.sts.fetches,
+        # The private key is to be the only secret on disk.
+        environment={"MQAUTH_CACHE": "off"},
+        links=lambda: {
+            "CreateSession": sandbox.roles_anywhere.fetches,
+            "GetWebIdentityToken": sandbox.sts.fetches,
+        },
+    )
+
+
 SYSTEMS: Mapping[str, System] = {
     "oauth2": System(
         provider="oauth2",
@@ -70,6 +94,16 @@ SYSTEMS: Mapping[str, System] = {
             broker=broker, token_lifetime=ttl, broker_auth="amazonmq"
         ),
         signing_in=_amazonmq,
+    ),
+    "chain": System(
+        provider="aws-iam",
+        sandbox=lambda broker, ttl: Sandbox(
+            broker=broker,
+            token_lifetime=ttl,
+            broker_auth="amazonmq",
+            aws_login="roles-anywhere",
+        ),
+        signing_in=_chain,
     ),
 }
 """All of them by the names that `--system` takes."""

@@ -56,12 +56,18 @@ def translate(error: CredprocError) -> MQAuthError:
             break
     translated = kind(
         f"no Roles Anywhere session: {_in_options(error.message)}",
-        remedy=_in_options(error.remedy or "see credproc doctor"),
+        remedy=_in_options(_remedy(error)),
         retry_after=error.retry_after,
     )
     if isinstance(error, UnavailableError):
         translated.retryable = error.retryable
     return translated
+
+
+def _remedy(error: CredprocError) -> str:
+    if "needs a password" in error.message:
+        return "give it as roles_anywhere_key_password_file"
+    return error.remedy or "see credproc doctor, given the same certificate and ARNs"
 
 
 def _in_options(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, Self
 from mqauth_sandbox.broker import Broker
 from mqauth_sandbox.errors import SandboxError
 from mqauth_sandbox.oidc import OidcIssuer
-from mqauth_sandbox.pki import Pki
+from mqauth_sandbox.pki import IdentityFiles, Pki
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.proxy import TcpProxy
 from mqauth_sandbox.rabbitmq.configuration import OAuth2Settings
@@ -22,6 +22,7 @@ from mqauth_sandbox.tls import create_certificates
 from mqauth_sandbox.workdir import create_workdir, remove_workdir, write_private
 
 BrokerAuth = Literal["oauth2", "amazonmq"]
+AwsLogin = Literal["access-key", "roles-anywhere"]
 
 AMAZONMQ_PREFIX = "rabbitmq/"
 CELERY_ALIAS_SCOPES = (
@@ -54,6 +55,8 @@ class Sandbox:
             plugin's defaults; `"amazonmq"` those of `sts`, with the configuration that AWS gives
             for Amazon MQ (prefix `rabbitmq/`, scopes from `sub`, an alias on the role's ARN).
         alias_scopes: What the role's ARN stands for with `"amazonmq"`.
+        aws_login: What `environment` gives AWS clients to start from: `"access-key"` the user's
+            key, who may assume the role; `"roles-anywhere"` nothing but a certificate with its key.
 
     Example:
         with Sandbox(broker="4", token_lifetime=15) as sandbox:
@@ -65,6 +68,7 @@ class Sandbox:
         sts: The STS endpoint.
         roles_anywhere: The Roles Anywhere endpoint, whose sessions `sts` accepts.
         pki: A throwaway authority that `roles_anywhere` trusts; it issues X.509 identities.
+        identity_files: The certificate and key that `environment` names; None with `"access-key"`.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Sandbox:
         token_lifetime: float = 15.0,
         broker_auth: BrokerAuth = "oauth2",
         alias_scopes: Sequence[str] = CELERY_ALIAS_SCOPES,
+        aws_login: AwsLogin = "access-key",
     ) -> None:
         """Make certificates and keys and choose ports; nothing runs before `start`."""
         self._owner = os.getpid()
@@ -103,6 +108,7 @@ class Sandbox:
             )
             self.pki = Pki()
             self.roles_anywhere.trust(self.pki.root)
+            self.identity_files = self._new_identity() if aws_login == "roles-anywhere" else None
             self._broker = None if self._url else self._new_broker(broker, alias_scopes)
         except BaseException:
             self._open.close()
@@ -175,12 +181,6 @@ class Sandbox:
         Secrets stand in files that only this user can read; the variables name the files.
         """
         secret = write_private(self._directory / "client_secret", self.issuer.client_secret)
-        credentials = write_private(
-            self._directory / "aws_credentials",
-            "[default]\n"
-            f"aws_access_key_id = {self.sts.access_key_id}\n"
-            f"aws_secret_access_key = {self.sts.secret_access_key}\n",
-        )
         config = write_private(self._directory / "aws_config", "[default]\n")
         return {
             "CELERY_BROKER_URL": self.broker_url,
@@ -188,19 +188,18 @@ class Sandbox:
             "MQAUTH_OAUTH2_CLIENT_ID": self.issuer.client_id,
             "MQAUTH_OAUTH2_CLIENT_SECRET_FILE": str(secret),
             "MQAUTH_OAUTH2_CA_FILE": str(self.ca_file),
-            "MQAUTH_AWS_IAM_ROLE_ARN": self.sts.role_arn,
             "AWS_REGION": self.sts.region,
             "AWS_DEFAULT_REGION": self.sts.region,
             "AWS_ENDPOINT_URL_STS": self.sts.url,
             "AWS_ENDPOINT_URL_ROLESANYWHERE": self.roles_anywhere.url,
             "AWS_CA_BUNDLE": str(self.ca_file),
-            "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
             "AWS_CONFIG_FILE": str(config),
             # Real keys and profiles of the user's must neither win over these nor be sent here.
             "AWS_PROFILE": "default",
             "AWS_ACCESS_KEY_ID": "",
             "AWS_SECRET_ACCESS_KEY": "",
             "AWS_SESSION_TOKEN": "",
+            **self._aws_environment(),
             **self._broker_environment(),
         }
 
@@ -245,6 +244,36 @@ class Sandbox:
             scope_aliases={self.sts.role_arn: tuple(alias_scopes)},
             management_oauth=True,
         )
+
+    def _new_identity(self) -> IdentityFiles:
+        directory = self._directory / "identity"
+        directory.mkdir(mode=0o700)
+        return self.pki.issue("ec-p256", depth=2).write(directory)
+
+    def _aws_environment(self) -> dict[str, str]:
+        """Return what tells AWS clients who they are."""
+        credentials = self._directory / "aws_credentials"
+        if self.identity_files is None:
+            key = (
+                "[default]\n"
+                f"aws_access_key_id = {self.sts.access_key_id}\n"
+                f"aws_secret_access_key = {self.sts.secret_access_key}\n"
+            )
+            return {
+                "AWS_SHARED_CREDENTIALS_FILE": str(write_private(credentials, key)),
+                "MQAUTH_AWS_IAM_ROLE_ARN": self.sts.role_arn,
+            }
+        files, service = self.identity_files, self.roles_anywhere
+        option = "MQAUTH_AWS_IAM_ROLES_ANYWHERE_"
+        return {
+            "AWS_SHARED_CREDENTIALS_FILE": str(write_private(credentials, "")),
+            f"{option}CERTIFICATE": str(files.certificate),
+            f"{option}PRIVATE_KEY": str(files.private_key),
+            f"{option}INTERMEDIATES": str(files.intermediates),
+            f"{option}TRUST_ANCHOR_ARN": service.trust_anchor_arn,
+            f"{option}PROFILE_ARN": service.profile_arn,
+            f"{option}ROLE_ARN": service.role_arn,
+        }
 
     def _broker_environment(self) -> dict[str, str]:
         if self._broker is None:
