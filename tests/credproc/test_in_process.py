@@ -24,6 +24,7 @@ from mqauth.config.registry import provider_class
 from mqauth.config.resolution import resolve
 from mqauth.errors import (
     ConfigurationError,
+    InsecureTransportError,
     InvalidCredentialError,
     IssuerRefusedError,
     IssuerUnavailableError,
@@ -218,6 +219,12 @@ def test_arns_that_disagree(worker: Build, mqauth_rolesanywhere: RolesAnywhereEn
     assert isinstance(error, ConfigurationError)
     assert not error.retryable
     assert "account" in str(error)
+
+
+def test_an_endpoint_in_clear(worker: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS's variable is no way around TLS either."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ROLESANYWHERE", "http://roles.example.com")
+    assert isinstance(failure(worker()), InsecureTransportError)
 
 
 def test_a_refused_session(worker: Build, mqauth_rolesanywhere: RolesAnywhereEndpoint) -> None:

@@ -72,6 +72,16 @@ def test_the_options_name_an_identity() -> None:
     assert found.ca_file == __file__
 
 
+def test_paths_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of the other providers do; a URI of PKCS#11 stays as it is."""
+    monkeypatch.setenv("HOME", "/home/celery")
+    found = identity(
+        roles_anywhere_certificate="~/host.pem", roles_anywhere_private_key="pkcs11:token=celery"
+    )
+    assert found.certificate == "/home/celery/host.pem"
+    assert found.private_key == "pkcs11:token=celery"
+
+
 def test_the_environment_names_an_identity() -> None:
     """Each option has its variable, and the key's password is a secret."""
     environ = {f"MQAUTH_AWS_IAM_{name.upper()}": value for name, value in COMPLETE.items()}

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from mqauth.aws_credentials import (
@@ -82,6 +83,9 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], RolesAnywhereIden
     _check_contradictions(own)
     _check_values(given, duration)
     known = {name: given.get(name) for name in (*_REQUIRED, *_OTHERS)}
+    for name in ("certificate", "private_key", "intermediates"):
+        if str(known[name]).startswith("~"):
+            known[name] = str(Path(str(known[name])).expanduser())
     identity = RolesAnywhereIdentity(
         **cast("dict[str, Any]", known), session_duration=duration, ca_file=own.get("ca_file")
     )
