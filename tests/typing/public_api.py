@@ -27,6 +27,9 @@ from mqauth import (
     InvalidCredentialError,
     IssuerRefusedError,
     IssuerUnavailableError,
+    ManagementError,
+    ManagementRefusedError,
+    ManagementUnavailableError,
     MQAuthError,
     Option,
     Provider,
@@ -151,7 +154,11 @@ def act_on_errors(error: MQAuthError) -> str:
             return "ask the issuer's operators"
         case IssuerUnavailableError() | InvalidCredentialError() | CredentialExpiredError():
             return "wait"
-        case CredentialError() | _:
+        case ManagementUnavailableError():
+            return "look at the broker"
+        case ManagementRefusedError():
+            return "ask the broker's operators"
+        case CredentialError() | ManagementError() | _:
             return "look closer"
 
 
