@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mqauth_sandbox.alibaba_sts import AlibabaSts
+    from mqauth_sandbox.apsaramq import ApsaraMqAuth
     from mqauth_sandbox.broker import Broker
     from mqauth_sandbox.errors import BrokerError, NotInstalledError, SandboxError
     from mqauth_sandbox.faults import FaultMode, Faults
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AWS_EXAMPLE_ALIAS_SCOPES",
     "CELERY_ALIAS_SCOPES",
+    "AlibabaSts",
+    "ApsaraMqAuth",
     "Broker",
     "BrokerAuth",
     "BrokerError",
@@ -40,6 +44,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "alibaba_sts": ("AlibabaSts",),
+    "apsaramq": ("ApsaraMqAuth",),
     "broker": ("Broker",),
     "errors": ("BrokerError", "NotInstalledError", "SandboxError"),
     "faults": ("FaultMode", "Faults"),
