@@ -43,6 +43,7 @@ from mqauth import (
 from mqauth_sandbox import (
     AWS_EXAMPLE_ALIAS_SCOPES,
     CELERY_ALIAS_SCOPES,
+    AwsAccount,
     Broker,
     BrokerAuth,
     BrokerError,
@@ -191,6 +192,12 @@ def look_at_the_broker(broker: Broker) -> None:
     broker.add_vhost("prod")
     broker.add_user("user", "throwaway", vhost="prod", permissions=("", ".*", ".*"))
     broker.restart()
+
+
+def look_at_an_account(account: AwsAccount) -> None:
+    """Add a role to a whole account, which is an STS endpoint, too."""
+    sts: StsEndpoint = account
+    assert_type(sts.add_role("Broker", trusts=sts.role_arn), str)
 
 
 def look_at_the_issuers(issuer: OidcIssuer, sts: StsEndpoint) -> None:

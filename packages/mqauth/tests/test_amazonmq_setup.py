@@ -130,9 +130,17 @@ def _forget_all() -> None:
                 backend.reset()
 
 
+def runner() -> CliRunner:
+    """Return click's runner with stderr kept apart, as it does unasked from 8.2 on."""
+    try:
+        return CliRunner(mix_stderr=False)  # type: ignore[call-arg]
+    except TypeError:
+        return CliRunner()
+
+
 def mqauth(*arguments: str, answer: str | None = None) -> Result:
     """Run the command."""
-    return CliRunner().invoke(cli, arguments, input=answer)
+    return runner().invoke(cli, arguments, input=answer)
 
 
 def setup(world: World, *options: str, answer: str | None = None) -> Result:
@@ -219,6 +227,20 @@ def test_it_asks_before_it_changes(world: World) -> None:
     assert world.calls() == before
     assert setup(world, "--apply", answer="y\n").exit_code == 0
     assert report(world)["due"] == 0
+
+
+def test_json_needs_a_yes(world: World) -> None:
+    """Where nothing is shown before it is asked for, the operator has to have agreed before."""
+    done = setup(world, "--apply", "--json")
+    assert (done.exit_code, "--yes" in done.stderr) == (2, True)
+
+
+def test_the_region_has_to_be_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any region the remedy is the broker's host name; containers know it as AWS_REGION."""
+    done = mqauth("amazonmq", "setup", world.broker_id)
+    assert (done.exit_code, "--region" in done.stderr) == (2, True)
+    monkeypatch.setenv("AWS_REGION", world.account.region)
+    assert mqauth("amazonmq", "setup", world.broker_id).exit_code == 0
 
 
 def test_what_was_there_stays(world: World) -> None:

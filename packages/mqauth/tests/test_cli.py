@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,6 +30,14 @@ LIMIT = 30.0
 Run = Callable[..., Result]
 
 
+def runner() -> CliRunner:
+    """Return click's runner with stderr kept apart, as it does unasked from 8.2 on."""
+    try:
+        return CliRunner(mix_stderr=False)  # type: ignore[call-arg]
+    except TypeError:
+        return CliRunner()
+
+
 @pytest.fixture
 def run(
     issuer: OidcIssuer,
@@ -49,7 +59,7 @@ def run(
     )
     monkeypatch.setenv("MQAUTH_CONFIG", str(config))
     monkeypatch.setenv("MQAUTH_CACHE", "off")
-    return lambda *arguments: CliRunner().invoke(cli, arguments)
+    return lambda *arguments: runner().invoke(cli, arguments)
 
 
 def facts(done: Result) -> dict[str, Any]:
@@ -210,7 +220,14 @@ def test_help(run: Run, words: str, command: click.Command) -> None:
     if isinstance(command, click.Group):
         return
     assert "Examples:\n" in done.stdout
-    assert f"\n    mqauth {words}" in done.stdout
+    examples = [
+        line.split("mqauth ", 1)[1] for line in done.stdout.splitlines() if "  mqauth " in line
+    ]
+    assert examples
+    for example in examples:
+        (*arguments,) = shlex.split(example.partition(" | ")[0].partition(" > ")[0])
+        assert arguments[: len(words.split())] == words.split()
+        command.make_context(words, arguments[len(words.split()) :])
 
 
 def test_a_subcommand_is_one_file(
@@ -263,6 +280,29 @@ def test_as_a_module() -> None:
     assert done.returncode == 0, done.stderr
     assert "aws-iam" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_colour_on_a_terminal() -> None:
+    """On a terminal a report has colour or bold, unless NO_COLOR asks for none."""
+    assert "\x1b[1m" in on_a_terminal("providers")
+    assert "\x1b" not in on_a_terminal("providers", NO_COLOR="1")
+
+
+def on_a_terminal(*arguments: str, **variables: str) -> str:
+    """Run the command on a terminal of its own and return what shows there."""
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "mqauth", *arguments],
+            env={**os.environ, **variables},
+            stdout=theirs,
+            timeout=LIMIT,
+            check=True,
+        )
+        return os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_without_click() -> None:

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mqauth_sandbox.account import AwsAccount
     from mqauth_sandbox.alibaba_sts import AlibabaSts
     from mqauth_sandbox.apsaramq import ApsaraMqAuth
     from mqauth_sandbox.broker import Broker
@@ -30,6 +31,7 @@ __all__ = [
     "CELERY_ALIAS_SCOPES",
     "AlibabaSts",
     "ApsaraMqAuth",
+    "AwsAccount",
     "Broker",
     "BrokerAuth",
     "BrokerError",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "account": ("AwsAccount",),
     "alibaba_sts": ("AlibabaSts",),
     "apsaramq": ("ApsaraMqAuth",),
     "broker": ("Broker",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +68,13 @@ class Account:
         """Look up profile and region; nothing is asked yet."""
         with _translated("AWS"):
             self._session = boto3.Session(profile_name=profile, region_name=region)
-        self.region = self._session.region_name
+        # Containers know their region as AWS_REGION, which boto3 does not read.
+        self.region = self._session.region_name or os.environ.get("AWS_REGION")
+        if not self.region:
+            raise ConfigurationError(
+                "no AWS region is known",
+                remedy="name the broker by its host, or give --region or AWS_DEFAULT_REGION",
+            )
         self._clients: dict[str, Any] = {}
 
     def caller_arn(self) -> str:
@@ -230,7 +237,9 @@ class Account:
             bounded = Config(
                 connect_timeout=CALL_TIMEOUT / 4, read_timeout=CALL_TIMEOUT, retries=_RETRIES
             )
-            self._clients[service] = self._session.client(service, config=bounded)
+            self._clients[service] = self._session.client(
+                service, region_name=self.region, config=bounded
+            )
         return self._clients[service]
 
 

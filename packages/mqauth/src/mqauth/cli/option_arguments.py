@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 
 import click
-from click.shell_completion import CompletionItem
 
 from mqauth.config.named_entries import named_entries
 from mqauth.config.options import option_keys
@@ -15,16 +14,10 @@ from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError, MQAuthError
 
 
-class NameType(click.ParamType[str]):
-    """A provider or a named entry; completes both."""
-
-    name = "name"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return the names that begin so."""
-        return [CompletionItem(name) for name in known_names() if name.startswith(incomplete)]
+def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the providers and named entries that begin so, for a shell."""
+    del ctx, param  # click's callback has them
+    return [name for name in known_names() if name.startswith(incomplete)]
 
 
 def known_names() -> list[str]:

@@ -96,6 +96,8 @@ def setup(
     broker. With --apply it makes the changes that are due, and reboots the broker. Nothing is
     ever deleted; a second run changes nothing.
     """
+    if as_json and apply and not yes:
+        raise click.UsageError("--json shows nothing to agree to: give --yes with --apply")
     require("boto3")
     from mqauth.amazonmq_setup.account import Account  # noqa: PLC0415 - boto3 takes its time
     from mqauth.amazonmq_setup.procedure import (  # noqa: PLC0415

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from mqauth.amazonmq import region_from_host
-from mqauth.cli.option_arguments import NameType, parsed, refuse_secrets, the_only_entry
+from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import examples, json_option, print_facts, print_json
 from mqauth.cli.token_facts import facts_of
 from mqauth.config.resolution import resolve
@@ -23,7 +23,7 @@ from mqauth.rotation.source import CredentialSource
         "mqauth token billing --raw | wc -c",
     ),
 )
-@click.argument("name", metavar="[ENTRY|PROVIDER]", required=False, type=NameType())
+@click.argument("name", metavar="[ENTRY|PROVIDER]", required=False, shell_complete=complete_name)
 @click.option(
     "options",
     "--option",
