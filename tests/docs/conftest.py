@@ -133,6 +133,9 @@ def place(
     broker = f"localhost:{mqauth_sandbox.broker.amqps_port}"
     return Place(
         placeholders={
+            "https://rabbit.example.com:15671": (
+                f"http://localhost:{mqauth_sandbox.broker.management_port}"
+            ),
             "https://login.example.com/realms/prod": mqauth_issuer.issuer_url,
             "/run/secrets/celery-client": secret,
             "/etc/ssl/private-ca.pem": str(mqauth_sandbox.ca_file),

@@ -146,7 +146,7 @@ def _link_error(
     credentials: BrokerCredentials,
     endpoint: Endpoint,
 ) -> MQAuthError:
-    size = len(credentials.password.reveal()) + START_OK_OVERHEAD
+    size = START_OK_OVERHEAD + len(credentials.username) + len(credentials.password.reveal())
     version = str(connection.server_properties.get("version", ""))
     limit = LARGEST_FIRST_FRAME if _older_than_4_1(version) else LARGEST_FIRST_FRAME_4_1
     if version and size > limit:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from mqauth_sandbox.alibaba_sts import AlibabaSts
+from mqauth_sandbox.apsaramq import ApsaraMqAuth
 from mqauth_sandbox.broker import Broker
 from mqauth_sandbox.errors import SandboxError
 from mqauth_sandbox.oidc import OidcIssuer
@@ -21,9 +23,14 @@ from mqauth_sandbox.sts import StsEndpoint
 from mqauth_sandbox.tls import create_certificates
 from mqauth_sandbox.workdir import create_workdir, remove_workdir, write_private
 
-BrokerAuth = Literal["oauth2", "amazonmq"]
+BrokerAuth = Literal["oauth2", "amazonmq", "apsaramq"]
 AwsLogin = Literal["access-key", "roles-anywhere"]
 
+_PROVIDERS: dict[BrokerAuth, str] = {
+    "oauth2": "oauth2",
+    "amazonmq": "aws-iam",
+    "apsaramq": "apsaramq-rrsa",
+}
 AMAZONMQ_PREFIX = "rabbitmq/"
 CELERY_ALIAS_SCOPES = (
     "rabbitmq/tag:administrator",
@@ -53,7 +60,8 @@ class Sandbox:
         token_lifetime: Seconds that tokens of `issuer` live; settable there at any time.
         broker_auth: Whose tokens the broker trusts and how: `"oauth2"` those of `issuer`, with the
             plugin's defaults; `"amazonmq"` those of `sts`, with the configuration that AWS gives
-            for Amazon MQ (prefix `rabbitmq/`, scopes from `sub`, an alias on the role's ARN).
+            for Amazon MQ (prefix `rabbitmq/`, scopes from `sub`, an alias on the role's ARN);
+            `"apsaramq"` the dynamic users of `alibaba_sts`, whom it asks `apsaramq` about.
         alias_scopes: What the role's ARN stands for with `"amazonmq"`.
         aws_login: What `environment` gives AWS clients to start from: `"access-key"` the user's
             key, who may assume the role; `"roles-anywhere"` nothing but a certificate with its key.
@@ -65,10 +73,12 @@ class Sandbox:
     Attributes:
         ca_file: Certificate of the throwaway authority that signs every server's certificate.
         issuer: The OIDC issuer.
-        sts: The STS endpoint.
+        sts: The STS endpoint of AWS.
         roles_anywhere: The Roles Anywhere endpoint, whose sessions `sts` accepts.
         pki: A throwaway authority that `roles_anywhere` trusts; it issues X.509 identities.
         identity_files: The certificate and key that `environment` names; None with `"access-key"`.
+        alibaba_sts: The STS endpoint of Alibaba Cloud, which trusts `issuer`.
+        apsaramq: What checks the logins of `"apsaramq"`.
     """
 
     def __init__(
@@ -91,7 +101,7 @@ class Sandbox:
             self._certificates = create_certificates(self._directory / "tls")
             self.ca_file = self._certificates.ca_file
             server = self._certificates.certificate_file, self._certificates.key_file
-            issuer_port, sts_port, roles_anywhere_port = free_ports(3)
+            issuer_port, sts_port, roles_port, alibaba_port, apsaramq_port = free_ports(5)
             self.issuer = OidcIssuer(
                 certificate=server[0],
                 private_key=server[1],
@@ -104,11 +114,23 @@ class Sandbox:
                 private_key=server[1],
                 sts=self.sts,
                 ca_file=self.ca_file,
-                port=roles_anywhere_port,
+                port=roles_port,
             )
             self.pki = Pki()
             self.roles_anywhere.trust(self.pki.root)
             self.identity_files = self._new_identity() if aws_login == "roles-anywhere" else None
+            self.alibaba_sts = AlibabaSts(
+                certificate=server[0],
+                private_key=server[1],
+                oidc=self.issuer,
+                port=alibaba_port,
+            )
+            self.apsaramq = ApsaraMqAuth(
+                certificate=server[0],
+                private_key=server[1],
+                sts=self.alibaba_sts,
+                port=apsaramq_port,
+            )
             self._broker = None if self._url else self._new_broker(broker, alias_scopes)
         except BaseException:
             self._open.close()
@@ -154,7 +176,13 @@ class Sandbox:
             SandboxError: Something did not start; the text says what and why.
         """
         try:
-            for issuer in (self.issuer, self.sts, self.roles_anywhere):
+            for issuer in (
+                self.issuer,
+                self.sts,
+                self.roles_anywhere,
+                self.alibaba_sts,
+                self.apsaramq,
+            ):
                 issuer.start()
                 self._open.callback(issuer.stop)
             if self._broker is not None:
@@ -182,6 +210,9 @@ class Sandbox:
         """
         secret = write_private(self._directory / "client_secret", self.issuer.client_secret)
         config = write_private(self._directory / "aws_config", "[default]\n")
+        projected = write_private(
+            self._directory / "oidc_token", self.alibaba_sts.service_account_token() + "\n"
+        )
         return {
             "CELERY_BROKER_URL": self.broker_url,
             "MQAUTH_OAUTH2_ISSUER": self.issuer.issuer_url,
@@ -200,6 +231,12 @@ class Sandbox:
             "AWS_SECRET_ACCESS_KEY": "",
             "AWS_SESSION_TOKEN": "",
             **self._aws_environment(),
+            "ALIBABA_CLOUD_ROLE_ARN": self.alibaba_sts.role_arn,
+            "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": self.alibaba_sts.oidc_provider_arn,
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(projected),
+            "MQAUTH_APSARAMQ_RRSA_ENDPOINT_URL": self.alibaba_sts.url,
+            "MQAUTH_APSARAMQ_RRSA_INSTANCE_ID": self.apsaramq.instance_id,
+            "MQAUTH_APSARAMQ_RRSA_CA_FILE": str(self.ca_file),
             **self._broker_environment(),
         }
 
@@ -219,19 +256,22 @@ class Sandbox:
 
     @property
     def _provider(self) -> str:
-        return "oauth2" if self._broker_auth == "oauth2" else "aws-iam"
+        return _PROVIDERS[self._broker_auth]
 
     def _new_broker(self, which: str | Path, alias_scopes: Sequence[str]) -> Broker:
         broker = Broker(
             which,
             certificates=self._certificates,
             oauth2=self._oauth2_settings(alias_scopes),
+            http_auth_url=self.apsaramq.url if self._broker_auth == "apsaramq" else None,
             directory=self._directory,
         )
         self._open.callback(broker.close)
         return broker
 
-    def _oauth2_settings(self, alias_scopes: Sequence[str]) -> OAuth2Settings:
+    def _oauth2_settings(self, alias_scopes: Sequence[str]) -> OAuth2Settings | None:
+        if self._broker_auth == "apsaramq":
+            return None
         if self._broker_auth == "oauth2":
             return OAuth2Settings(
                 jwks_url=self.issuer.jwks_uri, resource_server_id=self.issuer.resource_server_id

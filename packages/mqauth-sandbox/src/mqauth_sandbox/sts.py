@@ -216,13 +216,7 @@ class StsEndpoint(Issuer[StsCall]):
     def _call(self, request: Request) -> Response:
         action: str | None = None
         try:
-            key = authenticate(
-                request,
-                region=self.region,
-                service="sts",
-                now=self.faults.now(),
-                find_key=lambda name, token: self._ring.find(name, token, self.faults.now()),
-            )
+            key = self._signed_by(request, region=self.region, service="sts")
             parameters = Parameters(request)
             action = parameters.text("Action")
             response, outcome = self._dispatch(action, key, parameters)
@@ -249,6 +243,15 @@ class StsEndpoint(Issuer[StsCall]):
         raise AwsError(
             "InvalidAction",
             f"Could not find operation {action} for version {version or 'NO_VERSION_SPECIFIED'}",
+        )
+
+    def _signed_by(self, request: Request, *, region: str, service: str) -> AccessKey:
+        return authenticate(
+            request,
+            region=region,
+            service=service,
+            now=self.faults.now(),
+            find_key=lambda name, token: self._ring.find(name, token, self.faults.now()),
         )
 
     def _caller_identity(self, key: AccessKey) -> Response:

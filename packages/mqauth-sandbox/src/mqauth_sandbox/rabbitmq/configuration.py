@@ -12,6 +12,7 @@ from mqauth_sandbox.ports import has_ipv6_loopback
 PLUGINS = (
     "rabbitmq_management",
     "rabbitmq_auth_backend_oauth2",
+    "rabbitmq_auth_backend_http",
     "rabbitmq_auth_mechanism_ssl",
 )
 # Keys of rabbitmq.conf that older versions of the plugin do not have.

@@ -12,6 +12,8 @@ _EXTRA_OF = {
     "boto3": "aws",
     "botocore": "aws",
     "cryptography": "external",
+    "click": "cli",
+    "urllib3": "management",
 }
 
 
