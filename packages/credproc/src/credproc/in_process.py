@@ -75,6 +75,31 @@ class RolesAnywhereSession:
             self._lock.release()
         raise failure
 
+    def inspect(self) -> str:
+        """Return what certificate, key and chain are like; nobody is asked.
+
+        Raises:
+            InvalidCredentialError: They cannot be used as they are.
+            ConfigurationError: The identity cannot work as it is written.
+        """
+        from credproc.diagnosis import identity_links as links  # noqa: PLC0415 - for doctor alone
+        from credproc.diagnosis.links import Facts, Warn  # noqa: PLC0415
+
+        failure: MQAuthError
+        found: list[str] = []
+        try:
+            facts = Facts(session_options(self._identity, CONNECT_LIMIT))
+            for look in (links.certificate, links.key, links.chain):
+                try:
+                    found.append(look(facts))
+                except Warn as warning:
+                    found.append(f"{warning.detail} (warning: {warning.remedy})")
+        except CredprocError as error:
+            failure = translate(error)
+        else:
+            return "; ".join(found)
+        raise failure
+
     def forget(self) -> None:
         """Open a new session next time."""
         self._current = None

@@ -91,6 +91,15 @@ class AwsIdentity(Protocol):
         """
         ...
 
+    def inspect(self) -> str:
+        """Return what certificate and key are like; nobody is asked.
+
+        Raises:
+            InvalidCredentialError: They cannot be used as they are.
+            ConfigurationError: The identity cannot work as it is written.
+        """
+        ...
+
     def forget(self) -> None:
         """Open a new session next time: AWS has refused the one at hand."""
         ...

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -24,6 +24,8 @@ from mqauth.providers._deadline import Deadline
 from mqauth.providers._http_dates import clock_skew
 from mqauth.providers._quiet import quiet
 from mqauth.secret import Secret
+
+_T = TypeVar("_T")
 
 SESSION_MARGIN = 60.0
 """Seconds by which a session must outlive the next token to be used for it."""
@@ -66,10 +68,30 @@ class StsTokens:
             CredentialError: No usable token was to be had.
             ConfigurationError: There are no AWS credentials, or no region.
         """
+        return self._quietly(lambda: self._fetch_twice_if_expired(deadline))
+
+    def caller(self, deadline: Deadline) -> AwsCredentials:
+        """Return the AWS credentials that everything begins with.
+
+        Raises:
+            CredentialError: There are none to be had.
+            ConfigurationError: There are none.
+        """
+        return self._quietly(lambda: self._session.signer(deadline))
+
+    def role(self, deadline: Deadline) -> AwsCredentials:
+        """Return the session of the (last) role, which is what gets the token.
+
+        Raises:
+            CredentialError: A role cannot be assumed.
+        """
+        return self._quietly(lambda: self._signer(deadline))
+
+    def _quietly(self, call: Callable[[], _T]) -> _T:
         failure: MQAuthError
         with quiet():
             try:
-                return self._fetch_twice_if_expired(deadline)
+                return call()
             except MQAuthError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - botocore raises whatever its parsers hit

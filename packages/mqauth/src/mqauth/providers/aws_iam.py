@@ -29,9 +29,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from mqauth.aws_credentials import AwsIdentity
+from mqauth.aws_credentials import AwsCredentials, AwsIdentity
 from mqauth.config.extras import require
 from mqauth.credentials import BrokerCredentials
+from mqauth.links import Link
 from mqauth.provider import Option
 from mqauth.providers import _roles_anywhere as roles_anywhere
 from mqauth.providers._aws_config import OPTIONS, AwsIamConfig
@@ -123,6 +124,35 @@ class AwsIamProvider:
         deadline = Deadline(timeout)
         return self._calls.run(deadline, lambda: tokens.fetch(deadline), abandoned=self._forget)
 
+    def links(self) -> list[Link]:
+        """Return what the token stands on; see `mqauth.links`."""
+        chain = [Link(name="AWS credentials", look=self._look_at_caller)]
+        if self._config.roles_anywhere is not None:
+            chain.insert(0, Link(name="certificate", look=self._look_at_certificate))
+        if self._config.role_arn:
+            chain.append(Link(name="role", look=self._look_at_role))
+        return [*chain, Link(name="token", look=self._look_at_token)]
+
+    def _look_at_certificate(self, timeout: float) -> str:
+        identity = self._identity_of_this_process()
+        return "" if identity is None else self._calls.run(Deadline(timeout), identity.inspect)
+
+    def _look_at_caller(self, timeout: float) -> str:
+        tokens, deadline = self._tokens_of_this_process(), Deadline(timeout)
+        found = self._calls.run(deadline, lambda: tokens.caller(deadline), abandoned=self._forget)
+        named = self._config.roles_anywhere
+        whose = f"CreateSession for {named.role_arn}" if named else f"key {found.access_key_id}"
+        return f"{whose}, {_ending(found)}"
+
+    def _look_at_role(self, timeout: float) -> str:
+        tokens, deadline = self._tokens_of_this_process(), Deadline(timeout)
+        found = self._calls.run(deadline, lambda: tokens.role(deadline), abandoned=self._forget)
+        return f"AssumeRole of {' -> '.join(self._config.role_arn)}, {_ending(found)}"
+
+    def _look_at_token(self, timeout: float) -> str:
+        found = self.fetch(timeout=timeout)
+        return f"GetWebIdentityToken for {found.principal}, {found.remaining():.0f} s left"
+
     def _tokens_of_this_process(self) -> StsTokens:
         # In a forked child botocore's locks may be held by a thread that only the parent has.
         if self._tokens is None or self._process != os.getpid():
@@ -147,6 +177,12 @@ class AwsIamProvider:
     def _forget(self) -> None:
         # The abandoned call may hold botocore's locks for as long as it hangs.
         self._tokens = None
+
+
+def _ending(credentials: AwsCredentials) -> str:
+    if credentials.expires_at is None:
+        return "end not known"
+    return f"until {credentials.expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _environment() -> str:
