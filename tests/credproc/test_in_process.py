@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from credproc.in_process import RolesAnywhereSession, margin
 from mqauth.aws_credentials import RolesAnywhereIdentity
+from mqauth.cli.root import cli
 from mqauth.config.registry import provider_class
 from mqauth.config.resolution import resolve
 from mqauth.errors import (
@@ -395,6 +397,52 @@ def test_the_first_error_of_a_chain_names_its_link(
         assert "GetWebIdentityToken" in str(failure(provider))
     finally:
         mqauth_rolesanywhere.sts.federation_enabled = True
+
+
+def doctor(given: dict[str, Any]) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Return the exit code of `mqauth doctor` and its findings by link."""
+    arguments = [f"--option={name}={value}" for name, value in given.items() if value]
+    result = CliRunner().invoke(cli, ["doctor", "aws-iam", "--json", *arguments])
+    report = json.loads(result.stdout)
+    return result.exit_code, {finding["link"]: finding for finding in report["links"]}
+
+
+def test_doctor_shows_each_step(
+    mqauth_rolesanywhere: RolesAnywhereEndpoint, files: IdentityFiles
+) -> None:
+    """Certificate, session and token stand one below the other, nothing secret among them."""
+    code, links = doctor(options(mqauth_rolesanywhere, files))
+    assert code == 0
+    assert list(links) == ["options", "certificate", "AWS credentials", "token"]
+    assert "CN=host.example.com" in links["certificate"]["detail"]
+    assert "1 intermediate" in links["certificate"]["detail"]
+    assert "CreateSession" in links["AWS credentials"]["detail"]
+    assert "GetWebIdentityToken" in links["token"]["detail"]
+    assert "eyJ" not in json.dumps(links)
+
+
+def test_doctor_stops_at_the_broken_step(
+    mqauth_rolesanywhere: RolesAnywhereEndpoint, files: IdentityFiles, mqauth_pki: Pki
+) -> None:
+    """A foreign key, a refused session, a refused token: each at its own link, with its remedy."""
+    given = options(mqauth_rolesanywhere, files)
+    other = mqauth_pki.issue().write(files.certificate.parent)
+    code, links = doctor({**given, "roles_anywhere_private_key": other.private_key})
+    assert code != 0
+    assert list(links)[-1] == "certificate"
+    mqauth_rolesanywhere.trust_anchor_enabled = False
+    code, links = doctor(given)
+    assert code == 3
+    assert list(links)[-1] == "AWS credentials"
+    assert "enable" in links["AWS credentials"]["remedy"]
+    mqauth_rolesanywhere.trust_anchor_enabled = True
+    mqauth_rolesanywhere.sts.federation_enabled = False
+    try:
+        code, links = doctor(given)
+    finally:
+        mqauth_rolesanywhere.sts.federation_enabled = True
+    assert code == 3
+    assert list(links)[-1] == "token"
 
 
 PATCH = {

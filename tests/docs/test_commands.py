@@ -168,7 +168,7 @@ def test_variables_are_understood(
     assert caplog.text == ""
 
 
-@of("mqauth providers", "mqauth token", "mqauth completion")
+@of("mqauth providers", "mqauth token", "mqauth doctor", "mqauth completion")
 def test_the_command_runs(
     command: Command, place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -74,8 +74,17 @@ def main(*, debug: bool) -> None:
     show_default=True,
     help="Whose tokens the broker takes: the OIDC issuer's, or, as Amazon MQ, the STS endpoint's.",
 )
+@click.option(
+    "--aws-login",
+    type=click.Choice(["access-key", "roles-anywhere"]),
+    default="access-key",
+    show_default=True,
+    help="What AWS clients start from: a user's key, or an X.509 certificate.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of exports.")
-def up(*, broker: str, token_lifetime: float, broker_auth: Any, as_json: bool) -> None:
+def up(
+    *, broker: str, token_lifetime: float, broker_auth: Any, aws_login: Any, as_json: bool
+) -> None:
     """Start everything, print the environment that leads there, and run until Ctrl-C.
 
     Nothing is left afterwards, not even if the command is killed. Secrets stand in files that only
@@ -90,7 +99,10 @@ def up(*, broker: str, token_lifetime: float, broker_auth: Any, as_json: bool) -
                 prepare_broker("3" if broker == "3" else "4", _progress)
             _progress(f"starting the sandbox with broker {broker}")
             with Sandbox(
-                broker=broker, token_lifetime=token_lifetime, broker_auth=broker_auth
+                broker=broker,
+                token_lifetime=token_lifetime,
+                broker_auth=broker_auth,
+                aws_login=aws_login,
             ) as sandbox:
                 started = True
                 click.echo(_as_json(sandbox) if as_json else _as_exports(sandbox.environment()))
