@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from mqauth_sandbox import Sandbox
 from mqauth_sandbox.accesskeys import AccessKey
 from mqauth_sandbox.pki import IdentityFiles
 from tests.celery.canary import Canary
-from tests.celery.processes import wait_until
+from tests.celery.processes import REPOSITORY, wait_until
 from tests.celery.world import World
 
 ROTATIONS = 5
@@ -74,6 +76,15 @@ def files_in_memory() -> set[Path]:
     return {path for path in Path("/dev/shm").rglob("*") if path.is_file()}  # noqa: S108
 
 
+def written_since(moment: float, folder: Path) -> list[Path]:
+    """Return the files below a folder that are newer, leaving out hidden folders."""
+    found = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [path for name in names if (path := Path(where, name)).is_file()]
+    return [path for path in found if path.stat().st_mtime >= moment]
+
+
 def renew_certificate(sandbox: Sandbox, folder: Path) -> int:
     """Replace certificate and key as what renews them does; return the new serial number."""
     folder.mkdir()
@@ -103,6 +114,7 @@ def test_worker_with_nothing_but_a_certificate(
     world, sandbox = chain_world, chain_world.sandbox
     sessions = Sessions(sandbox, monkeypatch)
     before, places = files_in_memory(), private_places(tmp_path / "own")
+    started = time.time()
     settings = world.configuration(
         broker_url=world.url(who="aws-iam"),
         task_acks_late=True,
@@ -135,5 +147,8 @@ def test_worker_with_nothing_but_a_certificate(
     assert canary.files_with_secrets(tmp_path / "own") == []
     assert canary.files_with_secrets(world.folder) == []
     assert [path for path in files_in_memory() - before if "mqauth" in str(path)] == []
+    for path in written_since(started, REPOSITORY):  # the processes' working directory
+        text = path.read_text(errors="replace")
+        assert not any(secret in text for secret in sessions.secrets), path
     (tmp_path / "own" / "planted").write_text(f"x{sessions.secrets[0]}")
     assert canary.files_with_secrets(tmp_path / "own"), "a search that finds nothing proves little"

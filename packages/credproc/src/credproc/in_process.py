@@ -28,6 +28,9 @@ from mqauth.secret import Secret as CoreSecret
 CONNECT_LIMIT, READ_LIMIT = 5, 10
 """Seconds; less where the caller has less."""
 
+PAUSE = 10.0
+"""Seconds until the next attempt after one that failed, as long as there is a session to use."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,7 @@ class RolesAnywhereSession:
         self._lock = threading.Lock()
         self._current: SessionCredentials | None = None
         self._lifetime = 0.0
+        self._not_before = 0.0
 
     def credentials(self, *, timeout: float, lasting: float) -> AwsCredentials:
         """Return the session at hand, or a new one if that will not do.
@@ -109,15 +113,20 @@ class RolesAnywhereSession:
         left = current.remaining(time.time()) if current is not None else 0.0
         if current is not None and left > margin(self._lifetime, lasting):
             return _handed_over(current)
-        usable = current is not None and left > HANDOVER
+        if current is None or left <= HANDOVER:
+            return self._renew(timeout)
+        if time.monotonic() < self._not_before:
+            return _handed_over(current)
         try:
             # With a session to fall back on, time is left for what it is wanted for.
-            opened = self._open(timeout / 2 if usable else timeout)
+            return self._renew(timeout / 2)
         except MQAuthError as error:
-            if current is None or not usable:
-                raise
+            self._not_before = time.monotonic() + max(PAUSE, error.retry_after or 0.0)
             _log.warning("No new Roles Anywhere session, the old one lasts %.0f s: %s", left, error)
             return _handed_over(current)
+
+    def _renew(self, timeout: float) -> AwsCredentials:
+        opened = self._open(timeout)
         self._current, self._lifetime = opened, opened.remaining(time.time())
         _log.info(
             "Opened a Roles Anywhere session of %s until %s",
