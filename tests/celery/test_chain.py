@@ -90,7 +90,6 @@ def renew_certificate(sandbox: Sandbox, folder: Path) -> int:
     folder.mkdir()
     renewed = sandbox.pki.issue("ec-p384", depth=2)
     old, new = sandbox.identity_files, renewed.write(folder)
-    assert old is not None
     for one, other in zip(paths(old), paths(new), strict=True):
         other.replace(one)
     return renewed.certificate.serial_number

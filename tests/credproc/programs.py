@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,3 @@ def environment(home: Path, ca_file: Path) -> dict[str, str]:
         "AWS_CONFIG_FILE": str(config),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-
-
-def lines_of(text: str) -> Sequence[str]:
-    """Return the lines of a program's output."""
-    return text.splitlines()

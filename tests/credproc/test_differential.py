@@ -15,7 +15,7 @@ from botocore.credentials import ProcessProvider
 from credproc import signing
 from credproc.identity.load import load_identity
 from credproc.options import build
-from mqauth_sandbox.pki import IdentityFiles, Pki
+from mqauth_sandbox.pki import IdentityFiles, Pki, can_make
 from mqauth_sandbox.rolesanywhere import CreateSessionCall, RolesAnywhereEndpoint
 from tests.credproc.cases import RSA_AND_EC, Case, cases
 from tests.credproc.programs import Outcome, Program
@@ -208,6 +208,8 @@ def test_what_the_helper_cannot(
 ) -> None:
     """Post-quantum keys of every library's form and PKCS#12 with a password open sessions."""
     case = OURS_ONLY[name]
+    if not can_make(case.key):
+        pytest.skip("this release of cryptography has no ML-DSA")
     setting = prepare(case, mqauth_rolesanywhere, tmp_path)
     setting.environment["CREDPROC_PKCS8_PASSWORD"] = case.password
     outcome, call = setting.run(credproc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,22 @@ def test_mistakes_are_named(run: Run, softhsm: SoftHsm, mqauth_pki: Pki) -> None
         assert outcome.stderr.count("\n") == 1
         assert "99999999" not in outcome.stderr
         assert PIN not in outcome.stderr
+
+
+def test_modules_of_this_host(
+    credproc: Program,
+    softhsm: SoftHsm,
+    mqauth_pki: Pki,
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+) -> None:
+    """Without --pkcs11-lib the tokens of all modules that p11-kit knows are looked at."""
+    registered = Path("/usr/share/p11-kit/modules/softhsm2.module")
+    if find_library("p11-kit") is None or not registered.exists():
+        pytest.skip("this machine has no p11-kit that knows SoftHSM")
+    softhsm.add_token("robot", [Entry(identity=mqauth_pki.issue())])
+    uri = f"pkcs11:token=robot?pin-value={PIN}"
+    arguments = ["credential-process", *mqauth_rolesanywhere.arguments(), "--certificate", uri]
+    assert credproc(*arguments, env=softhsm.environment).credentials
 
 
 def test_module_that_is_none(

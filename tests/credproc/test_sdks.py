@@ -14,6 +14,7 @@ import pytest
 
 from mqauth_sandbox.pki import Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
+from mqauth_sandbox.tools import environment_with_clock_at
 from tests.credproc.programs import CREDPROC, Program
 
 # Calls STS once for each line on its standard input, as a program that lives long does.
@@ -35,18 +36,12 @@ class Clock:
     Args:
         endpoint: The service.
         path: The file that libfaketime reads.
-        library: libfaketime.
     """
 
-    def __init__(self, endpoint: RolesAnywhereEndpoint, path: Path, library: Path) -> None:
+    def __init__(self, endpoint: RolesAnywhereEndpoint, path: Path) -> None:
         self._endpoint = endpoint
         self._path = path
-        self.environment = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(path),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        self.environment = environment_with_clock_at(path)
         self.set(0)
 
     def set(self, seconds: int) -> None:
@@ -60,7 +55,7 @@ class Clock:
 @pytest.fixture
 def clock(mqauth_rolesanywhere: RolesAnywhereEndpoint, tmp_path: Path, faketime: Path) -> Clock:
     """A clock to move."""
-    return Clock(mqauth_rolesanywhere, tmp_path / "clock", faketime)
+    return Clock(mqauth_rolesanywhere, tmp_path / "clock")
 
 
 class Profile:

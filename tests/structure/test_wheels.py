@@ -124,12 +124,13 @@ def environment(folder: Path, dist: Path, *requirements: str) -> Path:
 
 @pytest.mark.parametrize("package", PACKAGES, ids=DISTRIBUTIONS)
 def test_wheel_holds_the_package_alone(dist: Path, package: dict[str, Any]) -> None:
-    """A wheel has the package, its type marker and its licence, and no tests."""
+    """A wheel has the package, its type marker, its licence and its scripts, and no tests."""
     names = zipfile.ZipFile(wheel(dist, package["distribution"])).namelist()
     info = [name for name in names if ".dist-info/" in name]
     assert any(name.endswith("licenses/LICENSE") for name in info)
     assert f"{package['import']}/py.typed" in names
-    rest = set(names) - set(info)
+    scripts = [name for name in names if ".data/scripts/" in name]
+    rest = set(names) - set(info) - set(scripts)
     assert {name.partition("/")[0] for name in rest} == {package["import"]}
     assert [name for name in rest if "/tests/" in name] == []
 
@@ -143,12 +144,13 @@ def test_core_stands_alone(dist: Path, tmp_path: Path) -> None:
 def test_all_wheels_work_together(dist: Path, tmp_path: Path) -> None:
     """All wheels work side by side, and each of their entry points leads somewhere."""
     python = environment(
-        tmp_path, dist, "mqauth[aws,oauth2]", "celery-mqauth", "mqauth-sandbox[pytest]"
+        tmp_path, dist, "mqauth[aws,oauth2]", "celery-mqauth", "credproc", "mqauth-sandbox[pytest]"
     )
     loaded = run(python, "-I", "-c", LOAD_ENTRY_POINTS, *DISTRIBUTIONS, cwd=tmp_path).stdout
     assert {"mqauth.providers oauth2", "console_scripts mqauth-sandbox"} <= set(loaded.splitlines())
     help_text = run(python.parent / "mqauth-sandbox", "--help", cwd=tmp_path).stdout
     assert "Usage" in help_text
+    assert run(python.parent / "credproc", "version", cwd=tmp_path).stdout.strip()
 
 
 def test_installing_registers_the_schemes(dist: Path, tmp_path: Path) -> None:

@@ -234,10 +234,47 @@ def test_a_service_that_hangs_is_left(
 
 
 def test_an_untrusted_server(options: SessionOptions, mqauth_pki: Pki, tmp_path: Path) -> None:
-    """A server whose certificate is not trusted is told, once, with the remedy."""
+    """A server that is not trusted is told with the remedy, and not tried three times."""
     files = mqauth_pki.issue("ec-p256").write(tmp_path)
+    options = options._replace(max_attempts=3)
+    started = time.monotonic()
     with pytest.raises(UntrustedServerError, match=r"not trusted.*AWS_CA_BUNDLE"):
         create_session_by_helper(options._replace(ca_bundle=str(files.certificate)))
+    assert time.monotonic() - started < 2
+
+
+def test_attempts_are_repeated_where_that_helps(
+    options: SessionOptions, mqauth_rolesanywhere: RolesAnywhereEndpoint
+) -> None:
+    """A service that cannot serve now is asked as often as allowed, one that refuses only once."""
+    options = options._replace(max_attempts=3)
+    mqauth_rolesanywhere.refuse_with("InternalServerException", "oops", 500)
+    before = len(mqauth_rolesanywhere.calls)
+    with pytest.raises(UnavailableError):
+        create_session_by_helper(options)
+    assert len(mqauth_rolesanywhere.calls) - before == 3
+    mqauth_rolesanywhere.refuse_with("AccessDeniedException", "no", 403)
+    with pytest.raises(RefusedError):
+        create_session_by_helper(options)
+    assert len(mqauth_rolesanywhere.calls) - before == 4
+
+
+def test_each_question_is_answered_once(tmp_path: Path) -> None:
+    """Two different questions are both answered; the same one twice means a wrong password."""
+    chosen = with_fake(
+        tmp_path,
+        'ask() { echo "Please enter your $1:" >/dev/tty; read -r line </dev/tty; }\n'
+        f"ask 'user PIN'; ask 'context PIN'; echo '{json.dumps(GOOD)}'",
+    )._replace(pkcs8_password=Secret("1234"))
+    assert create_session_by_helper(chosen).access_key_id == "ASIA1"
+    chosen = with_fake(
+        tmp_path,
+        'ask() { echo "Please enter your $1:" >/dev/tty; read -r line </dev/tty; }\n'
+        "ask 'user PIN'; echo 'Incorrect user PIN. Please re-enter your user PIN:' >/dev/tty\n"
+        "sleep 60",
+    )._replace(pkcs8_password=Secret("1234"))
+    with pytest.raises(IdentityError, match="password of the key is wrong"):
+        create_session_by_helper(chosen)
 
 
 def test_what_is_wrong_with_the_certificate_is_said_before(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import socket
@@ -18,11 +20,18 @@ from botocore.credentials import ContainerProvider, InstanceMetadataProvider
 from botocore.session import Session
 from botocore.utils import InstanceMetadataFetcher
 
-from mqauth_sandbox.pki import IdentityFiles, Pki
+from mqauth_sandbox.pki import Container, IdentityFiles, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 
 LIMIT = 30.0
 Start = Callable[..., "subprocess.Popen[str]"]
+
+# A session's leader gets the first terminal that it opens.
+ON_TERMINAL = """
+import os, sys
+os.open(sys.argv[1], os.O_RDWR)
+os.execv(sys.executable, [sys.executable, "-m", "credproc", *sys.argv[2:]])
+"""
 
 
 @pytest.fixture
@@ -156,6 +165,58 @@ def test_serve_takes_a_renewed_certificate(
     after = mqauth_rolesanywhere.calls[-1]
     assert after.outcome == "ok"
     assert after.request.headers["X-Amz-X509"] != before.request.headers["X-Amz-X509"]
+
+
+@pytest.mark.parametrize("container", ["encrypted-pkcs8", "pkcs12"])
+def test_a_password_is_asked_for_once(
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+    mqauth_pki: Pki,
+    tmp_path: Path,
+    container: Container,
+) -> None:
+    """Whoever starts `update` on a terminal types the password once, not at each renewal."""
+    mqauth_rolesanywhere.session_lifetime = 4
+    files = mqauth_pki.issue("ec-p256").write(tmp_path, container)
+    terminal, theirs = pty.openpty()
+    words = [*mqauth_rolesanywhere.arguments(), *files.arguments()]
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, os.ttyname(theirs), "update", *words],
+        env={
+            "HOME": str(tmp_path),
+            "AWS_CA_BUNDLE": str(mqauth_rolesanywhere.ca_file),
+            "CREDPROC_CACHE_DIR": str(tmp_path / "cache"),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    try:
+        shown = read_terminal(terminal, "Password of the private key:", 1)
+        os.write(terminal, f"{files.password}\n".encode())
+        shown += read_terminal(terminal, "next renewal at", 3)
+        process.terminate()
+        os.close(theirs)
+        code = process.wait(LIMIT)
+        assert code == 0, shown + os.read(terminal, 4096).decode()
+    finally:
+        process.kill()
+        process.wait(LIMIT)
+        os.close(terminal)
+    assert shown.count("Password") == 1
+    assert str(files.password) not in shown
+
+
+def read_terminal(terminal: int, words: str, times: int) -> str:
+    """Return what a terminal shows until it has shown `words` so many times."""
+    shown = ""
+    deadline = time.monotonic() + LIMIT
+    while shown.count(words) < times:
+        assert time.monotonic() < deadline, shown
+        ready, _, _ = select.select([terminal], [], [], 1.0)
+        if ready:
+            shown += os.read(terminal, 4096).decode()
+    return shown
 
 
 def test_update_once(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

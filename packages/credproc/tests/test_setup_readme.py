@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from credproc.parser import build_parser
-from mqauth_sandbox.pki import Pki
+from mqauth_sandbox.pki import IdentityFiles, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -27,7 +27,7 @@ ENDING = [
     # What runs until it is told to stop is run by test_serve_command.py.
     if not command.startswith("credproc serve")
     and not (command.startswith("credproc update") and "--once" not in command)
-    and "--certificate" not in command
+    and not command.startswith("credproc --")
 ]
 
 
@@ -44,11 +44,16 @@ def test_the_command_exists(line: str) -> None:
 
 
 @pytest.fixture
+def files(mqauth_pki: Pki, tmp_path: Path) -> IdentityFiles:
+    """What the README's paths of a host's certificate and key stand for."""
+    return mqauth_pki.issue("ec-p256").write(tmp_path)
+
+
+@pytest.fixture
 def environment(
-    mqauth_rolesanywhere: RolesAnywhereEndpoint, mqauth_pki: Pki, tmp_path: Path
+    mqauth_rolesanywhere: RolesAnywhereEndpoint, files: IdentityFiles, tmp_path: Path
 ) -> dict[str, str]:
     """A home with the entry `onprem` that the README uses."""
-    files = mqauth_pki.issue("ec-p256").write(tmp_path)
     words = [*mqauth_rolesanywhere.arguments(), *files.arguments()]
     pairs = zip(words[::2], words[1::2], strict=True)
     entries = [f'{name.removeprefix("--")} = "{value}"' for name, value in pairs]
@@ -65,8 +70,10 @@ def environment(
 
 
 @pytest.mark.parametrize("command", ENDING)
-def test_the_command_works(command: str, environment: dict[str, str]) -> None:
+def test_the_command_works(command: str, environment: dict[str, str], files: IdentityFiles) -> None:
     """Every documented line that ends by itself ends well, typed into a shell as it stands."""
+    command = command.replace("/etc/pki/host.key", str(files.private_key))
+    command = command.replace("/etc/pki/host.pem", str(files.certificate))
     done = subprocess.run(
         ["/bin/sh", "-c", command],
         env=environment,

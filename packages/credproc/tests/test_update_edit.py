@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from botocore.configloader import raw_config_parse
 from botocore.exceptions import ConfigParseError
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from credproc.awsfiles.edit import read_section, set_keys
@@ -82,6 +82,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("edit") / "credentials"
 
 
+@settings(deadline=None)
 @given(text=FILES, name=st.sampled_from(["a", "default", "new"]))
 @example(text="[a]\n  region = x\n", name="a")
 @example(text="[a]\naws_session_token =\n  one\n\n  two\nregion = x\n", name="a")
@@ -105,6 +106,7 @@ def test_botocore_reads_the_new_values_and_everything_else_as_before(
     }
 
 
+@settings(deadline=None)
 @given(text=FILES, name=st.sampled_from(["a", "default", "new"]))
 def test_no_line_but_the_keys_own_changes(text: str, name: str) -> None:
     """Lines only go if they were a value of one of the keys, and only come if they are one."""
@@ -129,13 +131,16 @@ def test_no_line_but_the_keys_own_changes(text: str, name: str) -> None:
             )
 
 
+@settings(deadline=None)
 @given(text=FILES, name=st.sampled_from(["a", "default", "new"]))
+@example(text="[a]\n[\n  [a]\n", name="a")
 def test_writing_twice_is_writing_once(text: str, name: str) -> None:
     """The second update with the same credentials changes nothing."""
     once = set_keys(text.encode(), [name], VALUES)
     assert set_keys(once, [name], VALUES) == once
 
 
+@settings(deadline=None)
 @given(
     content=st.binary(max_size=200).filter(lambda c: b"\0" not in c and c[:3] != b"\xef\xbb\xbf")
 )

@@ -18,7 +18,7 @@ from botocore.session import Session
 from credproc.awsfiles.paths import config_path, credentials_path
 from credproc.awsfiles.replace import rewrite
 from credproc.credentials import SessionCredentials
-from credproc.errors import CacheError, UnavailableError
+from credproc.errors import CacheError, UnavailableError, UsageError
 from credproc.secret import Secret
 from credproc.update import Updater, pause_before_renewal, write_profile
 
@@ -99,6 +99,15 @@ def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     with pytest.raises(CacheError, match=r"no regular file|Is a directory"):
         write_profile(path, "build", session())
+
+
+def test_a_file_that_no_sdk_can_read_is_named(tmp_path: Path) -> None:
+    """The error about the content says which file it is, and the file stays as it is."""
+    path = tmp_path / "credentials"
+    path.write_bytes(b"\xff\xfe[\0")
+    with pytest.raises(UsageError, match=rf"{path}: the file holds null bytes"):
+        write_profile(path, "build", session())
+    assert path.read_bytes() == b"\xff\xfe[\0"
 
 
 @pytest.fixture
@@ -191,11 +200,11 @@ def test_two_updaters_at_once_keep_each_others_profiles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "found"), [("~/x", "/home/u/x"), ("$HOME/y", "/home/u/y"), ("", "/home/u/.aws/")]
+    ("given", "found"), [("~/x", "/users/u/x"), ("$HOME/y", "/users/u/y"), ("", "/users/u/.aws/")]
 )
 def test_paths_are_botocores(given: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables are read and expanded as botocore does."""
-    monkeypatch.setenv("HOME", "/home/u")
+    monkeypatch.setenv("HOME", "/users/u")
     environ = {"AWS_SHARED_CREDENTIALS_FILE": given, "AWS_CONFIG_FILE": given}
     assert str(credentials_path(environ)).startswith(found)
     assert str(config_path(environ)).startswith(found)

@@ -54,7 +54,13 @@ def resolve_endpoint(options: SessionOptions, target: Target) -> Endpoint:
         UsageError: The endpoint is no URL, or the partition is not known.
     """
     if options.endpoint:
-        return parse_url(options.endpoint, "--endpoint")
+        endpoint = parse_url(options.endpoint, "--endpoint")
+        if endpoint.scheme == "http" and not is_loopback(endpoint.host):
+            raise UsageError(
+                f"--endpoint is http: {endpoint.host} would send the keys back in clear",
+                remedy="write https://",
+            )
+        return endpoint
     try:
         suffix, dual_stack_suffix = SUFFIXES[target.partition]
     except KeyError:
@@ -66,6 +72,12 @@ def resolve_endpoint(options: SessionOptions, target: Target) -> Endpoint:
     service = "rolesanywhere-fips" if options.use_fips else "rolesanywhere"
     domain = dual_stack_suffix if options.use_dualstack else suffix
     return Endpoint("https", f"{service}.{target.region}.{domain}", 443)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this one, whatever it resolves."""
+    digits = host.replace(".", "")
+    return host.lower() in ("localhost", "::1") or (host.startswith("127.") and digits.isdigit())
 
 
 def parse_url(text: str, name: str) -> Endpoint:

@@ -14,15 +14,13 @@ import time
 from credproc.cache import HANDOVER, SDK_WINDOW
 from credproc.create_session import create_session
 from credproc.credentials import SessionCredentials
-from credproc.endpoint import parse_url
 from credproc.errors import CredprocError
 from credproc.green import run_beside
 from credproc.in_process_errors import translate
 from credproc.options import SessionOptions, from_aws_environment
-from credproc.proxies import LOOPBACK
 from credproc.secret import Secret
 from mqauth.aws_credentials import AwsCredentials, RolesAnywhereIdentity
-from mqauth.errors import InsecureTransportError, IssuerUnavailableError, MQAuthError
+from mqauth.errors import IssuerUnavailableError, MQAuthError
 from mqauth.secret import Secret as CoreSecret
 
 CONNECT_LIMIT, READ_LIMIT = 5, 10
@@ -140,8 +138,6 @@ class RolesAnywhereSession:
         try:
             options = session_options(self._identity, timeout)
             return run_beside(lambda: create_session(options))
-        except MQAuthError:
-            raise
         except CredprocError as error:
             failure = translate(error)
         except Exception as error:  # noqa: BLE001 - such as a broken PKCS#11 module
@@ -169,7 +165,6 @@ def session_options(identity: RolesAnywhereIdentity, timeout: float) -> SessionO
 
     Raises:
         UsageError: One of AWS's own environment variables cannot be understood.
-        InsecureTransportError: The session's keys would cross the network in clear.
     """
     limit = max(1, int(timeout))
     # Empty rather than none: a worker has nobody to ask for a password.
@@ -195,22 +190,8 @@ def session_options(identity: RolesAnywhereIdentity, timeout: float) -> SessionO
     options = options._replace(**around)  # type: ignore[arg-type] # by the names of its fields
     if identity.ca_file is not None:
         options = options._replace(ca_bundle=identity.ca_file)
-    _check_endpoint(options.endpoint)
     # When to try again is the business of mqauth's credential source.
     return options._replace(max_attempts=1)
-
-
-def _check_endpoint(url: str | None) -> None:
-    if not url:
-        return
-    endpoint = parse_url(url, "--endpoint")
-    loopback = endpoint.host.lower() in LOOPBACK or endpoint.host.startswith("127.")
-    if endpoint.scheme == "http" and not loopback:
-        raise InsecureTransportError(
-            f"the Roles Anywhere endpoint is plain HTTP to {endpoint.host}: everybody on the way "
-            "could read the session's keys",
-            remedy="use https:// in roles_anywhere_endpoint_url or AWS_ENDPOINT_URL_ROLESANYWHERE",
-        )
 
 
 def _handed_over(session: SessionCredentials) -> AwsCredentials:

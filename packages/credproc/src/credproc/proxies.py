@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from credproc.endpoint import Endpoint, parse_url
+from credproc.endpoint import Endpoint, is_loopback, parse_url
 from credproc.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-LOOPBACK = ("localhost", "::1")
 
 
 def choose_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint | None:
@@ -38,7 +36,7 @@ def choose_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint | N
 def bypasses(endpoint: Endpoint, no_proxy: str) -> bool:
     """Return whether `endpoint` is reached without a proxy."""
     host = endpoint.host.lower()
-    if host in LOOPBACK or host.startswith("127."):
+    if is_loopback(host):
         return True
     return any(
         _matches(entry.strip().lower(), host, endpoint.port) for entry in no_proxy.split(",")

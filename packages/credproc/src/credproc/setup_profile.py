@@ -112,7 +112,8 @@ def plan(path: Path, profile: str, words: Sequence[str]) -> Change:
     """
     line = command.join(words)
     before = replace.read(path)
-    return Change(path, profile, line, before, _changed(before, profile, line))
+    with edit.naming(path):
+        return Change(path, profile, line, before, _changed(before, profile, line))
 
 
 def apply(change: Change) -> Path | None:
@@ -139,7 +140,8 @@ def apply(change: Change) -> Path | None:
 def warnings(change: Change, credentials: Path) -> list[str]:
     """Return what will keep SDKs from running the command all the same."""
     config = edit.read_section(change.after, config_sections(change.after, change.profile))
-    stored = edit.read_section(replace.read(credentials), [change.profile])
+    with edit.naming(credentials):
+        stored = edit.read_section(replace.read(credentials), [change.profile])
     return list(overshadowing(config, stored))
 
 

@@ -2,7 +2,7 @@
 
 A file `<length>-<key>.fast` beside the cached answer holds
 
-1. the command line and the environment variables that count, joined by tabs,
+1. how many words, the words and the environment variables that count, joined by tabs,
 2. from when until when the answer is good (seconds since the epoch), and the number of markers,
 3. the answer's JSON,
 4. for each file involved its path; the marker `<file>.<number>` has the same modification time,
@@ -47,9 +47,9 @@ def variables() -> list[str]:
 
 def question(words: Sequence[str], environ: Mapping[str, str]) -> str | None:
     """Return a command line and its environment as one line; None if that is ambiguous."""
-    parts = ["\t".join(words), *(environ.get(name, "") for name in variables())]
+    parts = [str(len(words)), "\t".join(words), *(environ.get(name, "") for name in variables())]
     line = "\t".join(parts)
-    expected = max(len(words) - 1, 0) + len(variables())
+    expected = max(len(words) - 1, 0) + len(variables()) + 1
     printable = line.isascii() and line.replace("\t", "").isprintable()
     return line if printable and line.count("\t") == expected else None
 

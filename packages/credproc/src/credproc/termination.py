@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PATIENCE = 2.0
+"""Seconds for cleaning up, in which further signals change nothing. After that they count again, as
+Python drops an exception that happens to be raised in a finalizer."""
 
 
 @contextlib.contextmanager
@@ -18,7 +21,8 @@ def leaving_on_signals() -> Iterator[None]:
     The signal raises SystemExit, so everything that cleans up behind itself does so: locks are
     released, temporary files removed, child processes ended.
     """
-    before = {number: signal.signal(number, _leave) for number in SIGNALS}
+    leave = _Leave()
+    before = {number: signal.signal(number, leave) for number in SIGNALS}
     try:
         yield
     finally:
@@ -26,8 +30,14 @@ def leaving_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    # A second signal must not interrupt the cleaning up after the first.
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise SystemExit(0)
+class _Leave:
+    """Raises SystemExit at a signal, but not again while what that set off is cleaning up."""
+
+    def __init__(self) -> None:
+        self._raised_at = -PATIENCE
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._raised_at >= PATIENCE:
+            self._raised_at = now
+            raise SystemExit(0)

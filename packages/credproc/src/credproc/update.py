@@ -34,7 +34,8 @@ def write_profile(path: Path, profile: str, credentials: SessionCredentials) -> 
         "aws_secret_access_key": credentials.secret_access_key.reveal(),
         "aws_session_token": credentials.session_token.reveal(),
     }
-    replace.rewrite(path, lambda content: edit.set_keys(content, [profile], values))
+    with edit.naming(path):
+        replace.rewrite(path, lambda content: edit.set_keys(content, [profile], values))
 
 
 class Updater:

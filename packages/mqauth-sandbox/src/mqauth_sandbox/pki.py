@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -55,6 +57,7 @@ _DIGESTS: dict[Digest, Any] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
+_ML_DSA = "cryptography.hazmat.primitives.asymmetric.mldsa"
 _YEAR = timedelta(days=365)
 _SLACK = timedelta(minutes=10)
 _OPENSSL_LIMIT = 30.0
@@ -276,13 +279,18 @@ def new_key(kind: KeyType) -> Any:
         return _rsa_key(int(kind.removeprefix("rsa-")))
     if kind not in get_args(KeyType):
         raise ValueError(f"there is no key type {kind!r}; known: {', '.join(get_args(KeyType))}")
-    try:
-        from cryptography.hazmat.primitives.asymmetric import mldsa  # noqa: PLC0415 - only new
-    except ImportError:
+    if not can_make(kind):
         raise NotInstalledError(
             "this release of cryptography has no ML-DSA", remedy="install a newer one"
-        ) from None
-    return getattr(mldsa, f"MLDSA{kind.removeprefix('ml-dsa-')}PrivateKey").generate()
+        )
+    return getattr(
+        import_module(_ML_DSA), f"MLDSA{kind.removeprefix('ml-dsa-')}PrivateKey"
+    ).generate()
+
+
+def can_make(kind: KeyType) -> bool:
+    """Return whether this release of cryptography can make such keys."""
+    return not kind.startswith("ml-dsa") or find_spec(_ML_DSA) is not None
 
 
 def pem(certificate: x509.Certificate) -> bytes:

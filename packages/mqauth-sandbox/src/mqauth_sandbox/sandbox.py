@@ -76,7 +76,7 @@ class Sandbox:
         sts: The STS endpoint of AWS.
         roles_anywhere: The Roles Anywhere endpoint, whose sessions `sts` accepts.
         pki: A throwaway authority that `roles_anywhere` trusts; it issues X.509 identities.
-        identity_files: The certificate and key that `environment` names; None with `"access-key"`.
+        identity_files: The certificate and key that `environment` names.
         alibaba_sts: The STS endpoint of Alibaba Cloud, which trusts `issuer`.
         apsaramq: What checks the logins of `"apsaramq"`.
     """
@@ -118,7 +118,8 @@ class Sandbox:
             )
             self.pki = Pki()
             self.roles_anywhere.trust(self.pki.root)
-            self.identity_files = self._new_identity() if aws_login == "roles-anywhere" else None
+            self._aws_login = aws_login
+            self.identity_files = self._new_identity()
             self.alibaba_sts = AlibabaSts(
                 certificate=server[0],
                 private_key=server[1],
@@ -231,6 +232,7 @@ class Sandbox:
             "AWS_SECRET_ACCESS_KEY": "",
             "AWS_SESSION_TOKEN": "",
             **self._aws_environment(),
+            **self._credproc_environment(),
             "ALIBABA_CLOUD_ROLE_ARN": self.alibaba_sts.role_arn,
             "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": self.alibaba_sts.oidc_provider_arn,
             "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(projected),
@@ -293,7 +295,7 @@ class Sandbox:
     def _aws_environment(self) -> dict[str, str]:
         """Return what tells AWS clients who they are."""
         credentials = self._directory / "aws_credentials"
-        if self.identity_files is None:
+        if self._aws_login == "access-key":
             key = (
                 "[default]\n"
                 f"aws_access_key_id = {self.sts.access_key_id}\n"
@@ -313,6 +315,18 @@ class Sandbox:
             f"{option}TRUST_ANCHOR_ARN": service.trust_anchor_arn,
             f"{option}PROFILE_ARN": service.profile_arn,
             f"{option}ROLE_ARN": service.role_arn,
+        }
+
+    def _credproc_environment(self) -> dict[str, str]:
+        """Return what makes `credproc credential-process` open a session here."""
+        files, endpoint = self.identity_files, self.roles_anywhere
+        return {
+            "CREDPROC_TRUST_ANCHOR_ARN": endpoint.trust_anchor_arn,
+            "CREDPROC_PROFILE_ARN": endpoint.profile_arn,
+            "CREDPROC_ROLE_ARN": endpoint.role_arn,
+            "CREDPROC_CERTIFICATE": str(files.certificate),
+            "CREDPROC_PRIVATE_KEY": str(files.private_key),
+            "CREDPROC_INTERMEDIATES": str(files.intermediates),
         }
 
     def _broker_environment(self) -> dict[str, str]:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -130,7 +129,7 @@ def _aws_cli_home() -> Path:
 
 
 def environment_with_clock_at(offset: Path) -> dict[str, str]:
-    """Return the environment in which a process and its children see the time that a file says.
+    """Return the variables with which a process and its children see the time that a file says.
 
     Args:
         offset: File with an offset of libfaketime's such as `+900`; it may change at any time.
@@ -143,5 +142,4 @@ def environment_with_clock_at(offset: Path) -> dict[str, str]:
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "PATH": os.environ["PATH"],
     }

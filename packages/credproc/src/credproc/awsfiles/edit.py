@@ -9,9 +9,11 @@ value is left to be continued by a line of the user's.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from credproc.errors import UsageError
 
@@ -44,8 +46,17 @@ class _Section:
     keys: dict[str, list[int]] = field(default_factory=dict)
     """Indices of the lines where each key's value starts."""
     indent: str = ""
-    """White space before what follows the header: a key that stands further left than that would
+    """White space before what follows the header: a key that stood further left than that would
     make it part of its own value."""
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in the errors of what is done with its content."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", remedy=error.remedy) from None
 
 
 def section_names(content: bytes) -> list[str]:
@@ -147,12 +158,22 @@ def _sections(lines: list[_Line]) -> list[_Section]:
     sections: list[_Section] = []
     for index, line in enumerate(lines):
         if line.section is not None:
-            follower = next((line for line in lines[index + 1 :] if not line.blank), None)
-            indent = _indent(follower.text) if follower else ""
+            indent = _indent_below(lines, index)
             sections.append(_Section(name=line.section, header=index, indent=indent))
         elif line.key is not None:
             sections[-1].keys.setdefault(line.key, []).append(index)
     return sections
+
+
+def _indent_below(lines: list[_Line], header: int) -> str:
+    """Return an indentation below which no line up to the first key is any deeper."""
+    deepest = ""
+    for line in lines[header + 1 :]:
+        if not line.blank:
+            deepest = max(deepest, _indent(line.text), key=len)
+        if line.key is not None or line.section is not None:
+            break
+    return deepest
 
 
 def _indent(text: str) -> str:

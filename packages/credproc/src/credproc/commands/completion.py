@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "fish")
 
+DESCRIPTION = """\
+Print a script that lets a shell complete commands, flags and file names.
+"""
+
 EPILOG = """\
 examples:
   credproc completion bash > ~/.local/share/bash-completion/completions/credproc
@@ -27,7 +31,7 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "completion",
         help="print a completion script for a shell",
-        description="Print a script that lets a shell complete commands, flags and file names.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from credproc.cli import Commands
     from credproc.diagnosis.walk import Outcome
 
+DESCRIPTION = """\
+Walk from the certificate to the SDK, one link after the other, and stop at
+the first that is broken. One real session is opened; nothing secret is shown.
+"""
+
 EPILOG = """\
 The exit code is the broken link's: 2 options and ARNs, 3 certificate and key, 4 refused by the
 service, 5 not reached, 6 bad answer, 7 aws_signing_helper; 0 if all hold, warnings included.
@@ -30,8 +35,7 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "doctor",
         help="find out why there are no credentials",
-        description="Walk from the certificate to the SDK, one link after the other, and stop at "
-        "the first that is broken. One real session is opened; nothing secret is shown.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 PORT = 9911
 HOP_LIMIT = 64
 
+DESCRIPTION = """\
+Hand out credentials on 127.0.0.1 as the instance metadata of EC2 (IMDSv2)
+and, given a token, as the container credentials endpoint. Sessions are
+renewed ahead of time. Ends on SIGTERM and Ctrl-C.
+"""
+
 EPILOG = """\
 examples:
   credproc serve onprem
@@ -31,9 +37,7 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "serve",
         help="hand out credentials on a local endpoint",
-        description="Hand out credentials on 127.0.0.1 as the instance metadata of EC2 (IMDSv2) "
-        "and, given a token, as the container credentials endpoint. Sessions are renewed ahead "
-        "of time. Ends on SIGTERM and Ctrl-C.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -68,9 +72,10 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    from credproc.asking import with_password  # noqa: PLC0415
     from credproc.termination import leaving_on_signals  # noqa: PLC0415
 
-    options = session_options(arguments)
+    options = with_password(session_options(arguments))
     with leaving_on_signals():
         _serve(options, arguments)
     return 0

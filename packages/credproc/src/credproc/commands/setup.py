@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
     from credproc.cli import Commands
 
+DESCRIPTION = """\
+Write the credential_process line of a profile into the AWS config
+(AWS_CONFIG_FILE or ~/.aws/config). A copy of the file is kept beside it, and
+nothing else in it changes. Doing it twice does nothing.
+"""
+
 EPILOG = """\
 examples:
   credproc setup onprem --profile onprem --dry-run
@@ -26,9 +32,7 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "setup",
         help="write credential_process into the AWS config",
-        description="Write the credential_process line of a profile into the AWS config "
-        "(AWS_CONFIG_FILE or ~/.aws/config). A copy of the file is kept beside it, and nothing "
-        "else in it changes. Doing it twice does nothing.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

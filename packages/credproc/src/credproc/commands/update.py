@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
     from credproc.cli import Commands
 
+DESCRIPTION = """\
+Write credentials into a profile of the AWS credentials file
+(AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials) and renew them five
+minutes before they expire. Everything else in the file stays as it is.
+"""
+
 EPILOG = """\
 examples:
   credproc update onprem --profile build --once
@@ -26,9 +32,7 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "update",
         help="keep a profile of the AWS credentials file supplied",
-        description="Write credentials into a profile of the AWS credentials file "
-        "(AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials) and renew them five minutes before "
-        "they expire. Everything else in the file stays as it is.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,13 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
     import os  # noqa: PLC0415
     import threading  # noqa: PLC0415
 
+    from credproc.asking import with_password  # noqa: PLC0415
     from credproc.awsfiles.paths import credentials_path  # noqa: PLC0415
     from credproc.obtain import obtain  # noqa: PLC0415
     from credproc.telling import tell  # noqa: PLC0415
     from credproc.termination import leaving_on_signals  # noqa: PLC0415
     from credproc.update import Updater, write_profile  # noqa: PLC0415
 
-    options = session_options(arguments)
+    options = with_password(session_options(arguments))
     path = credentials_path(os.environ)
     updater = Updater(
         fetch=lambda renew: obtain(options, renew=renew),

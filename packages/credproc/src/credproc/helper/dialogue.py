@@ -13,21 +13,25 @@ if TYPE_CHECKING:
     from credproc.options import SessionOptions
 
 _PROMPT = re.compile(r"Please enter your (?P<what>[^:\n]{1,100}):")
-_AGAIN = re.compile(r"[Ii]ncorrect [^\n]{1,200}[Tt]ry again")
+_AGAIN = re.compile(r"[Ii]ncorrect [^\n]{1,200}(?:[Tt]ry again|re-enter)")
 
 
 class Dialogue:
-    """Knows one password, and what to say when it is asked for twice.
+    """Answers each question once; one that comes again means that the answer was wrong.
 
     Args:
         options: What the user wrote.
+
+    Attributes:
+        typed: What was answered, so that it can be kept out of messages.
     """
 
     def __init__(self, options: SessionOptions) -> None:
         """Read nothing yet."""
         self._options = options
         self._heard = ""
-        self._answered = False
+        self._asked: set[str] = set()
+        self.typed: list[str] = []
 
     def answer(self, said: str) -> str | None:
         """Return the password if what the helper said asks for it.
@@ -35,20 +39,23 @@ class Dialogue:
         Raises:
             IdentityError: It was wrong, or there is none to be had.
         """
-        # What was typed may come back as an echo, so nothing of it is kept.
+        # What was typed may come back as an echo, so little of it is kept.
         self._heard = (self._heard + said)[-1000:]
-        if self._answered:
-            if _AGAIN.search(self._heard):
-                raise IdentityError(
-                    "the password of the key is wrong",
-                    remedy="correct it in --key-password-file or in the environment",
-                )
-            return None
         prompt = _PROMPT.search(self._heard)
+        if (self._asked and _AGAIN.search(self._heard)) or (
+            prompt is not None and prompt["what"] in self._asked
+        ):
+            raise IdentityError(
+                "the password of the key is wrong",
+                remedy="correct it in --key-password-file or in the environment",
+            )
         if prompt is None:
             return None
-        self._answered, self._heard = True, ""
-        return self._password(prompt["what"].removesuffix(" password")).reveal()
+        self._heard = ""
+        self._asked.add(prompt["what"])
+        password = self._password(prompt["what"].removesuffix(" password")).reveal()
+        self.typed.append(password)
+        return password
 
     def _password(self, what: str) -> Secret:
         if self._options.no_tpm_key_password:

@@ -43,7 +43,8 @@ def clean_environment(options: SessionOptions, environ: Mapping[str, str]) -> di
         "AWS_CONFIG_FILE": NOTHING,
         "AWS_SHARED_CREDENTIALS_FILE": NOTHING,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": str(options.max_attempts),
+        # It would also try again what cannot work, such as a server that is not trusted.
+        "AWS_MAX_ATTEMPTS": "1",
     }
     if options.use_fips:
         found["AWS_USE_FIPS_ENDPOINT"] = "true"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import random
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from credproc.answer import FIELDS, read_credentials
 from credproc.arns import check_target
-from credproc.errors import AnswerError, HelperError, UnavailableError
+from credproc.deadline import Deadline
+from credproc.errors import AnswerError, CredprocError, HelperError, UnavailableError
 from credproc.helper.arguments import helper_arguments
 from credproc.helper.complaints import complaint
 from credproc.helper.dialogue import Dialogue
@@ -29,6 +32,7 @@ OLDEST = (1, 5, 0)
 """The first version with all flags that we use."""
 
 VERSION_LIMIT = 5.0
+FIRST_DELAY = 0.2
 PRINTED = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 _BUILD_INFO = re.compile(rb"rolesanywhere-credential-helper\tv(\d+)\.(\d+)\.(\d+)[-+\t\n]")
 _known: dict[tuple[str, int, int, int], tuple[int, ...]] = {}
@@ -51,15 +55,39 @@ def create_session_by_helper(
     helper = find_helper(options.helper, os.environ)
     environ = clean_environment(options, os.environ)
     check_version(helper, environ)
+    deadline = Deadline(options.time_limit)
+    attempt = 1
+    while True:
+        try:
+            return _run(helper, environ, options, deadline)
+        except CredprocError as error:
+            # The helper tells nothing of Retry-After, so the pauses are ours.
+            span = FIRST_DELAY * 2**attempt
+            delay = random.uniform(span / 2, span)  # noqa: S311 - spreads hosts
+            if (
+                not error.retryable
+                or attempt >= options.max_attempts
+                or delay >= deadline.remaining()
+            ):
+                raise
+        time.sleep(delay)
+        attempt += 1
+
+
+def _run(
+    helper: str, environ: dict[str, str], options: SessionOptions, deadline: Deadline
+) -> SessionCredentials:
     dialogue = Dialogue(options)
     command = [helper, *helper_arguments(options)]
     try:
-        finished = run(command, environ, limit=options.time_limit, answer=dialogue.answer)
+        finished = run(
+            command,
+            environ,
+            limit=deadline.within(options.time_limit),
+            answer=dialogue.answer,
+        )
     except TimeLimitError:
-        raise UnavailableError(
-            f"aws_signing_helper gave no answer within the time limit of {options.time_limit} s",
-            remedy="see what keeps the service from answering, or raise --time-limit",
-        ) from None
+        raise _too_late(options) from None
     except OutputLimitError:
         raise AnswerError(
             "aws_signing_helper printed more than a session has", remedy="check --helper"
@@ -67,7 +95,7 @@ def create_session_by_helper(
     except OSError as error:
         raise _not_started(helper, error) from None
     if finished.code:
-        raise complaint(finished, _secrets(options))
+        raise complaint(finished, (*_secrets(options), *dialogue.typed))
     return read_output(finished.output)
 
 
@@ -160,6 +188,15 @@ def _check_certificate(options: SessionOptions, files: CertificateFiles | None) 
 def _secrets(options: SessionOptions) -> tuple[str, ...]:
     given = (options.tpm_key_password, options.pkcs8_password)
     return tuple(secret.reveal() for secret in given if secret is not None)
+
+
+def _too_late(options: SessionOptions) -> UnavailableError:
+    error = UnavailableError(
+        f"aws_signing_helper gave no answer within the time limit of {options.time_limit} s",
+        remedy="see what keeps the service from answering, or raise --time-limit",
+    )
+    error.retryable = False
+    return error
 
 
 def _not_started(helper: str, error: OSError) -> HelperError:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from credproc.identity.passwords import Passwords
     from credproc.identity.pkcs11_uri import Pkcs11Uri
 
-DEFAULT_MODULE = "p11-kit-proxy.so"
+# The second is what the first is a link to, which distributions put in a package of its own.
+DEFAULT_MODULES = ("p11-kit-proxy.so", "libp11-kit.so.0")
 FILE = "file:"
 
 
@@ -56,14 +57,17 @@ def _load(module: str | None, uri: Pkcs11Uri) -> Any:
             "keys on PKCS#11 tokens need the library python-pkcs11",
             remedy="install credproc[pkcs11], or use --backend helper",
         ) from None
-    path = module or uri.module_path or DEFAULT_MODULE
-    try:
-        return pkcs11.lib(path)
-    except (pkcs11.PKCS11Error, RuntimeError, OSError) as error:
-        raise IdentityError(
-            f"the PKCS#11 module {path} cannot be loaded: {str(error) or type(error).__name__}",
-            remedy="install it (p11-kit, opensc, ...) or name another with --pkcs11-lib",
-        ) from None
+    chosen = module or uri.module_path
+    reason = ""
+    for path in (chosen,) if chosen else DEFAULT_MODULES:
+        try:
+            return pkcs11.lib(path)
+        except (pkcs11.PKCS11Error, RuntimeError, OSError) as error:
+            reason = reason or str(error) or type(error).__name__
+    raise IdentityError(
+        f"the PKCS#11 module {chosen or DEFAULT_MODULES[0]} cannot be loaded: {reason}",
+        remedy="install it (p11-kit, opensc, ...) or name another with --pkcs11-lib",
+    )
 
 
 def _is_initialized(token: Any) -> bool:

@@ -1,0 +1,158 @@
+"""Flags, environment and named profiles, and which of them wins."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from credproc.arguments import read_quickly
+from credproc.cli import run
+from credproc.errors import UsageError
+from credproc.flags import FLAGS, SWITCH
+from credproc.options import SessionOptions, Value, build
+from credproc.profiles import load_profile, profile_names
+
+ARNS = {"role_arn": "r", "profile_arn": "p", "trust_anchor_arn": "t"}
+
+
+def test_every_flag_is_an_option() -> None:
+    """The table of flags and the fields of the options agree."""
+    environment_only = {"use_fips", "use_dualstack", "ca_bundle", "max_attempts"}
+    assert {flag.field for flag in FLAGS} | environment_only == set(SessionOptions._fields)
+
+
+def test_order_of_sources() -> None:
+    """A flag beats the environment, which beats the profile, which beats the default."""
+    profile: dict[str, Value] = {"region": "profile", "session_duration": 1000, "backend": "native"}
+    environ = {"CREDPROC_REGION": "environment", "CREDPROC_SESSION_DURATION": "2000"}
+    options = build({**ARNS, "region": "flag"}, environ, profile)
+    assert options.region == "flag"
+    assert options.session_duration == 2000
+    assert options.backend == "native"
+    assert build(dict(ARNS), {}).session_duration == 3600
+
+
+@pytest.mark.parametrize(
+    ("variables", "endpoint"),
+    [
+        ({"AWS_ENDPOINT_URL": "a"}, "a"),
+        ({"AWS_ENDPOINT_URL": "a", "AWS_ENDPOINT_URL_ROLESANYWHERE": "b"}, "b"),
+        ({"AWS_ENDPOINT_URL": "a", "CREDPROC_ENDPOINT": "c"}, "c"),
+    ],
+)
+def test_endpoint_variables(variables: dict[str, str], endpoint: str) -> None:
+    """The nearer variable decides the endpoint."""
+    assert build(dict(ARNS), variables).endpoint == endpoint
+
+
+def test_missing_and_wrong() -> None:
+    """What is missing or cannot be converted is named."""
+    with pytest.raises(UsageError, match="--trust-anchor-arn, --role-arn not given"):
+        build({"profile_arn": "p"}, {})
+    with pytest.raises(UsageError, match="AWS_MAX_ATTEMPTS"):
+        build(dict(ARNS), {"AWS_MAX_ATTEMPTS": "many"})
+    with pytest.raises(UsageError, match="AWS_USE_FIPS_ENDPOINT"):
+        build(dict(ARNS), {"AWS_USE_FIPS_ENDPOINT": "perhaps"})
+
+
+def test_passwords_do_not_show() -> None:
+    """Options show no password."""
+    assert "hunter2" not in repr(build({**ARNS, "pkcs8_password": "hunter2"}, {}))
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--region", "x"], {"region": "x"}),
+        (["credential-process", "--region=x", "--debug"], {"region": "x", "debug": True}),
+        (["--debug=false"], {"debug": "false"}),
+        (["--region"], None),
+        (["--region", "--debug"], None),
+        (["--unknown", "x"], None),
+        (["serve", "--region", "x"], None),
+        (["onprem"], None),
+        (["--help"], None),
+        ([], None),
+        (["-x"], None),
+    ],
+)
+def test_quick_reading(words: list[str], found: object) -> None:
+    """A plain line is read quickly; whatever is unusual is left to argparse."""
+    assert read_quickly(words) == found
+
+
+def test_argparse_agrees(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each flag that is read quickly is one that argparse knows."""
+    with pytest.raises(SystemExit):
+        run(["credential-process", "--help"])
+    shown = capfd.readouterr().out
+    assert all(f"--{flag.name} " in shown or f"--{flag.name}\n" in shown for flag in FLAGS)
+    assert any(flag.kind == SWITCH for flag in FLAGS)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A file of named profiles."""
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[defaults]\ntrust-anchor-arn = "t"\nsession-duration = 900\n'
+        '[profiles.onprem]\ncertificate = "host.pem"\nprivate-key = "pkcs11:object=x"\n'
+        'profile_arn = "p"\nrole-arn = "r"\nwith-proxy = true\n'
+        '[profiles.bad]\nrol-arn = "r"\n'
+    )
+    return path
+
+
+def test_profiles(config: Path) -> None:
+    """An entry adds to the defaults; paths are relative to the file, URIs are not paths."""
+    environ = {"CREDPROC_CONFIG": str(config)}
+    options = build({}, environ_without(environ), load_profile("onprem", environ))
+    assert options.certificate == str(config.parent / "host.pem")
+    assert options.private_key == "pkcs11:object=x"
+    assert (options.session_duration, options.with_proxy) == (900, True)
+    assert profile_names(environ) == ["bad", "onprem"]
+
+
+def environ_without(environ: dict[str, str]) -> dict[str, str]:
+    """Return the environment that is no option."""
+    return {name: value for name, value in environ.items() if name != "CREDPROC_CONFIG"}
+
+
+def test_profile_mistakes(config: Path, tmp_path: Path) -> None:
+    """A name or key that is nearly right gets the nearest one as its remedy."""
+    environ = {"CREDPROC_CONFIG": str(config)}
+    with pytest.raises(UsageError, match="did you mean onprem"):
+        load_profile("onpren", environ)
+    with pytest.raises(UsageError, match="did you mean role-arn"):
+        load_profile("bad", environ)
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_profile("x", {"CREDPROC_CONFIG": str(tmp_path / "none")})
+    config.write_text("profiles = 1\n")
+    with pytest.raises(UsageError, match="a table belongs"):
+        load_profile("x", environ)
+    config.write_text("= 1\n")
+    with pytest.raises(UsageError, match="is no TOML"):
+        load_profile("x", environ)
+
+
+def test_commands_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    """A profile that is none and a line without a command are usage errors of one line."""
+    assert run(["version"]) == 0
+    assert capfd.readouterr().out.count(".") == 2
+    assert run(["no-such-profile"]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("credproc: ")
+    assert error.count("\n") == 1
+
+
+def test_module_starts() -> None:
+    """`python -m credproc` is the command too."""
+    import sys  # noqa: PLC0415
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "credproc", "version"],
+        capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert done.stdout.count(".") == 2

@@ -1,0 +1,309 @@
+"""The short ways to a cached answer serve what is good without question, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from credproc import shortcut
+from credproc.cache import CachedSession, SessionCache, open_cache
+from credproc.credentials import SessionCredentials
+from credproc.options import SessionOptions
+from credproc.remembering import remember
+from credproc.secret import Secret
+from credproc.shell_cache import question, variables
+
+LAUNCHER = Path(__file__).resolve().parent.parent / "launcher" / "credproc"
+SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
+PYTHON_ASKED = 42
+
+Answer = Callable[..., str | None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a certificate, a key and a cache directory."""
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "host.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n")
+    (tmp_path / "host.key").write_text("a key\n")
+    return tmp_path
+
+
+@pytest.fixture
+def words(folder: Path) -> list[str]:
+    """A command line."""
+    files = ["--certificate", f"{folder}/host.pem", "--private-key", f"{folder}/host.key"]
+    return [*files, "--role-arn", "arn with a space", "--endpoint", "https://[::1]:443"]
+
+
+@pytest.fixture
+def environ(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of this process and of the programs that it starts."""
+    for name in list(os.environ):
+        if name.startswith(("CREDPROC_", "AWS_", "XDG_")) or name == "SSL_CERT_FILE":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CREDPROC_CACHE_DIR", f"{folder}/cache")
+    monkeypatch.setenv("HOME", str(folder))
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "CREDPROC_CACHE_DIR": f"{folder}/cache",
+    }
+
+
+def options_of(folder: Path, **further: object) -> SessionOptions:
+    """Return the options that the command line stands for."""
+    options = SessionOptions(
+        role_arn="role",
+        profile_arn="profile",
+        trust_anchor_arn="anchor",
+        certificate=f"{folder}/host.pem",
+        private_key=f"{folder}/host.key",
+    )
+    return options._replace(**further)  # type: ignore[arg-type]
+
+
+def cache_answer(folder: Path, words: Sequence[str], lifetime: float = 3600.0) -> str:
+    """Cache an answer for a command line, and return its JSON."""
+    credentials = SessionCredentials(
+        "ASIA1", Secret('secret\\ "1"'), Secret("token%s%d"), int(time.time() + lifetime)
+    )
+    options = options_of(folder)
+    cache = open_cache(options, os.environb)
+    assert cache is not None
+    assert cache.store("key", credentials, time.time())
+    remember(cache, "key", options, words)
+    return credentials.to_json() + "\n"
+
+
+@pytest.fixture(params=["python", *SHELLS])
+def answer(request: pytest.FixtureRequest, folder: Path, environ: dict[str, str]) -> Answer:
+    """Return what a short way answers: of Python, or of the launcher in each shell there is."""
+    if request.param == "python":
+
+        def by_python(words: Sequence[str], **further: str) -> str | None:
+            code = (
+                "import sys; from credproc.shortcut import cached_answer as c\n"
+                "sys.stdout.buffer.write(c(sys.argv[1:]) or b'')"
+            )
+            done = run([sys.executable, "-c", code, *words], {**environ, **further})
+            return done.stdout or None
+
+        return by_python
+    program = folder / "bin" / "credproc"
+    program.parent.mkdir()
+    program.write_text(LAUNCHER.read_text())
+    (program.parent / "python3").write_text(f"#!/bin/sh\nexit {PYTHON_ASKED}\n")
+    (program.parent / "python3").chmod(0o755)
+    shell = [request.param, *(["sh"] if request.param == "busybox" else [])]
+
+    def by_shell(words: Sequence[str], **further: str) -> str | None:
+        done = run([*shell, str(program), *words], {**environ, **further})
+        assert done.stderr == ""
+        assert done.returncode in (0, PYTHON_ASKED)
+        return done.stdout if done.returncode == 0 else None
+
+    return by_shell
+
+
+def run(command: Sequence[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a program."""
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+def test_the_same_line_again(folder: Path, words: list[str], answer: Answer) -> None:
+    """What was cached for a line is printed byte by byte, special characters included."""
+    document = cache_answer(folder, words)
+    assert answer(words) == document
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda words: words[:-1],
+        lambda words: [*words, "--debug"],
+        lambda words: [*words[:-1], "https://[::1]:444"],
+        lambda words: [" ".join(words)],
+        lambda words: ["\t".join(words[:2]), *words[2:]],
+        lambda words: [*words, ""],
+    ],
+)
+def test_another_line(
+    folder: Path, words: list[str], answer: Answer, change: Callable[[list[str]], list[str]]
+) -> None:
+    """Another line is another question, however alike the two look."""
+    cache_answer(folder, words)
+    assert answer(change(words)) is None
+
+
+@pytest.mark.parametrize("name", ["CREDPROC_REGION", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL"])
+def test_another_environment(folder: Path, words: list[str], answer: Answer, name: str) -> None:
+    """A variable that counts makes it another question."""
+    cache_answer(folder, words)
+    assert answer(words, **{name: "x"}) is None
+
+
+@pytest.mark.parametrize("name", ["host.pem", "host.key"])
+def test_files_that_changed(folder: Path, words: list[str], answer: Answer, name: str) -> None:
+    """A file that is rewritten, older or gone leads to the long way."""
+    document = cache_answer(folder, words)
+    path = folder / name
+    before = path.stat()
+    path.write_text(path.read_text())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - 1))
+    assert answer(words) is None
+    path.unlink()
+    assert answer(words) is None
+    assert document != ""
+
+
+def test_another_certificate_of_the_same_age(
+    folder: Path, words: list[str], answer: Answer
+) -> None:
+    """A certificate counts by what is in it, even where all times are alike."""
+    cache_answer(folder, words)
+    path = folder / "host.pem"
+    before = path.stat()
+    other = folder / "other.pem"
+    other.write_text(path.read_text().replace("A", "B"))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert answer(words) is None
+
+
+def test_a_certificate_that_grew(folder: Path, words: list[str], answer: Answer) -> None:
+    """A certificate with lines added is another one."""
+    cache_answer(folder, words)
+    path = folder / "host.pem"
+    before = path.stat()
+    path.write_text(path.read_text() + "more\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert answer(words) is None
+
+
+def test_an_answer_that_is_not_fresh(folder: Path, words: list[str], answer: Answer) -> None:
+    """What has 15 minutes left is not served without asking."""
+    now = time.time()
+    cache_answer(folder, words)
+    options = options_of(folder)
+    cache = open_cache(options, os.environb)
+    assert cache is not None
+    late = SessionCredentials("ASIA2", Secret("s"), Secret("t"), int(now + 900))
+    cache.store("key", late, now - 2700)
+    remember(cache, "key", options, words)
+    assert answer(words) is None
+
+
+def test_links_and_other_modes(folder: Path, words: list[str], answer: Answer) -> None:
+    """A cache directory or a file that is a link is not looked into."""
+    cache_answer(folder, words)
+    real = folder / "real"
+    (folder / "cache").rename(real)
+    (folder / "cache").symlink_to(real)
+    assert answer(words) is None
+
+
+def test_passwords_are_not_repeated(folder: Path, words: list[str], environ: object) -> None:
+    """A line that holds a password is written to no file."""
+    for secret in (["--pkcs8-password", "hunter2"], ["--tpm-key-password=hunter2"]):
+        cache_answer(folder, [*words, *secret])
+    names = {path.suffix for path in (folder / "cache").iterdir()}
+    assert names == {".json"}
+
+
+def test_passwords_in_the_environment_are_not_repeated(
+    folder: Path, words: list[str], environ: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password from the environment is in none of the files."""
+    monkeypatch.setenv("CREDPROC_PKCS8_PASSWORD", "hunter2")
+    cache_answer(folder, words)
+    files = [path for path in (folder / "cache").iterdir() if path.is_file()]
+    assert len(files) >= 3
+    assert not any(b"hunter2" in path.read_bytes() for path in files)
+
+
+def test_files_are_private(folder: Path, words: list[str], environ: object) -> None:
+    """Every file in the cache is readable by its owner alone."""
+    cache_answer(folder, words)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (folder / "cache").iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+
+
+def test_lines_that_cannot_be_told_apart() -> None:
+    """Tabs and line breaks, in words or variables, leave the line to Python."""
+    assert question(["a", "b"], {}) is not None
+    assert question(["a\tb"], {}) is None
+    assert question(["a\nb"], {}) is None
+    assert question(["ä"], {}) is None
+    assert question(["a"], {"AWS_CA_BUNDLE": "x\ty"}) is None
+
+
+def test_launcher_asks_for_all_variables() -> None:
+    """The launcher's list of variables is the module's, in the same order."""
+    script = LAUNCHER.read_text()
+    line = script[script.index('line="$#') : script.index("unset IFS")]
+    asked = line.replace("\\\n", "").removeprefix('line="$#\t$*').strip().rstrip('"')
+    assert [name.lstrip("$") for name in asked.split("\t") if name] == variables()
+
+
+def test_python_notices_what_it_reads(folder: Path, words: list[str], environ: object) -> None:
+    """Files of others, of other modes or too large count as nothing cached."""
+    cache_answer(folder, words)
+    assert shortcut.cached_answer(words) is not None
+    for path in (folder / "cache").glob("*.json"):
+        path.chmod(0o640)
+    assert shortcut.cached_answer(words) is None
+    for path in (folder / "cache").glob("*.json"):
+        path.chmod(0o600)
+    assert shortcut.cached_answer(words) is not None
+    (folder / "cache").chmod(0o750)
+    assert shortcut.cached_answer(words) is None
+
+
+def test_torn_files(folder: Path, words: list[str], environ: object) -> None:
+    """Whatever stands in the files, nothing but a whole answer comes out of them."""
+    document = cache_answer(folder, words).encode()
+    for path in list((folder / "cache").iterdir()):
+        content = path.read_bytes()
+        for length in range(0, len(content), 7):
+            path.write_bytes(content[:length])
+            assert shortcut.cached_answer(words) in (None, document)
+        path.write_bytes(content)
+
+
+def test_an_answer_is_json(folder: Path, words: list[str], environ: object) -> None:
+    """The cached document is the one that SDKs read."""
+    found = json.loads(cache_answer(folder, words))
+    assert found["Version"] == 1
+    assert set(found) == {
+        "Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration",
+    }  # fmt: skip
+
+
+def test_clear_leaves_nothing_to_serve(folder: Path, words: list[str], answer: Answer) -> None:
+    """After `clear`, no short way answers."""
+    cache_answer(folder, words)
+    assert SessionCache(f"{folder}/cache").clear() == 1
+    assert answer(words) is None
+    assert [path.suffix for path in (folder / "cache").iterdir()] == []
+
+
+def test_a_stored_session_has_its_times() -> None:
+    """Freshness ends with its bounds, and a clock set back far makes it stale."""
+    session = CachedSession(SessionCredentials("A", Secret("s"), Secret("t"), 5000), 4000, 1000)
+    assert session.is_fresh(1000)
+    assert session.is_fresh(3999)
+    assert not session.is_fresh(4000)
+    assert not session.is_fresh(1000 - shortcut.CLOCK_TOLERANCE - 1)
+    assert session.is_valid(4990)
+    assert not session.is_valid(4996)

@@ -1,0 +1,159 @@
+"""Bad input: one line that names cause and remedy, a documented exit code, nothing on stdout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mqauth_sandbox.pki import Pki
+from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
+from tests.credproc.programs import Outcome, Program
+
+
+class Line:
+    """A good command line, to be spoilt.
+
+    Args:
+        words: The words.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+    def set(self, flag: str, value: str) -> Line:
+        """Give a flag another value, or give it at all."""
+        if flag in self.words:
+            self.words[self.words.index(flag) + 1] = value
+        else:
+            self.words += [flag, value]
+        return self
+
+    def get(self, flag: str) -> str:
+        """Return a flag's value."""
+        return self.words[self.words.index(flag) + 1]
+
+
+@pytest.fixture
+def line(mqauth_pki: Pki, mqauth_rolesanywhere: RolesAnywhereEndpoint, tmp_path: Path) -> Line:
+    """A good command line."""
+    files = mqauth_pki.issue().write(tmp_path)
+    endpoint = mqauth_rolesanywhere
+    return Line(["credential-process", *endpoint.arguments(), *files.arguments()])
+
+
+def refused(outcome: Outcome, code: int) -> str:
+    """Return the one line of a run that failed with a code."""
+    assert (outcome.code, outcome.stdout) == (code, ""), outcome
+    assert outcome.stderr.count("\n") == 1, outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    return outcome.stderr
+
+
+ANCHOR, PROFILE, ROLE = "--trust-anchor-arn", "--profile-arn", "--role-arn"
+WORDS: dict[str, tuple[str, Callable[[str], str], str]] = {
+    "no-arn": (ANCHOR, lambda _: "trust-anchor", "ARN"),
+    "wrong-kind": (ROLE, lambda arn: arn.replace(":role/", ":user/"), "role"),
+    "swapped-kinds": (PROFILE, lambda arn: arn.replace(":profile/", ":trust-anchor/"), "profile"),
+    "other-region": (PROFILE, lambda arn: arn.replace("eu-west-1", "us-east-1"), "us-east-1"),
+    "other-account": (PROFILE, lambda arn: arn.replace("123456789012", "210987654321"), "account"),
+    "other-partition": (ROLE, lambda arn: arn.replace("arn:aws:", "arn:aws-cn:"), "partition"),
+    "no-region": (ANCHOR, lambda arn: arn.replace("eu-west-1", ""), "region"),
+    "short": ("--session-duration", lambda _: "899", "900"),
+    "long": ("--session-duration", lambda _: "43201", "43200"),
+    "no-number": ("--session-duration", lambda _: "1h", "session-duration"),
+    "session-name": ("--role-session-name", lambda _: "two words", "session-name"),
+    "endpoint": ("--endpoint", lambda _: "ftp://localhost", "endpoint"),
+    "backend": ("--backend", lambda _: "java", "backend"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_words_that_cannot_work(
+    name: str, line: Line, credproc: Program, mqauth_rolesanywhere: RolesAnywhereEndpoint
+) -> None:
+    """What cannot work is refused before anything is sent, by name."""
+    flag, change, reason = WORDS[name]
+    value = line.get(flag) if flag in line.words else ""
+    before = mqauth_rolesanywhere.requests
+    outcome = credproc(*line.set(flag, change(value)).words)
+    assert outcome.code == 2, outcome
+    assert outcome.stdout == ""
+    assert reason in outcome.stderr
+    assert mqauth_rolesanywhere.requests == before
+
+
+def test_files_that_are_none(line: Line, credproc: Program, tmp_path: Path) -> None:
+    """Folders, empty files, pipes, binary noise and swapped files are told apart."""
+    empty, noise, pipe = tmp_path / "empty", tmp_path / "noise", tmp_path / "pipe"
+    empty.touch()
+    noise.write_bytes(os.urandom(3000))
+    os.mkfifo(pipe)
+    good = {flag: line.get(flag) for flag in ("--certificate", "--private-key")}
+    for flag, path in good.items():
+        for wrong in (tmp_path, empty, noise, pipe):
+            said = refused(credproc(*line.set(flag, str(wrong)).words), 3)
+            assert str(wrong) in said
+        line.set(flag, path)
+    line.set("--certificate", good["--private-key"]).set("--private-key", good["--certificate"])
+    assert "certificate" in refused(credproc(*line.words), 3)
+
+
+def test_a_key_that_others_may_read(line: Line, credproc: Program) -> None:
+    """A world-readable key is warned of, in one line on standard error, and used."""
+    Path(line.get("--private-key")).chmod(0o644)
+    outcome = credproc(*line.words)
+    assert outcome.credentials
+    assert "chmod" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_sha1(line: Line, credproc: Program, mqauth_pki: Pki, tmp_path: Path) -> None:
+    """A certificate signed with SHA-1 is refused by name."""
+    key = line.get("--private-key")
+    made = tmp_path / "sha1.pem"
+    request = ["openssl", "req", "-x509", "-sha1", "-key", key, "-subj", "/CN=old", "-days", "9"]
+    more = ["-addext", "keyUsage=digitalSignature", "-addext", "basicConstraints=critical,CA:false"]
+    subprocess.run([*request, *more, "-out", str(made)], check=True, timeout=30)
+    assert "SHA-1" in refused(credproc(*line.set("--certificate", str(made)).words), 3)
+
+
+@pytest.mark.parametrize("container", ["encrypted-pkcs8", "pkcs12", "pkcs12-openssl"])
+def test_wrong_passwords(
+    container: str, line: Line, credproc: Program, mqauth_pki: Pki, tmp_path: Path
+) -> None:
+    """A wrong password and a missing one are told apart, and neither is shown."""
+    files = mqauth_pki.issue().write(tmp_path, container)  # type: ignore[arg-type]
+    line.set("--certificate", str(files.certificate))
+    where = line.words.index("--private-key")
+    line.words[where : where + 2] = []
+    if files.private_key:
+        line.set("--private-key", str(files.private_key))
+    wrong = refused(credproc(*line.words, env={"CREDPROC_PKCS8_PASSWORD": "battery staple"}), 3)
+    assert re.search("password.*wrong|wrong.*password", wrong)
+    assert "battery" not in wrong
+    missing = refused(credproc(*line.words), 3)
+    assert "--key-password-file" in missing
+
+
+def test_a_home_that_cannot_be_written(line: Line, credproc: Program, home: Path) -> None:
+    """Where no cache can be, credentials come all the same."""
+    home.chmod(0o500)
+    env = {"CREDPROC_CACHE_DIR": "", "XDG_RUNTIME_DIR": "/nowhere", "HOME": "/proc/1"}
+    assert credproc(*line.words, env=env).credentials
+
+
+def test_a_full_disk(line: Line, credproc: Program) -> None:
+    """A disk without room for the cache costs the cache and not the credentials."""
+    # A limit on the size of files is what a full disk is to a program that writes one.
+    limited = Program(
+        executable=Path("/bin/sh"),
+        environment=credproc.environment,
+    )
+    script = 'ulimit -f 0; trap "" XFSZ; exec "$0" "$@"'
+    outcome = limited("-c", script, str(credproc.executable), *line.words)
+    assert outcome.credentials
