@@ -179,6 +179,7 @@ def session_options(identity: RolesAnywhereIdentity, timeout: float) -> SessionO
         private_key=identity.private_key,
         intermediates=identity.intermediates,
         pkcs8_password=Secret(password),
+        reuse_pin=True,
         with_proxy=True,
         backend="native",
         no_cache=True,
