@@ -130,6 +130,8 @@ def place(
     del environment["CELERY_BROKER_URL"]
     del environment["MQAUTH_AWS_IAM_ROLE_ARN"]
     secret = environment["MQAUTH_OAUTH2_CLIENT_SECRET_FILE"]
+    files, service = mqauth_sandbox.identity_files, mqauth_sandbox.roles_anywhere
+    resources = "arn:aws:rolesanywhere:eu-west-1:123456789012:"
     broker = f"localhost:{mqauth_sandbox.broker.amqps_port}"
     return Place(
         placeholders={
@@ -143,6 +145,11 @@ def place(
             "rabbit-1.example.com": broker,
             "rabbit-2.example.com": broker,
             "arn:aws:iam::123456789012:role/RabbitMqAdminRole": mqauth_sts.role_arn,
+            f"{resources}trust-anchor/TRUST_ANCHOR_ID": service.trust_anchor_arn,
+            f"{resources}profile/PROFILE_ID": service.profile_arn,
+            "/etc/pki/celery.pem": str(files.certificate),
+            "/etc/pki/celery.key": str(files.private_key),
+            "/etc/pki/celery-chain.pem": str(files.intermediates),
         },
         environment={
             **environment,

@@ -74,11 +74,11 @@ def test_the_options_name_an_identity() -> None:
 
 def test_paths_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """As those of the other providers do; a URI of PKCS#11 stays as it is."""
-    monkeypatch.setenv("HOME", "/home/celery")
+    monkeypatch.setenv("HOME", "/srv/celery")
     found = identity(
         roles_anywhere_certificate="~/host.pem", roles_anywhere_private_key="pkcs11:token=celery"
     )
-    assert found.certificate == "/home/celery/host.pem"
+    assert found.certificate == "/srv/celery/host.pem"
     assert found.private_key == "pkcs11:token=celery"
 
 
