@@ -206,6 +206,17 @@ def test_an_expired_certificate(
     assert provider.fetch(timeout=10).remaining() > 0
 
 
+def test_a_key_that_everybody_may_read(
+    worker: Build, files: IdentityFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is used, and said each time a session is opened."""
+    assert files.private_key is not None
+    files.private_key.chmod(0o644)
+    with caplog.at_level(logging.WARNING, logger="credproc"):
+        worker().fetch(timeout=10)
+    assert f"may read the private key {files.private_key}" in caplog.text
+
+
 def test_a_missing_certificate(worker: Build, tmp_path: Path) -> None:
     """The path is named; something may yet write it."""
     error = failure(worker(roles_anywhere_certificate=str(tmp_path / "none.pem")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 import time
 
@@ -125,6 +126,7 @@ class RolesAnywhereSession:
 
     def _renew(self, timeout: float) -> AwsCredentials:
         opened = self._open(timeout)
+        _warn_if_open(self._identity.private_key or self._identity.certificate)
         self._current, self._lifetime = opened, opened.remaining(time.time())
         _log.info(
             "Opened a Roles Anywhere session of %s until %s",
@@ -193,6 +195,15 @@ def session_options(identity: RolesAnywhereIdentity, timeout: float) -> SessionO
         options = options._replace(ca_bundle=identity.ca_file)
     # When to try again is the business of mqauth's credential source.
     return options._replace(max_attempts=1)
+
+
+def _warn_if_open(path: str) -> None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - it may be a URI of PKCS#11
+    except OSError:
+        return
+    if status.st_mode & stat.S_IROTH and stat.S_ISREG(status.st_mode):
+        _log.warning("Everybody on this host may read the private key %s: chmod 0600 it", path)
 
 
 def _handed_over(session: SessionCredentials) -> AwsCredentials:
