@@ -25,6 +25,7 @@ from credproc.identity.certificates import end_entity, order_chain, read_certifi
 from credproc.identity.checks import check_certificate, check_chain, check_identity
 from credproc.identity.load import load_identity
 from credproc.identity.names import rfc2253
+from credproc.identity.pem import blocks
 from credproc.identity.selector import matching, parse_selector
 from credproc.identity.signer import Identity
 from credproc.options import SessionOptions
@@ -128,6 +129,27 @@ def test_every_form(folder: Path, tmp_path: Path, kind: str, form: str) -> None:
     verify(load_identity(options._replace(pkcs8_password=Secret(PASSWORD))))
     with pytest.raises(IdentityError, match="the password does not open"):
         load_identity(options._replace(pkcs8_password=Secret("wrong")))
+
+
+def test_ml_dsa_forms(pki: Pki, tmp_path: Path) -> None:
+    """A seed is found bare, tagged and beside an expanded key; without one, that is said."""
+    files = pki.issue("ml-dsa-44").write(tmp_path)
+    assert files.private_key is not None
+    seed_alone = blocks(files.private_key.read_bytes())[0].der
+    head, seed = seed_alone[2:-36], seed_alone[-32:]
+    both = b"\x30\x82\x0a\x26\x04\x20" + seed + b"\x04\x82\x0a\x00" + bytes(2560)
+    options = options_of(certificate=str(files.certificate), private_key=str(files.private_key))
+    for inner in (seed, b"\x80\x20" + seed, both):
+        length = len(inner).to_bytes(2, "big")
+        body = head + b"\x04\x82" + length + inner
+        files.private_key.write_bytes(b"\x30\x82" + len(body).to_bytes(2, "big") + body)
+        identity = load_identity(options)
+        check_identity(identity)
+        verify(identity)
+    body = head + b"\x04\x82\x0a\x04\x04\x82\x0a\x00" + bytes(2560)
+    files.private_key.write_bytes(b"\x30\x82" + len(body).to_bytes(2, "big") + body)
+    with pytest.raises(IdentityError, match="without its seed"):
+        load_identity(options)
 
 
 @pytest.mark.parametrize("password", [PASSWORD, ""])

@@ -17,7 +17,10 @@ from credproc.signing import query_string, signed_headers
 from credproc.wire import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from credproc.credentials import SessionCredentials
+    from credproc.http1 import Response
     from credproc.identity.signer import Identity
     from credproc.options import SessionOptions
 
@@ -91,8 +94,6 @@ class Exchange:
             connection = self._connect()
 
     def _attempt(self, identity: Identity, connection: Connection) -> SessionCredentials:
-        from credproc.answer import read_credentials  # noqa: PLC0415 - json, while connecting
-
         headers = signed_headers(
             identity,
             region=self._target.region,
@@ -101,12 +102,12 @@ class Exchange:
             body=self._body,
         )
         target = f"{self._endpoint.path}/sessions?{self._query}"
-        response = connection.post(target, headers, self._body)
+        response = connection.post(target, headers, self._body, meanwhile=_load_reader)
         if response.status not in (200, 201):
             from credproc.refusals import refusal  # noqa: PLC0415
 
             raise refusal(response, self._endpoint.authority)
-        return read_credentials(response)
+        return _load_reader()(response)
 
     def _pause(self, attempt: int, error: CredprocError) -> None:
         """Wait before the next attempt: jitter over a growing span, or what the service asks for.
@@ -123,6 +124,13 @@ class Exchange:
         if delay >= self._deadline.remaining():
             raise error
         time.sleep(delay)
+
+
+def _load_reader() -> Callable[[Response], SessionCredentials]:
+    """Return what reads answers; importing it (and `json`) takes 4 ms that the service has."""
+    from credproc.answer import read_credentials  # noqa: PLC0415
+
+    return read_credentials
 
 
 def create_session(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _socket
 import _thread  # `threading` takes 3 ms to import and is not needed for one thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from credproc.errors import (
     AnswerError,
@@ -15,7 +15,7 @@ from credproc.errors import (
 from credproc.http1 import HttpError, Response, read_response, request_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from credproc.deadline import Deadline
     from credproc.endpoint import Endpoint
@@ -55,12 +55,44 @@ class Connection:
         self._socket: Socket | TlsLink | None = None
         self._error: BaseException | None = None
         self._given_up = False
+        self._context: Any = None
+        self._prepared = _thread.allocate_lock()
+        self._prepared.acquire()
         self._done = _thread.allocate_lock()
         self._done.acquire()
         _thread.start_new_thread(self._connect, ())
+        try:
+            # On this thread, so that OpenSSL is loaded while the first packets travel.
+            self._context = self._make_context()
+        except BaseException:
+            self._given_up = True
+            raise
+        finally:
+            self._prepared.release()
 
-    def post(self, target: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def _make_context(self) -> Any:
+        if self._endpoint.scheme != "https":
+            return None
+        from credproc.tls import make_context  # noqa: PLC0415
+
+        return make_context(
+            verify=not self._options.no_verify_ssl, ca_bundle=self._options.ca_bundle
+        )
+
+    def post(
+        self,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Response:
         """Send the request and return the answer.
+
+        Args:
+            target: Path and query.
+            headers: All headers but those about the connection.
+            body: The body.
+            meanwhile: What to do while the service works.
 
         Raises:
             UnavailableError: There is no connection, or no answer in time.
@@ -70,6 +102,7 @@ class Connection:
         try:
             link.settimeout(self._deadline.within(self._options.read_timeout))
             link.sendall(request_bytes(target, headers, body))
+            meanwhile()
             return read_response(lambda size: self._receive(link, size))
         except HttpError as error:
             raise AnswerError(
@@ -194,17 +227,16 @@ class Connection:
             raise failure
 
     def _open_tls(self, link: Socket) -> TlsLink:
-        # Here, so that OpenSSL is loaded while the packets travel.
-        import _ssl  # noqa: PLC0415
+        self._prepared.acquire()
+        if self._given_up:
+            raise UnavailableError("the connection is not needed any more")
+        import _ssl  # noqa: PLC0415 - after the other thread has loaded it
 
-        from credproc.tls import TlsLink, make_context  # noqa: PLC0415
+        from credproc.tls import TlsLink  # noqa: PLC0415
 
-        context = make_context(
-            verify=not self._options.no_verify_ssl, ca_bundle=self._options.ca_bundle
-        )
         link.settimeout(self._deadline.within(self._options.connect_timeout))
         try:
-            return TlsLink(link, context, self._endpoint.host)
+            return TlsLink(link, self._context, self._endpoint.host)
         except _ssl.SSLCertVerificationError as error:
             raise UntrustedServerError(
                 f"the TLS certificate of {self._place} is not trusted: {error.verify_message}",

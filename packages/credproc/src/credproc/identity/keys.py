@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from credproc.errors import IdentityError
 from credproc.identity.loading import load_private_key
+from credproc.identity.ml_dsa import is_ml_dsa, with_seed_alone
 from credproc.identity.passwords import TRIES, Passwords
 from credproc.identity.pem import Block, PemError, blocks
 from credproc.identity.software_key import SoftwareKey
@@ -53,6 +54,9 @@ def load_key(content: bytes, path: str, passwords: Passwords) -> SoftwareKey:
     block = find_key(content, path)
     data = content if block is None else block.text
     encrypted = block is not None and (block.label == ENCRYPTED or block.headers)
+    pkcs8 = content if block is None else block.der
+    if is_ml_dsa(pkcs8):
+        return SoftwareKey(_load_ml_dsa(with_seed_alone(pkcs8, path), path))
     return SoftwareKey(_open(data, path, passwords, pem=block is not None, encrypted=encrypted))
 
 
@@ -73,6 +77,18 @@ def _open(data: bytes, path: str, passwords: Passwords, *, pem: bool, encrypted:
             if attempt == TRIES:
                 raise
     raise AssertionError
+
+
+def _load_ml_dsa(pkcs8: bytes, path: str) -> Any:
+    try:
+        return load_private_key(pkcs8, None, pem=False)
+    except Exception as error:
+        if type(error).__name__ not in ("ValueError", "UnsupportedAlgorithm"):
+            raise
+        raise IdentityError(
+            f"the private key {path} is an ML-DSA key, which the installed cryptography has not",
+            remedy="upgrade cryptography",
+        ) from None
 
 
 class PasswordNeededError(IdentityError):
