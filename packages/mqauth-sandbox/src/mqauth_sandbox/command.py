@@ -17,6 +17,7 @@ import click
 
 from mqauth_sandbox.diagnosis import Finding, diagnose, running_sandboxes
 from mqauth_sandbox.errors import SandboxError
+from mqauth_sandbox.oidc_provider.prepare import prepare_oidc_provider
 from mqauth_sandbox.rabbitmq.installation import Installation
 from mqauth_sandbox.rabbitmq.prepare import prepare as prepare_broker
 
@@ -101,13 +102,16 @@ def up(*, broker: str, token_lifetime: float, broker_auth: Any, as_json: bool) -
 
 
 @main.command()
-@click.argument("which", nargs=-1, type=click.Choice(["3", "4"]))
+@click.argument("which", nargs=-1, type=click.Choice(["3", "4", "oidc-provider"]))
 def prepare(*, which: tuple[str, ...]) -> None:
-    """Install what the brokers WHICH (3, 4; by default 4) need and is missing.
+    """Install what the brokers WHICH (3, 4; by default 4) or oidc-provider need and is missing.
 
-    Needs root, or sudo that asks no password, if something is missing.
+    Needs root, or sudo that asks no password, if a package of the system is missing.
     """
     for one in which or ("4",):
+        if one == "oidc-provider":
+            click.echo(f"{one}: {prepare_oidc_provider(_progress)}")
+            continue
         installation = prepare_broker("3" if one == "3" else "4", _progress)
         click.echo(f"{one}: RabbitMQ {installation.version} in {_place(installation)}")
 
