@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -68,6 +71,40 @@ def _apsaramq(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
     yield SignIn(fetches=lambda: sandbox.alibaba_sts.fetches)
 
 
+@contextlib.contextmanager
+def _static(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
+    # Rotated as often as ApsaraMQ's: every 15 s with 25.
+    broker, file, changes = sandbox.broker, private / "password", itertools.count(1)
+    changed, stop = [0], threading.Event()
+
+    def change() -> None:
+        password = secrets.token_urlsafe(16)
+        broker.ctl("change_password", "soak", stdin=f"{password}\n")
+        file.write_text(password)
+        changed[0] = next(changes)
+
+    def keep_changing() -> None:
+        while not stop.wait(0.6 * ttl):
+            change()
+
+    file.touch(mode=0o600)
+    broker.add_user("soak", secrets.token_urlsafe(16))
+    change()
+    thread = threading.Thread(target=keep_changing, name="password-changer", daemon=True)
+    thread.start()
+    try:
+        yield SignIn(
+            environment={
+                "MQAUTH_STATIC_USERNAME": "soak",
+                "MQAUTH_STATIC_PASSWORD_FILE": str(file),
+            },
+            fetches=lambda: changed[0],
+        )
+    finally:
+        stop.set()
+        thread.join()
+
+
 SYSTEMS: Mapping[str, System] = {
     "oauth2": System(
         provider="oauth2",
@@ -87,6 +124,12 @@ SYSTEMS: Mapping[str, System] = {
             broker=broker, token_lifetime=ttl, broker_auth="apsaramq"
         ),
         signing_in=_apsaramq,
+        renews_in_place=False,
+    ),
+    "static": System(
+        provider="static",
+        sandbox=lambda broker, ttl: Sandbox(broker=broker, token_lifetime=ttl),
+        signing_in=_static,
         renews_in_place=False,
     ),
 }
