@@ -72,6 +72,29 @@ def _apsaramq(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
 
 
 @contextlib.contextmanager
+def _external(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
+    del private
+    # As with ApsaraMQ, tasks of 1.8 lives end before the certificate that they began with does.
+    sandbox.certificate_lifetime = 3 * ttl
+    sandbox.renew_client_certificate()
+    ended, count = threading.Event(), 1
+
+    def renew() -> None:
+        nonlocal count
+        while not ended.wait(ttl / 2):
+            sandbox.renew_client_certificate()
+            count += 1
+
+    renewing = threading.Thread(target=renew, name="certificate-renewal")
+    renewing.start()
+    try:
+        yield SignIn(fetches=lambda: count)
+    finally:
+        ended.set()
+        renewing.join()
+
+
+@contextlib.contextmanager
 def _static(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
     # Rotated as often as ApsaraMQ's: every 15 s with 25.
     broker, file, changes = sandbox.broker, private / "password", itertools.count(1)
@@ -124,6 +147,14 @@ SYSTEMS: Mapping[str, System] = {
             broker=broker, token_lifetime=ttl, broker_auth="apsaramq"
         ),
         signing_in=_apsaramq,
+        renews_in_place=False,
+    ),
+    "external": System(
+        provider="external",
+        sandbox=lambda broker, ttl: Sandbox(
+            broker=broker, token_lifetime=ttl, broker_auth="external"
+        ),
+        signing_in=_external,
         renews_in_place=False,
     ),
     "static": System(
