@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -71,6 +74,63 @@ def _apsaramq(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
     yield SignIn(fetches=lambda: sandbox.alibaba_sts.fetches)
 
 
+@contextlib.contextmanager
+def _external(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
+    del private
+    # As with ApsaraMQ, tasks of 1.8 lives end before the certificate that they began with does.
+    sandbox.certificate_lifetime = 3 * ttl
+    sandbox.renew_client_certificate()
+    ended, count = threading.Event(), 1
+
+    def renew() -> None:
+        nonlocal count
+        while not ended.wait(ttl / 2):
+            sandbox.renew_client_certificate()
+            count += 1
+
+    renewing = threading.Thread(target=renew, name="certificate-renewal")
+    renewing.start()
+    try:
+        yield SignIn(fetches=lambda: count)
+    finally:
+        ended.set()
+        renewing.join()
+
+
+@contextlib.contextmanager
+def _static(sandbox: Sandbox, ttl: float, private: Path) -> Iterator[SignIn]:
+    # Rotated as often as ApsaraMQ's: every 15 s with 25.
+    broker, file, changes = sandbox.broker, private / "password", itertools.count(1)
+    changed, stop = [0], threading.Event()
+
+    def change() -> None:
+        password = secrets.token_urlsafe(16)
+        broker.ctl("change_password", "soak", stdin=f"{password}\n")
+        file.write_text(password)
+        changed[0] = next(changes)
+
+    def keep_changing() -> None:
+        while not stop.wait(0.6 * ttl):
+            change()
+
+    file.touch(mode=0o600)
+    broker.add_user("soak", secrets.token_urlsafe(16))
+    change()
+    thread = threading.Thread(target=keep_changing, name="password-changer", daemon=True)
+    thread.start()
+    try:
+        yield SignIn(
+            environment={
+                "MQAUTH_STATIC_USERNAME": "soak",
+                "MQAUTH_STATIC_PASSWORD_FILE": str(file),
+            },
+            fetches=lambda: changed[0],
+        )
+    finally:
+        stop.set()
+        thread.join()
+
+
 SESSION_TOKENS = 4
 """Tokens' lives that a session of the chain lasts: it is replaced under load, too."""
 
@@ -111,6 +171,20 @@ SYSTEMS: Mapping[str, System] = {
             broker=broker, token_lifetime=ttl, broker_auth="apsaramq"
         ),
         signing_in=_apsaramq,
+        renews_in_place=False,
+    ),
+    "external": System(
+        provider="external",
+        sandbox=lambda broker, ttl: Sandbox(
+            broker=broker, token_lifetime=ttl, broker_auth="external"
+        ),
+        signing_in=_external,
+        renews_in_place=False,
+    ),
+    "static": System(
+        provider="static",
+        sandbox=lambda broker, ttl: Sandbox(broker=broker, token_lifetime=ttl),
+        signing_in=_static,
         renews_in_place=False,
     ),
     "chain": System(

@@ -135,6 +135,20 @@ def test_a_password_has_facts_too(run: Run, tmp_path: Path) -> None:
     assert (found["kind"], found["username"], found["time_left"]) == ("opaque", "me", None)
 
 
+def test_a_certificate_is_no_token(run: Run, certificates: CertificateFiles) -> None:
+    """A client certificate has a life and no token; nothing stands in for one."""
+    files = {
+        "certificate_file": certificates.certificate_file,
+        "private_key_file": certificates.key_file,
+    }
+    options = [word for name, file in files.items() for word in ("-o", f"{name}={file}")]
+    found = facts(run("token", "external", *options, "--json"))
+    assert (found["kind"], found["size"]) == ("certificate", None)
+    assert found["time_left"] > 0
+    done = run("token", "external", *options, "--raw")
+    assert (done.exit_code, "no token to print" in done.stderr) == (2, True)
+
+
 def test_a_long_token_is_warned_about(run: Run, issuer: OidcIssuer) -> None:
     """RabbitMQ resets a connection whose token does not fit its first frame, without a word."""
     issuer.scopes = [f"rabbitmq.read:{'v' * 40}{number}/*" for number in range(60)]

@@ -175,6 +175,9 @@ class Channel(pyamqp.Channel):
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
         connection = self.connection
+        # py-amqp opens the channel anew, with nothing of what was there.
+        self.unacknowledged.clear()
+        self.subscriptions.clear()
         try:
             super()._on_close(reply_code, reply_text, class_id, method_id)
         except amqp.AccessRefused:

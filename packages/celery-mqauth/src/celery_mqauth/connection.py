@@ -129,7 +129,7 @@ class RotatingConnection(pyamqp.Connection):
             False if the owner is writing or the link is full at the moment.
         """
         if self.inherited or not self._can_take_over(credentials):
-            if credentials.username != self.credentials.username:
+            if self._is_outdated_by(credentials):
                 self._supersede()
             return True
         if not self.frame_lock.acquire(blocking=False):
@@ -144,6 +144,13 @@ class RotatingConnection(pyamqp.Connection):
             return True
         finally:
             self.frame_lock.release()
+
+    def _is_outdated_by(self, credentials: BrokerCredentials) -> bool:
+        """Return whether only another connection can carry `credentials`."""
+        present = self.credentials
+        if present.certificate is not None:  # its fingerprint stands for a password
+            return credentials.password != present.password
+        return credentials.username != present.username
 
     def _supersede(self) -> None:
         self.superseded = not (self.inherited or self.retired)

@@ -193,7 +193,10 @@ def _older_than_4_1(version: str) -> bool:
     return all(n.isdigit() for n in numbers) and [int(n) for n in numbers] < [4, 1]
 
 
-def _what_to_check(credentials: BrokerCredentials) -> str:
+def _what_to_check(source: CredentialSource, credentials: BrokerCredentials) -> str:
+    own: str | None = getattr(source.provider, "login_remedy", None)
+    if own is not None:
+        return own
     if credentials.certificate is not None:
         return (
             f"is there a user for {credentials.principal}, by its common name or whole name as "
@@ -219,5 +222,5 @@ def _refuse(
         ) from refusal.with_traceback(None)
     raise LoginRefusedError(
         f"the broker {endpoint} refused the login of {identity}, twice",
-        remedy=f"the broker's log has the reason: {_what_to_check(refused)}",
+        remedy=f"the broker's log has the reason: {_what_to_check(source, refused)}",
     ) from refusal.with_traceback(None)

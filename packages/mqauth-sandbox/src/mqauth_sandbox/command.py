@@ -17,6 +17,7 @@ import click
 
 from mqauth_sandbox.diagnosis import Finding, diagnose, running_sandboxes
 from mqauth_sandbox.errors import NotInstalledError, SandboxError
+from mqauth_sandbox.oidc_provider.prepare import prepare_oidc_provider
 from mqauth_sandbox.rabbitmq.installation import Installation
 from mqauth_sandbox.rabbitmq.prepare import prepare as prepare_broker
 from mqauth_sandbox.tools import TOOLS, prepare_tool
@@ -114,7 +115,7 @@ def up(
 
 
 @main.command()
-@click.argument("which", nargs=-1, type=click.Choice(["3", "4", *TOOLS]))
+@click.argument("which", nargs=-1, type=click.Choice(["3", "4", "oidc-provider", *TOOLS]))
 @click.option("--optional", is_flag=True, help="Go on where something cannot be had, and say so.")
 def prepare(*, which: tuple[str, ...], optional: bool) -> None:
     """Install what the brokers (3, 4) and tools WHICH need and is missing; by default broker 4.
@@ -162,6 +163,9 @@ def status(*, as_json: bool) -> None:
 
 
 def _prepare(one: str) -> None:
+    if one == "oidc-provider":
+        click.echo(f"{one}: {prepare_oidc_provider(_progress)}")
+        return
     for tool in TOOLS:
         if one == tool:
             click.echo(f"{tool}: {prepare_tool(tool, _progress)}")

@@ -1,6 +1,6 @@
 """Refresh tokens of a strict issuer: each good for one use, and a second use ends the series.
 
-See RFC 9700, section 2.2.2: a refresh token that comes twice has been stolen, or its successor lost.
+A refresh token that comes twice has been stolen, or its successor lost (RFC 9700, section 2.2.2).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,16 +21,17 @@ from mqauth_sandbox.proxy import TcpProxy
 from mqauth_sandbox.rabbitmq.configuration import OAuth2Settings
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 from mqauth_sandbox.sts import StsEndpoint
-from mqauth_sandbox.tls import create_certificates
+from mqauth_sandbox.tls import CertificateAuthority, ClientCertificateFiles
 from mqauth_sandbox.workdir import create_workdir, remove_workdir, write_private
 
-BrokerAuth = Literal["oauth2", "amazonmq", "apsaramq"]
+BrokerAuth = Literal["oauth2", "amazonmq", "apsaramq", "external"]
 AwsLogin = Literal["access-key", "roles-anywhere"]
 
 _PROVIDERS: dict[BrokerAuth, str] = {
     "oauth2": "oauth2",
     "amazonmq": "aws-iam",
     "apsaramq": "apsaramq-rrsa",
+    "external": "external",
 }
 AMAZONMQ_PREFIX = "rabbitmq/"
 CELERY_ALIAS_SCOPES = (
@@ -61,7 +63,8 @@ class Sandbox:
         broker_auth: Whose tokens the broker trusts and how: `"oauth2"` those of `issuer`, with the
             plugin's defaults; `"amazonmq"` those of `sts`, with the configuration that AWS gives
             for Amazon MQ (prefix `rabbitmq/`, scopes from `sub`, an alias on the role's ARN);
-            `"apsaramq"` the dynamic users of `alibaba_sts`, whom it asks `apsaramq` about.
+            `"apsaramq"` the dynamic users of `alibaba_sts`, whom it asks `apsaramq` about;
+            `"external"` client certificates of `authority` for `certificate_user`.
         alias_scopes: What the role's ARN stands for with `"amazonmq"`.
         aws_login: What `environment` gives AWS clients to start from: `"access-key"` the user's
             key, who may assume the role; `"roles-anywhere"` nothing but a certificate with its key.
@@ -72,6 +75,9 @@ class Sandbox:
 
     Attributes:
         ca_file: Certificate of the throwaway authority that signs every server's certificate.
+        authority: That authority, which issues client certificates too.
+        certificate_user: The user who signs in by certificate with `"external"`.
+        certificate_lifetime: Seconds that client certificates live; settable at any time.
         issuer: The OIDC issuer.
         sts: The STS endpoint of AWS.
         roles_anywhere: The Roles Anywhere endpoint, whose sessions `sts` accepts.
@@ -80,6 +86,8 @@ class Sandbox:
         alibaba_sts: The STS endpoint of Alibaba Cloud, which trusts `issuer`.
         apsaramq: What checks the logins of `"apsaramq"`.
     """
+
+    certificate_user = "celery"
 
     def __init__(
         self,
@@ -92,13 +100,15 @@ class Sandbox:
     ) -> None:
         """Make certificates and keys and choose ports; nothing runs before `start`."""
         self._owner = os.getpid()
+        self.certificate_lifetime = 3600.0
         self._broker_auth = broker_auth
         self._url = str(broker) if "://" in str(broker) else None
         self._open = ExitStack()
         self._directory = create_workdir()
         self._open.callback(remove_workdir, self._directory)
         try:
-            self._certificates = create_certificates(self._directory / "tls")
+            self.authority = CertificateAuthority()
+            self._certificates = self.authority.server_files(self._directory / "tls")
             self.ca_file = self._certificates.ca_file
             server = self._certificates.certificate_file, self._certificates.key_file
             issuer_port, sts_port, roles_port, alibaba_port, apsaramq_port = free_ports(5)
@@ -161,6 +171,8 @@ class Sandbox:
         """What Celery takes as `broker_url`: plain AMQP on loopback, or the URL given."""
         if self._url is not None:
             return self._url
+        if self._broker_auth == "external":  # nobody sees a certificate without TLS
+            return self.broker_tls_url
         return f"mqauth://{self._provider}@{self.broker.host}:{self.broker.amqp_port}//"
 
     @property
@@ -188,6 +200,8 @@ class Sandbox:
                 self._open.callback(issuer.stop)
             if self._broker is not None:
                 self._broker.start()
+                if self._broker_auth == "external":
+                    self._admit_certificate(self._broker)
         except BaseException:
             self.close()
             raise
@@ -239,8 +253,21 @@ class Sandbox:
             "MQAUTH_APSARAMQ_RRSA_ENDPOINT_URL": self.alibaba_sts.url,
             "MQAUTH_APSARAMQ_RRSA_INSTANCE_ID": self.apsaramq.instance_id,
             "MQAUTH_APSARAMQ_RRSA_CA_FILE": str(self.ca_file),
+            **self._certificate_environment(),
             **self._broker_environment(),
         }
+
+    def renew_client_certificate(self) -> ClientCertificateFiles:
+        """Issue a client certificate for `certificate_user`, over the last one, and return it."""
+        clients = self._directory / "clients"
+        return self.authority.issue_client(
+            clients, self.certificate_user, self.certificate_lifetime
+        )
+
+    def _admit_certificate(self, broker: Broker) -> None:
+        users = broker.ctl("list_users", "--formatter", "json")
+        if self.certificate_user not in users:
+            broker.add_user(self.certificate_user, secrets.token_urlsafe(16), "administrator")
 
     def __enter__(self) -> Self:
         """Start."""
@@ -265,6 +292,7 @@ class Sandbox:
             which,
             certificates=self._certificates,
             oauth2=self._oauth2_settings(alias_scopes),
+            certificate_login="common_name" if self._broker_auth == "external" else None,
             http_auth_url=self.apsaramq.url if self._broker_auth == "apsaramq" else None,
             directory=self._directory,
         )
@@ -272,7 +300,7 @@ class Sandbox:
         return broker
 
     def _oauth2_settings(self, alias_scopes: Sequence[str]) -> OAuth2Settings | None:
-        if self._broker_auth == "apsaramq":
+        if self._broker_auth in ("apsaramq", "external"):
             return None
         if self._broker_auth == "oauth2":
             return OAuth2Settings(
@@ -327,6 +355,15 @@ class Sandbox:
             "CREDPROC_CERTIFICATE": str(files.certificate),
             "CREDPROC_PRIVATE_KEY": str(files.private_key),
             "CREDPROC_INTERMEDIATES": str(files.intermediates),
+        }
+
+    def _certificate_environment(self) -> dict[str, str]:
+        if self._broker_auth != "external":
+            return {}
+        files = self.renew_client_certificate()
+        return {
+            "MQAUTH_EXTERNAL_CERTIFICATE_FILE": str(files.certificate_file),
+            "MQAUTH_EXTERNAL_PRIVATE_KEY_FILE": str(files.key_file),
         }
 
     def _broker_environment(self) -> dict[str, str]:

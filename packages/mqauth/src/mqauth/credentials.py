@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class BrokerCredentials:
             only tells one certificate from the next.
     """
 
-    username: str
+    username: str = field(repr=False)
     password: Secret
     issued_at: datetime
     expires_at: datetime | None = None

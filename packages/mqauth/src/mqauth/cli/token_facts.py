@@ -23,10 +23,10 @@ class TokenFacts:
     """Facts of one credential; none is a secret.
 
     Attributes:
-        kind: `JWT`, or `opaque` for passwords and other tokens.
+        kind: `JWT`, `certificate`, or `opaque` for passwords and other tokens.
         lifetime: Seconds from start to end; None if it never ends.
         time_left: Seconds left; None if it never ends.
-        size: Characters of the token.
+        size: Characters of the token; None for a certificate.
     """
 
     provider: str
@@ -44,7 +44,7 @@ class TokenFacts:
     lifetime: float | None
     time_left: float | None
     clock_skew: float
-    size: int
+    size: int | None
     notes: list[str]
 
     def for_people(self) -> dict[str, object]:
@@ -70,7 +70,7 @@ class TokenFacts:
             "expires": self.expires_at,
             "time left": left,
             "clock skew": f"{self.clock_skew:+.0f} s" if self.clock_skew else None,
-            "size": f"{self.size} characters",
+            "size": None if self.size is None else f"{self.size} characters",
             "note": self.notes or None,
         }
 
@@ -84,7 +84,7 @@ def facts_of(credentials: BrokerCredentials, identity: str) -> TokenFacts:
         provider=credentials.provider,
         identity=identity,
         username=credentials.username,
-        kind="JWT" if claims else "opaque",
+        kind=_kind(credentials, claims),
         issuer=_text(claims.get("iss")),
         subject=_text(claims.get("sub")) or credentials.principal,
         audience=_texts(claims.get("aud")),
@@ -96,9 +96,15 @@ def facts_of(credentials: BrokerCredentials, identity: str) -> TokenFacts:
         lifetime=None if endless else credentials.lifetime,
         time_left=None if endless else credentials.remaining(),
         clock_skew=credentials.clock_skew,
-        size=len(token),
+        size=None if credentials.certificate else len(token),
         notes=_notes(token, claims),
     )
+
+
+def _kind(credentials: BrokerCredentials, claims: Mapping[str, Any]) -> str:
+    if credentials.certificate is not None:
+        return "certificate"
+    return "JWT" if claims else "opaque"
 
 
 def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

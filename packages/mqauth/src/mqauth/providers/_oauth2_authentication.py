@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 from urllib.parse import quote_plus
 
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT, private_key_jwt_sign
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mqauth.errors import ConfigurationError
@@ -20,6 +21,7 @@ from mqauth.secret import Secret
 
 ASSERTION_LIFE = 60
 """Seconds that a signed assertion lives; it is used at once, and only once."""
+_KINDS: Mapping[str, Literal["RSA", "EC"]] = {"RS": "RSA", "ES": "EC"}
 _RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _EC_ALGORITHMS: Mapping[str, str] = {
     "secp256r1": "ES256",
@@ -100,7 +102,7 @@ class _Assertion(PrivateKeyJWT):  # type: ignore[misc]  # Authlib has no types
     def sign(self, auth: Any, token_endpoint: str) -> str:
         key_id = self._config.private_key_id
         signed: str | bytes = private_key_jwt_sign(
-            self._key.reveal(),
+            _key_for_authlib(self._key),
             client_id=self._config.client_id,
             token_endpoint=token_endpoint,
             alg=self.alg,
@@ -115,12 +117,23 @@ def _revealed(secret: Secret | None) -> Secret | None:
     return None if secret is None else Secret(secret.reveal())
 
 
+def _key_for_authlib(key: Secret) -> Any:
+    """Return a key as this release of Authlib wants it: newer ones leave JOSE to joserfc."""
+    if find_spec("authlib._joserfc_helpers") is None:
+        return key.reveal()
+    from joserfc import jwk  # noqa: PLC0415 - older releases of Authlib do without
+
+    possible = _algorithms_or_reason(key)
+    kind = _KINDS[possible[0][:2]]
+    return jwk.import_key(key.reveal(), kind)
+
+
 def _algorithm(key: Secret, wanted: str | None) -> str:
     possible = _algorithms_or_reason(key)
     if isinstance(possible, str):
         raise ConfigurationError(
             f"the option private_key of the provider oauth2 cannot be used: {possible}",
-            remedy="give an unencrypted RSA, EC or Ed25519 private key in PEM",
+            remedy="give an unencrypted RSA or EC private key in PEM",
         )
     if wanted is not None and wanted not in possible:
         raise ConfigurationError(
@@ -140,8 +153,6 @@ def _algorithms_or_reason(key: Secret) -> tuple[str, ...] | str:
         return "it is no private key in PEM"
     if isinstance(loaded, rsa.RSAPrivateKey):
         return _RSA_ALGORITHMS
-    if isinstance(loaded, ed25519.Ed25519PrivateKey):
-        return ("EdDSA",)
     if isinstance(loaded, ec.EllipticCurvePrivateKey) and loaded.curve.name in _EC_ALGORITHMS:
         return (_EC_ALGORITHMS[loaded.curve.name],)
     return "no JWT can be signed by a key of its kind"

@@ -45,6 +45,10 @@ class ApsaraMqRrsaProvider:
     name: ClassVar[str] = PROVIDER
     options: ClassVar[tuple[Option, ...]] = OPTIONS
     shareable: ClassVar[bool] = True
+    login_remedy: ClassVar[str] = (
+        "check instance_id, that the instance uses RAM for its users, and that the role may use it"
+    )
+    """What to check when a broker refuses the login."""
 
     def __init__(self, config: ApsaraConfig) -> None:
         """Keep the options; nothing is asked yet."""

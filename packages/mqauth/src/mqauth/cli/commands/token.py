@@ -11,6 +11,7 @@ from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, t
 from mqauth.cli.output import examples, json_option, print_facts, print_json
 from mqauth.cli.token_facts import facts_of
 from mqauth.config.resolution import resolve
+from mqauth.errors import ConfigurationError
 from mqauth.rotation.building import parts
 from mqauth.rotation.source import CredentialSource
 
@@ -63,6 +64,11 @@ def command(
         identity = source.provider.identity
     finally:
         source.close()
+    if raw and credentials.certificate is not None:
+        raise ConfigurationError(
+            f"{name} signs in by a certificate, so there is no token to print",
+            remedy="leave --raw out",
+        )
     if raw:
         click.echo(credentials.password.reveal())
         return
