@@ -3,7 +3,9 @@
 Everything is real: RabbitMQ 4.3, which closes a connection at the second its credential expires; an
 issuer whose tokens live 15 s; a Celery worker and a producer over TLS; tasks that outlive the token
 their message came under. With `--compare`, the same load runs beside it on Kombu's callable
-password. The exit status is 0 only if nothing was lost, repeated or dropped.
+password. With `--chain`, worker and producer have nothing but an X.509 certificate: it opens IAM
+Roles Anywhere sessions, these get tokens from AWS STS, and the broker is configured as Amazon MQ's.
+The exit status is 0 only if nothing was lost, repeated or dropped.
 """
 
 from __future__ import annotations
@@ -46,13 +48,20 @@ class Contestant:
 
     Args:
         transport: How worker and producer sign in.
+        system: Where their credentials come from, a key of `SYSTEMS`.
         broker: `3`, `4` or the path of an installation.
         console: For progress.
         stack: Ends what is started.
     """
 
     def __init__(
-        self, transport: TransportName, *, broker: str, console: Console, stack: ExitStack
+        self,
+        transport: TransportName,
+        *,
+        system: str,
+        broker: str,
+        console: Console,
+        stack: ExitStack,
     ) -> None:
         """Bring up the sandbox and start the run."""
         self.title = TITLES[transport]
@@ -61,7 +70,7 @@ class Contestant:
             sandbox_site(
                 broker=broker,
                 ttl=TTL,
-                auth="oauth2",
+                system=system,
                 transport=transport,
                 tls=True,
                 progress=lambda text: console.print(f"{self.title}: {text}", highlight=False),
@@ -90,6 +99,11 @@ class Contestant:
         self.run.finish()
         self.verdict = judge(self.run)
         return False
+
+    def links(self) -> str:
+        """Return how often the links between certificate and broker were gone through, if any."""
+        links = [f"{count} x {name}" for name, count in self.run.site.links().items()]
+        return " -> ".join(["certificate", *links, "broker"]) if links else ""
 
     def figures(self) -> Figures:
         """Return what the table shows."""
@@ -128,7 +142,7 @@ def watch_in_lines(contestants: list[Contestant], console: Console) -> None:
         time.sleep(STEP_SECONDS)
 
 
-def show(*, broker: str, compare: bool) -> list[Verdict]:
+def show(*, broker: str, compare: bool, chain: bool) -> list[Verdict]:
     """Run the demonstration; return the verdicts, mqauth's first.
 
     Raises:
@@ -139,7 +153,14 @@ def show(*, broker: str, compare: bool) -> list[Verdict]:
     transports: list[TransportName] = ["mqauth", "callable"] if compare else ["mqauth"]
     with ExitStack() as stack:
         contestants = [
-            Contestant(transport, broker=broker, console=console, stack=stack)
+            Contestant(
+                transport,
+                # The callable password knows one way only.
+                system="chain" if chain and transport == "mqauth" else "oauth2",
+                broker=broker,
+                console=console,
+                stack=stack,
+            )
             for transport in transports
         ]
         console.print(
@@ -151,6 +172,9 @@ def show(*, broker: str, compare: bool) -> list[Verdict]:
             soft_wrap=True,
         )
         watch(contestants, console)
+        for each in contestants:
+            if each.links():
+                console.print(f"{each.title}: {each.links()}", highlight=False, soft_wrap=True)
         return [each.verdict for each in contestants if each.verdict is not None]
 
 
@@ -168,13 +192,14 @@ def summary(verdict: Verdict) -> dict[str, int]:
 
 @click.command(help=__doc__)
 @click.option("--compare", is_flag=True, help="Run Kombu's callable password beside it.")
+@click.option("--chain", is_flag=True, help="From an X.509 certificate to a broker like Amazon MQ.")
 @click.option("--broker", default="4", show_default=True, help="3, 4, or an installation's path.")
-def main(*, compare: bool, broker: str) -> None:
+def main(*, compare: bool, chain: bool, broker: str) -> None:
     """Show the demonstration and print the last line."""
     terminate_like_interrupt()
     forget_foreign_settings()
     try:
-        verdicts = show(broker=broker, compare=compare)
+        verdicts = show(broker=broker, compare=compare, chain=chain)
     except (RunError, SandboxError) as error:
         print(f"demo: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,14 +8,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from mqauth_sandbox import Broker, Sandbox
 from mqauth_sandbox.rabbitmq.prepare import prepare
 from workloads.callable_password import token_password_environment
 from workloads.settings import TransportName
-
-Auth = Literal["oauth2", "aws-iam"]
+from workloads.systems import SYSTEMS, SignIn, System
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,9 @@ class Site:
         judge_url: Plain AMQP with a login that does not expire, for the observer alone.
         ca_file: Certificate authority of the broker, or empty without TLS.
         environment: Environment of worker and producer.
-        fetches: Returns how many tokens the issuer has handed out.
+        fetches: Returns how many credentials have been handed out.
+        renews_in_place: Whether live connections take a new secret.
+        links: Returns how often each link of a chain has been gone through.
     """
 
     broker: Broker
@@ -37,6 +37,8 @@ class Site:
     ca_file: str
     environment: Mapping[str, str] = field(repr=False)
     fetches: Callable[[], int]
+    renews_in_place: bool = True
+    links: Callable[[], Mapping[str, int]] = dict
 
 
 @contextlib.contextmanager
@@ -44,7 +46,7 @@ def sandbox_site(
     *,
     broker: str,
     ttl: float,
-    auth: Auth,
+    system: str = "oauth2",
     transport: TransportName,
     tls: bool,
     progress: Callable[[str], None],
@@ -54,7 +56,7 @@ def sandbox_site(
     Args:
         broker: `3`, `4` or the path of an installation.
         ttl: Life of a token in seconds.
-        auth: Identity system that the tokens come from.
+        system: Identity system that the credentials come from, a key of `SYSTEMS`.
         transport: How worker and producer sign in.
         tls: Whether they use AMQPS.
         progress: Called with one line for each lengthy thing done.
@@ -66,43 +68,48 @@ def sandbox_site(
         case "3" | "4":
             prepare(broker, progress)
     progress(f"starting RabbitMQ {broker} and the issuers")
-    kind: Literal["oauth2", "amazonmq"] = "oauth2" if auth == "oauth2" else "amazonmq"
+    chosen = SYSTEMS[system]
     with (
-        Sandbox(broker=broker, token_lifetime=ttl, broker_auth=kind) as sandbox,
-        tempfile.TemporaryDirectory(prefix="mqauth-run-") as private,
+        chosen.sandbox(broker, ttl) as sandbox,
+        tempfile.TemporaryDirectory(prefix="mqauth-run-") as folder,
+        chosen.signing_in(sandbox, ttl, Path(folder)) as sign_in,
     ):
-        # AWS itself gives no token for less than a minute.
-        sandbox.sts.token_lifetime_override = ttl
-        yield _describe(sandbox, auth=auth, transport=transport, tls=tls, private=Path(private))
+        cache = {"MQAUTH_CACHE": str(Path(folder) / "cache")}
+        environment = {**os.environ, **sandbox.environment(), **cache, **sign_in.environment}
+        yield _describe(sandbox, chosen, sign_in, environment, transport=transport, tls=tls)
 
 
 def forget_foreign_settings() -> None:
-    """Take out of this process's environment what configures Celery, mqauth or AWS.
+    """Take out of this process's environment what configures Celery, mqauth or a cloud.
 
     A run has settings of its own, and Celery prefers its variables to them.
     """
     for name in list(os.environ):
-        foreign = name.startswith(("CELERY_", "MQAUTH_", "AWS_"))
+        foreign = name.startswith(("CELERY_", "MQAUTH_", "AWS_", "ALIBABA_CLOUD_"))
         if foreign and not name.startswith("MQAUTH_SANDBOX_"):
             del os.environ[name]
 
 
 def _describe(
-    sandbox: Sandbox, *, auth: Auth, transport: TransportName, tls: bool, private: Path
+    sandbox: Sandbox,
+    system: System,
+    sign_in: SignIn,
+    environment: dict[str, str],
+    *,
+    transport: TransportName,
+    tls: bool,
 ) -> Site:
-    broker = sandbox.broker
+    broker, issuer = sandbox.broker, sandbox.issuer
     login = f"{broker.admin_user}:{broker.admin_password}"
     port = broker.amqps_port if tls else broker.amqp_port
     address = f"{broker.host}:{port}/"
-    issuer = sandbox.issuer
-    environment = {**os.environ} | sandbox.environment() | {"MQAUTH_CACHE": str(private)}
     # Celery prefers this variable to its configuration.
-    del environment["CELERY_BROKER_URL"]
+    environment.pop("CELERY_BROKER_URL", None)
     match transport:
         case "plain":
             url = f"pyamqp://{login}@{address}"
         case "mqauth":
-            url = f"{'mqauths' if tls else 'mqauth'}://{auth}@{address}"
+            url = f"{'mqauths' if tls else 'mqauth'}://{system.provider}@{address}"
         case _:
             # The broker takes the user name from the token; Kombu wants some name in the URL.
             url = f"pyamqp://token@{address}"
@@ -118,5 +125,7 @@ def _describe(
         judge_url=f"pyamqp://{login}@{broker.host}:{broker.amqp_port}/",
         ca_file=str(sandbox.ca_file) if tls else "",
         environment=environment,
-        fetches=lambda: (issuer if auth == "oauth2" else sandbox.sts).fetches,
+        fetches=sign_in.fetches,
+        renews_in_place=system.renews_in_place,
+        links=sign_in.links,
     )

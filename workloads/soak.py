@@ -22,7 +22,8 @@ from workloads.load import Load, slots
 from workloads.processes import terminate_like_interrupt
 from workloads.run import Plan, Run, RunError
 from workloads.settings import Acks, Backend, TransportName
-from workloads.site import Auth, forget_foreign_settings, sandbox_site
+from workloads.site import forget_foreign_settings, sandbox_site
+from workloads.systems import SYSTEMS
 from workloads.verdict import Verdict, judge
 
 POOLS = ("prefork", "threads", "solo", "gevent", "eventlet")
@@ -30,7 +31,7 @@ STEP_SECONDS = 0.5
 
 
 def run_soak(
-    plan: Plan, *, broker: str, auth: Auth, tls: bool, logs: Path | None, console: Console
+    plan: Plan, *, broker: str, system: str, tls: bool, logs: Path | None, console: Console
 ) -> Verdict:
     """Carry out one run from bringing up the broker to the verdict.
 
@@ -42,7 +43,7 @@ def run_soak(
         sandbox_site(
             broker=broker,
             ttl=plan.ttl,
-            auth=auth,
+            system=system,
             transport=plan.transport,
             tls=tls,
             progress=console.note,
@@ -91,7 +92,13 @@ def empty_folder(path: Path | None) -> Path | None:
 @click.option("--minutes", default=4.0, show_default=True, help="How long tasks are sent.")
 @click.option("--backend", type=click.Choice(get_args(Backend)), default="none", show_default=True)
 @click.option("--concurrency", type=int, help="Slots of the pool: 8, green pools 50, solo 1.")
-@click.option("--auth", type=click.Choice(get_args(Auth)), default="oauth2", show_default=True)
+@click.option(
+    "--system",
+    type=click.Choice(list(SYSTEMS)),
+    default="oauth2",
+    show_default=True,
+    help="Identity system to sign in with.",
+)
 @click.option(
     "--transport",
     type=click.Choice(get_args(TransportName)),
@@ -116,15 +123,15 @@ def main(
     minutes: float,
     backend: Backend,
     concurrency: int | None,
-    auth: Auth,
+    system: str,
     transport: TransportName,
     tls: bool,
     json_only: bool,
     keep_logs: Path | None,
 ) -> None:
     """Read the options, run, and print the verdict."""
-    if transport == "callable" and auth != "oauth2":
-        raise click.UsageError("the callable password for comparison knows --auth oauth2 only")
+    if transport == "callable" and system != "oauth2":
+        raise click.UsageError("the callable password for comparison knows --system oauth2 only")
     terminate_like_interrupt()
     forget_foreign_settings()
     plan = Plan(
@@ -140,7 +147,7 @@ def main(
         verdict = run_soak(
             plan,
             broker=broker,
-            auth=auth,
+            system=system,
             tls=tls,
             logs=keep_logs,
             console=Console(quiet=json_only),

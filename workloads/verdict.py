@@ -22,7 +22,8 @@ class Verdict:
         repeated: Starts beyond the first of a task.
         dropped: AMQP connections that ended other than by a clean close of their client.
         publish_errors: Publishes that raised.
-        rotations: Renewals of the connection that was renewed most, as the broker logged them.
+        rotations: Renewals of the connection that was renewed most, as the broker logged them;
+            where connections cannot be renewed, credentials handed out after the first.
         rotations_due: Whether the run was long enough that there had to be some.
         worker_survived: Whether the worker ran until it was told to stop.
         extras: Further figures, for the record.
@@ -72,7 +73,7 @@ def judge(run: Run) -> Verdict:
         repeated=tally.repeated,
         dropped=record.dropped.total(),
         publish_errors=tally.publish_errors,
-        rotations=record.rotations,
+        rotations=record.rotations if run.site.renews_in_place else max(0, run.fetches - 1),
         rotations_due=plan.transport == "mqauth" and run.end - run.begin > plan.ttl,
         worker_survived=run.worker_survived,
         extras={

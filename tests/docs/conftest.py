@@ -130,9 +130,14 @@ def place(
     del environment["CELERY_BROKER_URL"]
     del environment["MQAUTH_AWS_IAM_ROLE_ARN"]
     secret = environment["MQAUTH_OAUTH2_CLIENT_SECRET_FILE"]
+    files, service = mqauth_sandbox.identity_files, mqauth_sandbox.roles_anywhere
+    resources = "arn:aws:rolesanywhere:eu-west-1:123456789012:"
     broker = f"localhost:{mqauth_sandbox.broker.amqps_port}"
     return Place(
         placeholders={
+            "https://rabbit.example.com:15671": (
+                f"http://localhost:{mqauth_sandbox.broker.management_port}"
+            ),
             "https://login.example.com/realms/prod": mqauth_issuer.issuer_url,
             "/run/secrets/celery-client": secret,
             "/etc/ssl/private-ca.pem": str(mqauth_sandbox.ca_file),
@@ -140,6 +145,11 @@ def place(
             "rabbit-1.example.com": broker,
             "rabbit-2.example.com": broker,
             "arn:aws:iam::123456789012:role/RabbitMqAdminRole": mqauth_sts.role_arn,
+            f"{resources}trust-anchor/TRUST_ANCHOR_ID": service.trust_anchor_arn,
+            f"{resources}profile/PROFILE_ID": service.profile_arn,
+            "/etc/pki/celery.pem": str(files.certificate),
+            "/etc/pki/celery.key": str(files.private_key),
+            "/etc/pki/celery-chain.pem": str(files.intermediates),
         },
         environment={
             **environment,

@@ -11,17 +11,22 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 
+from mqauth.cli.exit_codes import TABLE
+from mqauth.cli.root import cli as mqauth_command
 from mqauth.config.registry import provider_names
 from mqauth.config.resolution import resolve
 from mqauth_sandbox.command import main as sandbox_command
 from tests.docs.conftest import Place, Project, Up
-from tests.docs.documents import PAGES, ROOT, Block, blocks
+from tests.docs.documents import PAGES, ROOT, Block, blocks, tables
 
+CORE = ROOT / "packages" / "mqauth" / "README.md"
 MAKE = shutil.which("make") or "make"
 SHELL = {"sh", "console", ""}
 WORKLOAD = re.compile(r"-m (workloads\.\w+)(.*)")
@@ -79,7 +84,7 @@ def of(*starts: str) -> pytest.MarkDecorator:
 def test_every_command_is_looked_at() -> None:
     """There is a test for each kind of command: a new kind needs a new test."""
     kinds = {command.words[0] for command in COMMANDS}
-    tested = {"make", "pip", "export", "celery", "mqauth-sandbox", ".venv/bin/uv"}
+    tested = {"make", "pip", "export", "celery", "mqauth", "mqauth-sandbox", ".venv/bin/uv"}
     assert kinds == tested
 
 
@@ -163,6 +168,31 @@ def test_variables_are_understood(
     assert caplog.text == ""
 
 
+@of("mqauth providers", "mqauth token", "mqauth doctor", "mqauth completion")
+def test_the_command_runs(
+    command: Command, place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The command does what it says, with the named entries of the documentation, and no secret."""
+    (entries,) = [b.text for b in blocks(CORE) if b.language == "toml" and "[billing]" in b.text]
+    config = tmp_path / "mqauth.toml"
+    config.write_text(place.fill(entries))
+    for name, value in {**place.environment, "MQAUTH_CONFIG": str(config)}.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(mqauth_command, command.words[1:])
+    assert done.exit_code == 0, done.output
+    assert done.stdout
+    assert "eyJ" not in done.output
+
+
+@of("mqauth amazonmq")
+def test_the_set_up_takes_the_arguments(command: Command) -> None:
+    """The set-up has the arguments; the package's own tests run it against an AWS account."""
+    context = mqauth_command.make_context("mqauth", command.words[1:])
+    group = mqauth_command.get_command(context, "amazonmq")
+    assert isinstance(group, click.Group)
+    check_arguments(group, command.words[2:])
+
+
 @of("mqauth-sandbox")
 def test_sandbox_takes_the_arguments(command: Command) -> None:
     """The sandbox has the subcommand and the options."""
@@ -193,6 +223,13 @@ def test_celery_tells_about_credentials(command: Command, served_project: Projec
     if "--json" in command.words:
         (answer,) = json.loads(done.stdout.splitlines()[0]).values()
         assert answer["sources"][0]["provider"] == "oauth2"
+
+
+def test_exit_codes_are_documented() -> None:
+    """The codes in the README are those that the command's help tells."""
+    (codes,) = [t for t in tables(CORE) if t.head[0] == "exit code"]
+    told = [line.split(maxsplit=1) for line in TABLE.splitlines()[2:]]
+    assert codes.rows == told
 
 
 def test_other_celery_commands_are_of_workers() -> None:

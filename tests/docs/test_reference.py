@@ -45,7 +45,7 @@ def option_row(option: Option) -> list[str]:
 def _default(option: Option) -> str:
     if option.required:
         return "required"
-    if isinstance(option.default, tuple):
+    if isinstance(option.default, tuple) and option.default:
         return f"`{','.join(option.default)}`"
     if isinstance(option.default, bool):
         return f"`{str(option.default).lower()}`"

@@ -27,6 +27,9 @@ from mqauth import (
     InvalidCredentialError,
     IssuerRefusedError,
     IssuerUnavailableError,
+    ManagementError,
+    ManagementRefusedError,
+    ManagementUnavailableError,
     MQAuthError,
     Option,
     Provider,
@@ -40,6 +43,7 @@ from mqauth import (
 from mqauth_sandbox import (
     AWS_EXAMPLE_ALIAS_SCOPES,
     CELERY_ALIAS_SCOPES,
+    AwsAccount,
     Broker,
     BrokerAuth,
     BrokerError,
@@ -155,7 +159,11 @@ def act_on_errors(error: MQAuthError) -> str:
             return "ask the issuer's operators"
         case IssuerUnavailableError() | InvalidCredentialError() | CredentialExpiredError():
             return "wait"
-        case CredentialError() | _:
+        case ManagementUnavailableError():
+            return "look at the broker"
+        case ManagementRefusedError():
+            return "ask the broker's operators"
+        case CredentialError() | ManagementError() | _:
             return "look closer"
 
 
@@ -204,6 +212,12 @@ def look_at_the_broker(broker: Broker) -> None:
     broker.add_vhost("prod")
     broker.add_user("user", "throwaway", vhost="prod", permissions=("", ".*", ".*"))
     broker.restart()
+
+
+def look_at_an_account(account: AwsAccount) -> None:
+    """Add a role to a whole account, which is an STS endpoint, too."""
+    sts: StsEndpoint = account
+    assert_type(sts.add_role("Broker", trusts=sts.role_arn), str)
 
 
 def look_at_the_issuers(issuer: OidcIssuer, sts: StsEndpoint) -> None:

@@ -46,7 +46,6 @@ def judged_run(folder: Path, broker: str, *, transport: TransportName, cut_after
         sandbox_site(
             broker=broker,
             ttl=plan.ttl,
-            auth="oauth2",
             transport=transport,
             tls=False,
             progress=lambda _text: None,

@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from mqauth.aws_credentials import AwsCredentials
 from mqauth.config.registry import provider_class
 from mqauth.config.resolution import resolve
 from mqauth.credentials import BrokerCredentials
@@ -27,10 +28,10 @@ from mqauth.errors import (
     IssuerUnavailableError,
     MQAuthError,
 )
-from mqauth.jwt_claims import unverified_claims
+from mqauth.jwt_claims import unverified_claims, unverified_header
 from mqauth.provider import Provider
 from mqauth.providers._aws_config import AwsIamConfig
-from mqauth.providers._aws_session import AwsSession, Signer
+from mqauth.providers._aws_session import AwsSession
 from mqauth.providers._deadline import Deadline
 from mqauth.secret import Secret
 from mqauth_sandbox.faults import FaultMode
@@ -495,7 +496,7 @@ def test_the_endpoint_is_always_regional(monkeypatch: pytest.MonkeyPatch, legacy
     """Whatever boto3 is told, the old global endpoint is not used."""
     monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", legacy)
     session = AwsSession(AwsIamConfig(region="us-east-1", tags={}))
-    signer = Signer(access_key_id="AKIA", secret_key=Secret(CANARY))
+    signer = AwsCredentials(access_key_id="AKIA", secret_key=Secret(CANARY))
     client = session.client(signer, Deadline(5))
     try:
         assert client.meta.endpoint_url == "https://sts.us-east-1.amazonaws.com"
@@ -587,3 +588,69 @@ def _secrets(sts: StsEndpoint, fetched: list[BrokerCredentials]) -> set[str]:
 def _everything(record: logging.LogRecord) -> str:
     values: dict[str, Any] = vars(record)
     return f"{logging.Formatter().format(record)} {values!r}"
+
+
+def test_a_chain_of_roles(caller: Build, sts: StsEndpoint) -> None:
+    """Each role is assumed by the one before it, once for all tokens; the last signs them."""
+    broker = sts.add_role("Broker", trusts=sts.role_arn)
+    provider = caller(role_arn=f"{sts.role_arn},{broker}", duration=60)
+    assert {provider.fetch(timeout=10).principal for _ in range(2)} == {broker}
+    assert actions(sts) == ["AssumeRole"] * 2 + ["GetWebIdentityToken"] * 2
+    assert isinstance(failure(caller(role_arn=[broker])), IssuerRefusedError)
+
+
+def test_an_external_id_reaches_each_role_of_a_chain(caller: Build, sts: StsEndpoint) -> None:
+    """A role of somebody else's account asks for its external id, wherever it is in the chain."""
+    broker = sts.add_role("Broker", trusts=sts.role_arn, external_id="tenant-7")
+    chain = [sts.role_arn, broker]
+    assert caller(role_arn=chain, external_id="tenant-7").fetch(timeout=10).principal == broker
+    error = failure(caller(role_arn=chain, external_id="tenant-8"))
+    assert isinstance(error, IssuerRefusedError)
+    assert "trust policy" in str(error.remedy)
+
+
+def test_a_comma_in_the_name_of_a_role(caller: Build, sts: StsEndpoint) -> None:
+    """IAM allows a comma in a role's name, which is not the one between two roles."""
+    odd = sts.add_role("eu,west", trusts=sts.user_arn)
+    broker = sts.add_role("Broker", trusts=odd)
+    assert caller(role_arn=f"{odd}, {broker}").fetch(timeout=10).principal == broker
+
+
+def test_session_tags_are_those_of_the_last_role(caller: Build, sts: StsEndpoint) -> None:
+    """The token repeats the tags of the session that signs for it, which needs sts:TagSession."""
+    broker = sts.add_role("Broker", trusts=sts.role_arn)
+    options = {"role_arn": [sts.role_arn, broker], "session_tags": "team=jobs"}
+    claims = unverified_claims(caller(**options).fetch(timeout=10).password)
+    assert claims["https://sts.amazonaws.com/"]["principal_tags"] == {"team": "jobs"}
+    sts.denied_actions = {"sts:TagSession"}
+    error = failure(caller(**options))
+    assert "sts:TagSession" in str(error)
+    assert "sts:TagSession" in str(error.remedy)
+
+
+@pytest.mark.parametrize("duration", [60, 3600])
+@pytest.mark.parametrize("algorithm", ["ES384", "RS256"])
+def test_algorithms_and_durations(
+    caller: Build, sts: StsEndpoint, algorithm: str, duration: int
+) -> None:
+    """Both algorithms sign tokens of the shortest and of the longest life that STS grants."""
+    options = {"signing_algorithm": algorithm, "duration": duration}
+    credentials = caller(**options).fetch(timeout=10)
+    assert unverified_header(credentials.password)["alg"] == algorithm
+    assert duration - 3 <= credentials.remaining() <= duration
+
+
+def test_the_longest_token_of_a_chain_fits_its_session(caller: Build, sts: StsEndpoint) -> None:
+    """A chained session lasts an hour at most, so a token of an hour is made a little shorter."""
+    broker = sts.add_role("Broker", trusts=sts.role_arn)
+    provider = caller(role_arn=[sts.role_arn, broker], duration=3600)
+    assert 3590 <= provider.fetch(timeout=10).remaining() <= 3595
+    assert "GetWebIdentityToken" in actions(sts)
+
+
+def test_an_answer_without_credentials(caller: Build, sts: StsEndpoint) -> None:
+    """An answer to AssumeRole that holds no credentials is no usable answer."""
+    sts.empty_sessions = True
+    error = failure(caller(role_arn=sts.role_arn))
+    assert isinstance(error, InvalidCredentialError)
+    assert "without credentials" in str(error)

@@ -1,19 +1,48 @@
-"""A channel that notices an expired credential before it writes or handles a message."""
+"""A channel that notices an expired credential before it publishes, and can change connections."""
+
+# ruff: noqa: FBT001, FBT002, SLF001 - the signatures are py-amqp's, and elders are of this class.
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 import amqp
 from kombu.transport import pyamqp
 
+from celery_mqauth import replacement
+from celery_mqauth.deliveries import origin_of, tag_of
+from celery_mqauth.exclusive_queues import ExclusiveQueue
+
 
 class Channel(pyamqp.Channel):
-    """Kombu's channel with a guard in front of every publish and every delivery."""
+    """Kombu's channel with a guard in front of every publish and every delivery.
+
+    It remembers what it takes to go on over another connection (see `replacement`), and sends each
+    acknowledgement over the connection that the message came over.
+    """
+
+    def __init__(self, connection: Any, *args: Any, **options: Any) -> None:
+        """Begin with the first generation of deliveries."""
+        self.generation = 0
+        self.unacknowledged: set[int] = set()
+        """Numbers of deliveries of this generation that wait for an answer."""
+        self.elders: dict[int, Channel] = {}
+        """What stands for this channel on its earlier connections, by generation."""
+        self.subscriptions: dict[str, dict[str, Any]] = {}
+        self.prefetch: dict[bool, tuple[int, int, bool]] = {}
+        self.in_transaction = False
+        self.front: Channel | None = None
+        """The channel that it stands for, if it is one of the elders."""
+        # Threads acknowledge while the owner's thread moves the channel.
+        self.moving = threading.RLock()
+        super().__init__(connection, *args, **options)
 
     def _basic_publish(self, *args: Any, **kwargs: Any) -> Any:
         connection = self.connection
+        if connection is not None and connection.superseded:
+            connection = replacement.renewed(connection)
         if connection is not None and time.time() >= connection.usable_until:
             connection.give_up_expired()
         return super()._basic_publish(*args, **kwargs)
@@ -22,16 +51,138 @@ class Channel(pyamqp.Channel):
     # an alias of the other, so replacing one alone would leave the other unguarded.
     basic_publish = _basic_publish
 
-    def _on_basic_deliver(self, consumer_tag: str, *args: Any) -> Any:
+    def basic_consume(self, queue: str = "", consumer_tag: str = "", **options: Any) -> Any:
+        """Consume, and remember how."""
+        tag = super().basic_consume(queue, consumer_tag, **options)
+        self.subscriptions[tag] = {"queue": queue, "consumer_tag": tag, **options}
+        return tag
+
+    def _remove_tag(self, consumer_tag: str) -> Any:
+        self.subscriptions.pop(consumer_tag, None)
+        return super()._remove_tag(consumer_tag)
+
+    def basic_cancel(self, consumer_tag: str, *args: Any, **options: Any) -> Any:
+        """Stop consuming."""
+        self.subscriptions.pop(consumer_tag, None)
+        return super().basic_cancel(consumer_tag, *args, **options)
+
+    def basic_qos(
+        self, prefetch_size: int, prefetch_count: int, a_global: bool, **options: Any
+    ) -> Any:
+        """Limit the deliveries under way, and remember the limit."""
+        self.prefetch[bool(a_global)] = (prefetch_size, prefetch_count, a_global)
+        return super().basic_qos(prefetch_size, prefetch_count, a_global, **options)
+
+    def queue_declare(self, queue: str = "", *args: Any, **options: Any) -> Any:
+        """Declare a queue, and remember it if only this connection may use it."""
+        result = super().queue_declare(queue, *args, **options)
+        if options.get("exclusive") and not options.get("passive"):
+            name = result[0] if result else queue
+            self.connection.exclusive_queues[name] = ExclusiveQueue(name, options)
+        return result
+
+    def queue_bind(
+        self, queue: str, exchange: str = "", routing_key: str = "", **options: Any
+    ) -> Any:
+        """Bind a queue, and remember that of an exclusive one."""
+        known = self.connection.exclusive_queues.get(queue)
+        if known is not None:
+            known.bindings[exchange, routing_key] = options
+        return super().queue_bind(queue, exchange, routing_key, **options)
+
+    def queue_delete(self, queue: str = "", *args: Any, **options: Any) -> Any:
+        """Delete a queue."""
+        self.connection.exclusive_queues.pop(queue, None)
+        return super().queue_delete(queue, *args, **options)
+
+    def tx_select(self) -> Any:
+        """Begin transactions; these cannot move."""
+        self.in_transaction = True
+        return super().tx_select()
+
+    def _on_basic_deliver(self, consumer_tag: str, delivery_tag: int, *args: Any) -> Any:
         connection = self.connection
         no_ack: Any = self.no_ack_consumers
-        if connection is not None and connection.lapsed and consumer_tag not in no_ack:
-            # The broker has given it to another consumer since: handled here, it would run twice.
-            connection.give_up_expired()
-        return super()._on_basic_deliver(consumer_tag, *args)
+        if consumer_tag not in no_ack:
+            if connection is not None and connection.lapsed:
+                # The broker has given it to another consumer since: handled here, it would run
+                # twice.
+                connection.give_up_expired()
+            self.unacknowledged.add(delivery_tag)
+        tag = tag_of(self.generation, delivery_tag)
+        return super()._on_basic_deliver(consumer_tag, tag, *args)
+
+    def basic_get(self, queue: str = "", no_ack: bool = False, **options: Any) -> Any:
+        """Return one message of a queue, if there is one."""
+        message = super().basic_get(queue, no_ack, **options)
+        if message is not None:
+            number = message.delivery_info["delivery_tag"]
+            if not no_ack:
+                self.unacknowledged.add(number)
+            message.delivery_info["delivery_tag"] = tag_of(self.generation, number)
+        return message
+
+    def basic_ack(self, delivery_tag: int, multiple: bool = False, **options: Any) -> Any:
+        """Acknowledge over the connection that the message came over."""
+        with self.moving:
+            channel, number = self._answering(delivery_tag)
+            if multiple:
+                self._settle_elders(channel.generation, acknowledged=True)
+            channel._settled(number, multiple=multiple)
+            return super(Channel, channel).basic_ack(number, multiple, **options)
+
+    def basic_reject(self, delivery_tag: int, requeue: bool, **options: Any) -> Any:
+        """Reject over the connection that the message came over."""
+        with self.moving:
+            channel, number = self._answering(delivery_tag)
+            channel._settled(number)
+            return super(Channel, channel).basic_reject(number, requeue, **options)
+
+    def basic_recover(self, requeue: bool = False) -> Any:
+        """Have everything delivered again that has not been answered."""
+        with self.moving:
+            self._settle_elders(self.generation, acknowledged=False)
+            self.unacknowledged.clear()
+            return super().basic_recover(requeue)
+
+    def close(self, *args: Any, **options: Any) -> Any:
+        """Close the channel, and what stands for it elsewhere."""
+        for elder in list(self.elders.values()):
+            replacement.close_quietly(elder)
+        return super().close(*args, **options)
+
+    def collect(self) -> None:
+        """Let go of everything."""
+        self.unacknowledged.clear()
+        self.subscriptions.clear()
+        super().collect()
+
+    def _answering(self, tag: int) -> tuple[Channel, int]:
+        generation, number = origin_of(tag)
+        channel = self if generation == self.generation else self.elders.get(generation)
+        if channel is None:
+            raise amqp.RecoverableConnectionError("the connection of this message is closed")
+        return channel, number
+
+    def _settled(self, number: int, *, multiple: bool = False) -> None:
+        if multiple:
+            self.unacknowledged = {n for n in self.unacknowledged if number and n > number}
+        self.unacknowledged.discard(number)
+
+    def _settle_elders(self, before: int, *, acknowledged: bool) -> None:
+        for generation, elder in self.elders.items():
+            if generation < before and elder.unacknowledged:
+                elder.unacknowledged.clear()
+                if acknowledged:
+                    super(Channel, elder).basic_ack(0, multiple=True)
+                else:
+                    super(Channel, elder).basic_recover(requeue=True)
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
         connection = self.connection
+        # py-amqp opens the channel anew, with nothing of what was there.
+        self.unacknowledged.clear()
+        self.subscriptions.clear()
         try:
             super()._on_close(reply_code, reply_text, class_id, method_id)
         except amqp.AccessRefused:

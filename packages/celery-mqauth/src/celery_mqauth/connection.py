@@ -7,14 +7,17 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import amqp
 from kombu.transport import pyamqp
 
+from celery_mqauth import replacement
 from celery_mqauth.channel import Channel
 from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError
-from celery_mqauth.sasl import SnapshotPlain
+from celery_mqauth.exclusive_queues import ExclusiveQueue
+from celery_mqauth.sasl import answer_with
 from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
 from celery_mqauth.update_secret import (
     UPDATE_SECRET,
@@ -64,6 +67,20 @@ class RotatingConnection(pyamqp.Connection):
     """`steady_time()` from which on the broker has closed it, if it is one that does."""
     postponed: BrokerCredentials | None = None
     """A renewal that could not be sent because the owner was writing; the owner sends it."""
+    client: Any = None
+    """The Kombu connection that it serves."""
+    reopen: Callable[[], RotatingConnection] | None = None
+    """Opens another connection that signs in with the present credential."""
+    superseded: bool = False
+    """Whether there is a newer credential that it cannot take over; see `replacement`."""
+    retired: bool = False
+    """Whether another connection has taken its place."""
+    replace_at: float = 0.0
+    """`time.monotonic()` from which on it may be replaced."""
+    busy: int = 0
+    """How many reads are under way; nothing may be replaced meanwhile."""
+    hub: Any = None
+    """The event loop that reads it, if one does."""
     inherited: bool = False
     """Whether this process was forked from the one whose connection it is."""
 
@@ -72,11 +89,13 @@ class RotatingConnection(pyamqp.Connection):
     ) -> None:
         """Prepare; `connect` opens the connection and signs in."""
         self.frame_lock = threading.Lock()
+        self.predecessors: list[RotatingConnection] = []
+        self.exclusive_queues: dict[str, ExclusiveQueue] = {}
         self.source = source
         self._renewal_answered = False
         self._carry(credentials)
         super().__init__(
-            authentication=SnapshotPlain(credentials), frame_writer=locked_frame_writer, **options
+            authentication=answer_with(credentials), frame_writer=locked_frame_writer, **options
         )
         forks.after_in_child(self, RotatingConnection._mark_as_inherited)
 
@@ -119,6 +138,8 @@ class RotatingConnection(pyamqp.Connection):
             False if the owner is writing or the link is full at the moment.
         """
         if self.inherited or not self._can_take_over(credentials):
+            if self._is_outdated_by(credentials):
+                self._supersede()
             return True
         if not self.frame_lock.acquire(blocking=False):
             self.postponed = credentials
@@ -133,6 +154,20 @@ class RotatingConnection(pyamqp.Connection):
         finally:
             self.frame_lock.release()
 
+    def _is_outdated_by(self, credentials: BrokerCredentials) -> bool:
+        """Return whether only another connection can carry `credentials`."""
+        present = self.credentials
+        if present.certificate is not None:  # its fingerprint stands for a password
+            return credentials.password != present.password
+        return credentials.username != present.username
+
+    def _supersede(self) -> None:
+        self.superseded = not (self.inherited or self.retired)
+        hub = self.hub
+        if hub is not None and self.superseded:
+            # An idle event loop would notice at the broker's next heartbeat only.
+            hub.call_soon(self.client.transport.on_readable, self, hub)
+
     def send_postponed(self) -> None:
         """Send the renewal that the renewal thread could not; the caller holds the frame lock."""
         credentials, self.postponed = self.postponed, None
@@ -146,7 +181,9 @@ class RotatingConnection(pyamqp.Connection):
 
         A process that was suspended finds deliveries in the socket that others have got since.
         """
-        if steady_time() < self.lapses_at:
+        # Only tokens tell the broker when they end; what is replaced by another connection does not.
+        replaceable = self.superseded or self.retired or self.credentials.certificate is not None
+        if steady_time() < self.lapses_at or replaceable:
             return False
         numbers = str(self.server_properties.get("version", "")).split(".")[:3]
         version = tuple(int(number) for number in numbers if number.isdigit())
@@ -158,6 +195,8 @@ class RotatingConnection(pyamqp.Connection):
         RabbitMQ closes a connection that is told a secret of another user (since 4.0.5).
         """
         present = self.credentials
+        if present.certificate is not None:  # it was shown when the link was made, and never again
+            return False
         return credentials.password != present.password and credentials.username == present.username
 
     def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
@@ -193,6 +232,7 @@ class RotatingConnection(pyamqp.Connection):
                 timeout = max(0.0, deadline - time.monotonic())
 
     def _drain(self, timeout: float | None) -> Any:
+        self.busy += 1
         try:
             return super().drain_events(timeout)
         except TimeoutError:
@@ -203,6 +243,8 @@ class RotatingConnection(pyamqp.Connection):
             if getattr(error, "errno", None) is None:
                 error.errno = errno.ECONNRESET
             raise
+        finally:
+            self.busy -= 1
 
     def on_inbound_method(
         self, channel_id: int, method_sig: tuple[int, int], payload: bytes, content: Any
@@ -240,11 +282,19 @@ class RotatingConnection(pyamqp.Connection):
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close the connection in order, unless it is another process's."""
-        return self.collect() if self.inherited else super().close(*args, **kwargs)
+        if self.inherited:
+            return self.collect()
+        predecessors, self.predecessors = self.predecessors, []
+        for old in predecessors:
+            replacement.dismiss(old)
+        return super().close(*args, **kwargs)
 
     def collect(self) -> None:
         """Let go of the socket and of renewals."""
         self.source.detach(self)
+        predecessors, self.predecessors = self.predecessors, []
+        for old in predecessors:
+            old.collect()
         super().collect()
 
     def _mark_as_inherited(self) -> None:

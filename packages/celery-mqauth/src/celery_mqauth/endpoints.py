@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery_mqauth.auth_options import AuthOptions
+from mqauth import apsaramq
 from mqauth.amazonmq import region_from_host
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Provider
@@ -41,8 +42,12 @@ def source_for(client: Any) -> SharedSource:
         )
     options = dict(auth)
     name = _who_signs_in(client.userid, options.pop("provider", None))
-    region = region_from_host(client.hostname or "")
-    return shared_source(name, explicit=options, derived={"region": region} if region else {})
+    return shared_source(name, explicit=options, derived=_told_by(client.hostname or ""))
+
+
+def _told_by(host: str) -> Mapping[str, str]:
+    region = region_from_host(host)
+    return {"region": region} if region else apsaramq.derived_from_host(host)
 
 
 def _who_signs_in(user_part: str | None, provider: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import amqp
 
+from celery_mqauth.client_certificate import certificate_error, external_not_offered
 from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.errors import (
     BrokerUnreachableError,
@@ -68,15 +69,17 @@ def sign_in(
     credentials = _get(source)
     try:
         connection = _open(open_connection, credentials, endpoint)
+    except LoginRefusedError:  # whoever it is
+        raise
     except amqp.AccessRefused as refusal:
         source.invalidate(credentials)
         fresh = _get(source)
         if fresh.password == credentials.password:
-            _refuse(source, endpoint, refusal)
+            _refuse(source, endpoint, credentials, refusal)
         try:
             connection = _open(open_connection, fresh, endpoint)
         except amqp.AccessRefused as second_refusal:
-            _refuse(source, endpoint, second_refusal)
+            _refuse(source, endpoint, fresh, second_refusal)
     _has_signed_in.add((source.provider.identity, str(endpoint)))
     return connection
 
@@ -120,6 +123,12 @@ def _open(
         _abandon(connection)
         # Without its frames: they hold the token, and some tools print a traceback's variables.
         raise _link_error(error, connection, credentials, endpoint) from error.with_traceback(None)
+    except amqp.ConnectionError:
+        _abandon(connection)
+        refused = external_not_offered(connection, str(endpoint))
+        if credentials.certificate is None or refused is None:
+            raise
+        raise refused from None
     except BaseException:
         _abandon(connection)
         raise
@@ -137,7 +146,7 @@ def _link_error(
     credentials: BrokerCredentials,
     endpoint: Endpoint,
 ) -> MQAuthError:
-    size = len(credentials.password.reveal()) + START_OK_OVERHEAD
+    size = START_OK_OVERHEAD + len(credentials.username) + len(credentials.password.reveal())
     version = str(connection.server_properties.get("version", ""))
     limit = LARGEST_FIRST_FRAME if _older_than_4_1(version) else LARGEST_FIRST_FRAME_4_1
     if version and size > limit:
@@ -147,7 +156,10 @@ def _link_error(
             remedy="ask the issuer for fewer scopes or claims"
             + ("; RabbitMQ 4.1 takes twice the size" if limit == LARGEST_FIRST_FRAME else ""),
         )
-    unusable = unusable_file(connection.ssl)
+    unusable: MQAuthError | None = None
+    if credentials.certificate is not None:
+        unusable = certificate_error(error, connection, str(endpoint))
+    unusable = unusable or unusable_file(connection.ssl)
     if unusable is not None:
         return unusable
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -181,7 +193,27 @@ def _older_than_4_1(version: str) -> bool:
     return all(n.isdigit() for n in numbers) and [int(n) for n in numbers] < [4, 1]
 
 
-def _refuse(source: CredentialSource, endpoint: Endpoint, refusal: amqp.AccessRefused) -> NoReturn:
+def _what_to_check(source: CredentialSource, credentials: BrokerCredentials) -> str:
+    own: str | None = getattr(source.provider, "login_remedy", None)
+    if own is not None:
+        return own
+    if credentials.certificate is not None:
+        return (
+            f"is there a user for {credentials.principal}, by its common name or whole name as "
+            "ssl_cert_login_from says?"
+        )
+    return (
+        "check issuer, audience, signing key and that the token carries at least one scope for "
+        "this broker"
+    )
+
+
+def _refuse(
+    source: CredentialSource,
+    endpoint: Endpoint,
+    refused: BrokerCredentials,
+    refusal: amqp.AccessRefused,
+) -> NoReturn:
     identity = source.provider.identity
     if (identity, str(endpoint)) in _has_signed_in:
         raise CredentialRefusedError(
@@ -190,6 +222,5 @@ def _refuse(source: CredentialSource, endpoint: Endpoint, refusal: amqp.AccessRe
         ) from refusal.with_traceback(None)
     raise LoginRefusedError(
         f"the broker {endpoint} refused the login of {identity}, twice",
-        remedy="the broker's log has the reason: check issuer, audience, signing key and that the "
-        "token carries at least one scope for this broker",
+        remedy=f"the broker's log has the reason: {_what_to_check(source, refused)}",
     ) from refusal.with_traceback(None)

@@ -17,8 +17,9 @@ Plain AMQP, port 5672 by default, loopback only unless `insecure` is said::
 
     mqauth://WHO@HOST[:PORT][/VIRTUAL_HOST]
 
-WHO is a provider (`oauth2`, `aws-iam`, `token-file`, `static`) or a named entry of the
-configuration. Several URLs, separated by `;`, form a failover list. No secret stands in a URL.
+WHO is a provider (`oauth2`, `aws-iam`, `token-file`, `static`, `command`, `external`) or a named
+entry of the configuration. Several URLs, separated by `;`, form a failover list. No secret stands
+in a URL.
 
 Transport options
 =================
@@ -28,13 +29,18 @@ Transport options
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import importlib
 import sys
 from typing import Any
 
+import amqp
 from kombu.transport import pyamqp
 
+from celery_mqauth import replacement
+from celery_mqauth.client_certificate import with_client_certificate
 from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.endpoints import (
     CONNECT_TIMEOUT,
@@ -42,9 +48,10 @@ from celery_mqauth.endpoints import (
     source_for,
     without_secrets_shown,
 )
-from celery_mqauth.login import Endpoint, sign_in
+from celery_mqauth.login import Endpoint, Opener, sign_in
 from celery_mqauth.protection import link_protection
 from mqauth.credentials import BrokerCredentials
+from mqauth.rotation.source import CredentialSource
 
 
 class Transport(pyamqp.Transport):
@@ -102,9 +109,62 @@ class Transport(pyamqp.Transport):
             ssl=link_protection(client.ssl, endpoint.host, insecure=shared.insecure),
             **(limits | broker_options(client.transport_options)),
         )
-        return sign_in(shared.source, endpoint, open_connection)
+        return self._sign_in(shared.source, endpoint, open_connection)
+
+    def _sign_in(
+        self, source: CredentialSource, endpoint: Endpoint, open_connection: Opener
+    ) -> RotatingConnection:
+        connection = sign_in(source, endpoint, open_connection)
+        connection.reopen = functools.partial(self._sign_in, source, endpoint, open_connection)
+        return connection
+
+    def drain_events(self, connection: Any, **options: Any) -> Any:
+        """Read, over the connection that carries the newest credential."""
+        return self._renewed(connection).drain_events(**options)
+
+    def heartbeat_check(self, connection: Any, rate: int = 2) -> Any:
+        """Send heartbeats, on earlier connections too."""
+        for old in list(connection.predecessors):
+            with contextlib.suppress(OSError, amqp.AMQPError):
+                old.heartbeat_tick(rate=rate)
+        return connection.heartbeat_tick(rate=rate)
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Have an event loop read the connection."""
+        connection.hub = loop
+        super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call]
+
+    def on_readable(self, connection: Any, loop: Any) -> None:
+        """Read what has arrived; called by the event loop.
+
+        Kombu's own keeps to the connection that it first saw.
+        """
+        if connection.retired:
+            replacement.read_on(connection)
+            return
+        connection = self._renewed(connection)
+        if not connection.connected:
+            raise amqp.RecoverableConnectionError("Socket was disconnected")
+        try:
+            connection.drain_events(timeout=0)
+        except TimeoutError:
+            return
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EINTR):
+                return
+            raise
+        loop.call_soon(self.on_readable, connection, loop)
+
+    def _renewed(self, connection: Any) -> Any:
+        if connection.superseded:
+            connection = replacement.renewed(connection)
+        if connection.predecessors and not connection.busy:
+            replacement.tend(connection)
+        return connection
 
     def _prepare(self, credentials: BrokerCredentials, **options: Any) -> RotatingConnection:
+        if credentials.certificate is not None:
+            options["ssl"] = with_client_certificate(options["ssl"], credentials.certificate)
         connection = self.Connection(credentials=credentials, **options)
         connection.client = self.client
         return connection

@@ -10,6 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mqauth_sandbox.account import AwsAccount
+    from mqauth_sandbox.alibaba_sts import AlibabaSts
+    from mqauth_sandbox.apsaramq import ApsaraMqAuth
     from mqauth_sandbox.broker import Broker
     from mqauth_sandbox.errors import BrokerError, NotInstalledError, SandboxError
     from mqauth_sandbox.faults import FaultMode, Faults
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AWS_EXAMPLE_ALIAS_SCOPES",
     "CELERY_ALIAS_SCOPES",
+    "AlibabaSts",
+    "ApsaraMqAuth",
+    "AwsAccount",
     "Broker",
     "BrokerAuth",
     "BrokerError",
@@ -46,6 +52,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "account": ("AwsAccount",),
+    "alibaba_sts": ("AlibabaSts",),
+    "apsaramq": ("ApsaraMqAuth",),
     "broker": ("Broker",),
     "errors": ("BrokerError", "NotInstalledError", "SandboxError"),
     "faults": ("FaultMode", "Faults"),

@@ -148,9 +148,11 @@ class Parameters:
         return tags
 
 
-def result_response(action: str, result: Mapping[str, object]) -> Response:
+def result_response(
+    action: str, result: Mapping[str, object], namespace: str = NAMESPACE
+) -> Response:
     """Return the answer of a call: nested mappings become nested elements, None is left out."""
-    root = ET.Element(f"{action}Response", xmlns=NAMESPACE)
+    root = ET.Element(f"{action}Response", xmlns=namespace)
     _fill(ET.SubElement(root, f"{action}Result"), result)
     request_id = str(uuid.uuid4())
     ET.SubElement(ET.SubElement(root, "ResponseMetadata"), "RequestId").text = request_id

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mqauth_sandbox.ports import free_ports
-from mqauth_sandbox.rabbitmq.configuration import NodePorts, OAuth2Settings
+from mqauth_sandbox.rabbitmq.configuration import CertificateLogin, NodePorts, OAuth2Settings
 from mqauth_sandbox.rabbitmq.node import Node
 from mqauth_sandbox.rabbitmq.prepare import find_installation
 from mqauth_sandbox.tls import CertificateFiles, create_certificates
@@ -29,6 +29,9 @@ class Broker:
         which: `"3"` (the distribution's), `"4"`, or the path of a `rabbitmq-server` or its folder.
         certificates: The server's certificate; by default one of a new throwaway authority.
         oauth2: Which tokens it accepts beside its internal users; None for none.
+        http_auth_url: Service that it asks about users who are not internal, instead of `oauth2`.
+        certificate_login: What of a client certificate, issued by the authority of `certificates`,
+            names the internal user who signs in by it (SASL EXTERNAL); None for no such logins.
         directory: An owner-only directory for all of its files, which the caller removes, and
             which is removed if this process dies; by default a temporary one of its own.
 
@@ -52,6 +55,8 @@ class Broker:
         *,
         certificates: CertificateFiles | None = None,
         oauth2: OAuth2Settings | None = None,
+        http_auth_url: str | None = None,
+        certificate_login: CertificateLogin | None = None,
         directory: Path | None = None,
     ) -> None:
         """Choose ports and write the node's files; nothing runs yet."""
@@ -81,6 +86,8 @@ class Broker:
             certificates=certificates,
             admin=(self.admin_user, self.admin_password),
             oauth2=oauth2,
+            http_auth_url=http_auth_url,
+            certificate_login=certificate_login,
         )
         self.log_file = self._node.log_file
 

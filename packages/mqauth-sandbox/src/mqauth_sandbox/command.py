@@ -17,6 +17,7 @@ import click
 
 from mqauth_sandbox.diagnosis import Finding, diagnose, running_sandboxes
 from mqauth_sandbox.errors import NotInstalledError, SandboxError
+from mqauth_sandbox.oidc_provider.prepare import prepare_oidc_provider
 from mqauth_sandbox.rabbitmq.installation import Installation
 from mqauth_sandbox.rabbitmq.prepare import prepare as prepare_broker
 from mqauth_sandbox.tools import TOOLS, prepare_tool
@@ -74,8 +75,17 @@ def main(*, debug: bool) -> None:
     show_default=True,
     help="Whose tokens the broker takes: the OIDC issuer's, or, as Amazon MQ, the STS endpoint's.",
 )
+@click.option(
+    "--aws-login",
+    type=click.Choice(["access-key", "roles-anywhere"]),
+    default="access-key",
+    show_default=True,
+    help="What AWS clients start from: a user's key, or an X.509 certificate.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of exports.")
-def up(*, broker: str, token_lifetime: float, broker_auth: Any, as_json: bool) -> None:
+def up(
+    *, broker: str, token_lifetime: float, broker_auth: Any, aws_login: Any, as_json: bool
+) -> None:
     """Start everything, print the environment that leads there, and run until Ctrl-C.
 
     Nothing is left afterwards, not even if the command is killed. Secrets stand in files that only
@@ -90,7 +100,10 @@ def up(*, broker: str, token_lifetime: float, broker_auth: Any, as_json: bool) -
                 prepare_broker("3" if broker == "3" else "4", _progress)
             _progress(f"starting the sandbox with broker {broker}")
             with Sandbox(
-                broker=broker, token_lifetime=token_lifetime, broker_auth=broker_auth
+                broker=broker,
+                token_lifetime=token_lifetime,
+                broker_auth=broker_auth,
+                aws_login=aws_login,
             ) as sandbox:
                 started = True
                 click.echo(_as_json(sandbox) if as_json else _as_exports(sandbox.environment()))
@@ -102,7 +115,7 @@ def up(*, broker: str, token_lifetime: float, broker_auth: Any, as_json: bool) -
 
 
 @main.command()
-@click.argument("which", nargs=-1, type=click.Choice(["3", "4", *TOOLS]))
+@click.argument("which", nargs=-1, type=click.Choice(["3", "4", "oidc-provider", *TOOLS]))
 @click.option("--optional", is_flag=True, help="Go on where something cannot be had, and say so.")
 def prepare(*, which: tuple[str, ...], optional: bool) -> None:
     """Install what the brokers (3, 4) and tools WHICH need and is missing; by default broker 4.
@@ -150,6 +163,9 @@ def status(*, as_json: bool) -> None:
 
 
 def _prepare(one: str) -> None:
+    if one == "oidc-provider":
+        click.echo(f"{one}: {prepare_oidc_provider(_progress)}")
+        return
     for tool in TOOLS:
         if one == tool:
             click.echo(f"{tool}: {prepare_tool(tool, _progress)}")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from mqauth_sandbox.faults import Endpoint, FaultMode, Faults
 from mqauth_sandbox.http import HttpsServer, Request, Response
@@ -104,6 +104,10 @@ class Issuer(Generic[Entry]):
     def rotate_keys(self) -> None:
         """Sign with new keys from now on; the JWKS then lists old and new."""
         self._keys.rotate()
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public keys that its tokens verify with (RFC 7517)."""
+        return self._keys.jwks()
 
     def endpoint(self, path: str) -> Endpoint:
         """Return which half of the issuer `path` belongs to (called by the server)."""

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, RSAKey
 
-Algorithm = Literal["RS256", "ES384"]
+Algorithm = Literal["RS256", "ES384", "HS256"]
 """Signature algorithms of RFC 7518 that the issuers use."""
+
+_Key = RSAKey | ECKey | OctKey
 
 
 class SigningKeys:
@@ -27,7 +29,7 @@ class SigningKeys:
         """Have no key yet."""
         self._lock = threading.Lock()
         self._algorithms = tuple(algorithms)
-        self._current: dict[Algorithm, RSAKey | ECKey] = {}
+        self._current: dict[Algorithm, _Key] = {}
         self._public: list[dict[str, Any]] = []
 
     def rotate(self) -> None:
@@ -50,16 +52,28 @@ class SigningKeys:
                 self._key(algorithm)
             return {"keys": [dict(key) for key in self._public]}
 
-    def _key(self, algorithm: Algorithm) -> RSAKey | ECKey:
+    def verification_key(self, algorithm: Algorithm) -> tuple[str, dict[str, str] | str]:
+        """Return id and key to verify with: a public key in PEM, or a symmetric one as a JWK."""
+        with self._lock:
+            key = self._key(algorithm)
+        if isinstance(key, OctKey):
+            members = key.as_dict(private=True)
+            return str(key.kid), {"kty": "oct", "k": str(members["k"])}
+        return str(key.kid), key.as_pem(private=False).decode()
+
+    def _key(self, algorithm: Algorithm) -> _Key:
         if algorithm not in self._current:
             key = _generate(algorithm)
             key.ensure_kid()
             self._current[algorithm] = key
-            self._public.append({**key.as_dict(private=False), "use": "sig", "alg": algorithm})
+            if not isinstance(key, OctKey):
+                self._public.append({**key.as_dict(private=False), "use": "sig", "alg": algorithm})
         return self._current[algorithm]
 
 
-def _generate(algorithm: Algorithm) -> RSAKey | ECKey:
+def _generate(algorithm: Algorithm) -> _Key:
+    if algorithm == "HS256":
+        return OctKey.generate_key(256)
     if algorithm == "RS256":
         return RSAKey.generate_key(2048)
     return ECKey.generate_key("P-384")

@@ -1,11 +1,12 @@
-"""A strict OpenID Connect issuer: discovery, JWKS, and tokens for client credentials.
+"""A strict OpenID Connect issuer: discovery, JWKS, and tokens for one client and its users.
 
 Paths, all over HTTPS on localhost:
 
 - `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`
 - `/.well-known/jwks.json`: public keys, the old ones too after `rotate_keys`
-- `/oauth/token`: the client credentials grant (RFC 6749, 4.4) with `client_secret_basic` or
-  `client_secret_post`; `scope`, `audience` and `resource` (RFC 8707) narrow the token
+- `/oauth/token`: the grants client_credentials, password and refresh_token (RFC 6749, 4.4, 4.3 and
+  6) with `client_secret_basic` or `client_secret_post`; `scope`, `audience` and `resource`
+  (RFC 8707) narrow the token
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mqauth_sandbox.http import (
     not_found,
 )
 from mqauth_sandbox.issuer import EXPIRED_FOR, NOT_A_JWT, Issuer
+from mqauth_sandbox.keys import Algorithm
 from mqauth_sandbox.oauth import (
     ClientCredentials,
     OAuthError,
@@ -36,6 +38,7 @@ from mqauth_sandbox.oauth import (
     single,
     space_separated,
 )
+from mqauth_sandbox.refresh import RefreshTokenStore
 
 _TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path, no secret
 _JWKS_PATH = "/.well-known/jwks.json"
@@ -72,6 +75,7 @@ class OidcIssuer(Issuer[TokenRequest]):
         token_lifetime: Seconds that tokens live.
         scopes: Scopes in tokens; by default everything a Celery worker and an administrator need.
         port: Port to use; 0 for a free one, kept over restarts.
+        algorithm: How tokens are signed; keys of HS256 are secret and in no JWKS.
 
     Example:
         with OidcIssuer(certificate=cert, private_key=key, token_lifetime=15) as issuer:
@@ -88,6 +92,8 @@ class OidcIssuer(Issuer[TokenRequest]):
         resource_server_id: Audience of the tokens.
         token_lifetime: Seconds that tokens live; settable at any time.
         scopes: Scopes in tokens, and the ones a client may ask for; settable at any time.
+        users: Passwords of the users who may use the password grant, by their names.
+        refresh_tokens: Those that are handed out with the password grant.
         audiences: Values of `audience` and `resource` it accepts besides `resource_server_id`.
         faults: How it misbehaves.
     """
@@ -103,11 +109,15 @@ class OidcIssuer(Issuer[TokenRequest]):
         token_lifetime: float = 300.0,
         scopes: Sequence[str] | None = None,
         port: int = 0,
+        algorithm: Algorithm = "RS256",
     ) -> None:
         """Read the certificate; nothing listens before `start`."""
         super().__init__(
-            certificate=certificate, private_key=private_key, algorithms=("RS256",), port=port
+            certificate=certificate, private_key=private_key, algorithms=(algorithm,), port=port
         )
+        self._algorithm: Algorithm = algorithm
+        self.users: dict[str, str] = {}
+        self.refresh_tokens = RefreshTokenStore()
         self.client_id = client_id
         self.client_secret = client_secret or secrets.token_urlsafe(24)
         self.resource_server_id = resource_server_id
@@ -154,7 +164,17 @@ class OidcIssuer(Issuer[TokenRequest]):
         merged = {**self._claims(lifetime=lifetime, scopes=scopes), **claims}
         if padding:
             merged["padding"] = "x" * (padding * 3 // 4)  # base64 makes four bytes of three
-        return self._keys.sign({name: v for name, v in merged.items() if v is not None})
+        return self._sign({name: v for name, v in merged.items() if v is not None})
+
+    def signing_key(self) -> tuple[str, dict[str, str] | str]:
+        """Return id and verification key of the tokens, for brokers that are told and do not ask.
+
+        The key is a text in PEM, or with HS256 the members of a JSON Web Key.
+        """
+        return self._keys.verification_key(self._algorithm)
+
+    def _sign(self, claims: dict[str, Any]) -> str:
+        return self._keys.sign(claims, self._algorithm)
 
     def endpoint(self, path: str) -> Endpoint:
         """Return which half of the issuer `path` belongs to (called by the server)."""
@@ -205,19 +225,39 @@ class OidcIssuer(Issuer[TokenRequest]):
         grant_type = single(parameters, "grant_type")
         if grant_type is None:
             raise OAuthError("invalid_request", "grant_type is missing")
-        if grant_type != "client_credentials":
-            raise OAuthError("unsupported_grant_type", "only client_credentials is supported")
+        subject, refresh_token = self._subject(grant_type, parameters)
         scopes = self._granted_scopes(single(parameters, "scope"))
         audiences = self._granted_audiences(
             parameters.get("audience", []) + parameters.get("resource", [])
         )
         claims = self._claims(lifetime=self.token_lifetime, scopes=scopes, audiences=audiences)
-        return {
-            "access_token": self._keys.sign(claims),
+        claims["sub"] = subject
+        answer = {
+            "access_token": self._sign(claims),
             "token_type": "Bearer",
             "expires_in": max(0, claims["exp"] - claims["iat"]),
             "scope": claims["scope"],
         }
+        return answer if refresh_token is None else {**answer, "refresh_token": refresh_token}
+
+    def _subject(self, grant_type: str, parameters: dict[str, list[str]]) -> tuple[str, str | None]:
+        """Return whom the token is for, and the refresh token that comes with it."""
+        if grant_type == "client_credentials":
+            return self.client_id, None
+        if grant_type == "password":
+            name = single(parameters, "username")
+            password = single(parameters, "password")
+            if name is None or password is None:
+                raise OAuthError("invalid_request", "username or password is missing")
+            if not hmac.compare_digest(self.users.get(name, "").encode(), password.encode()):
+                raise OAuthError("invalid_grant", "unknown user or wrong password")
+            return name, self.refresh_tokens.issue(name)
+        if grant_type == "refresh_token":
+            token = single(parameters, "refresh_token")
+            if token is None:
+                raise OAuthError("invalid_request", "refresh_token is missing")
+            return self.refresh_tokens.use(token)
+        raise OAuthError("unsupported_grant_type", "only the grants in the configuration")
 
     def _granted_scopes(self, requested: str | None) -> list[str]:
         allowed = list(self.scopes)
@@ -261,7 +301,7 @@ class OidcIssuer(Issuer[TokenRequest]):
             "issuer": self.issuer_url,
             "token_endpoint": self.token_endpoint,
             "jwks_uri": self.jwks_uri,
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": ["client_credentials", "password", "refresh_token"],
             "response_types_supported": ["token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],

@@ -5,6 +5,7 @@ Installed with the distribution; nothing starts until a test asks for a fixture:
 - `mqauth_sandbox` (session): everything, as `mqauth_sandbox.Sandbox`
 - `mqauth_broker` (session): its RabbitMQ node
 - `mqauth_issuer`, `mqauth_sts` (per test): its issuers, well again after each test
+- `mqauth_apsaramq` (session): a sandbox of its own whose broker checks logins as ApsaraMQ does
 - `mqauth_proxy` (per test): a TCP proxy to the node's plain AMQP port
 - `mqauth_rolesanywhere` (per test): a Roles Anywhere endpoint with an STS endpoint of its own,
   which need no broker; it trusts `mqauth_pki` and is well again after each test
@@ -81,6 +82,16 @@ def mqauth_sts(mqauth_sandbox: Sandbox) -> Iterator[StsEndpoint]:
     yield sts
     sts.faults.reset()
     sts.start()
+
+
+@pytest.fixture(scope="session")
+def mqauth_apsaramq(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """A running sandbox whose broker takes the dynamic users of ApsaraMQ for RabbitMQ."""
+    from mqauth_sandbox.sandbox import Sandbox  # noqa: PLC0415 - only when it is used
+
+    which = request.config.getoption("--mqauth-broker")
+    with Sandbox(broker=which, broker_auth="apsaramq") as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

@@ -76,6 +76,16 @@ def authenticate(
     return key
 
 
+def claimed_scope(request: Request) -> tuple[str, str]:
+    """Return region and service that a request says it is signed for.
+
+    Raises:
+        AwsError: It is not signed.
+    """
+    authorization = _parse(request)
+    return authorization.region, authorization.service
+
+
 class _Recalculation(SigV4Auth):
     """Signs what the client says it signed: exactly its list of headers, and the body as it came.
 

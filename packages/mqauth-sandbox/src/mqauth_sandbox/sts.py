@@ -31,6 +31,7 @@ from mqauth_sandbox.http import (
 )
 from mqauth_sandbox.issuer import EXPIRED_FOR, NOT_A_JWT, Issuer
 from mqauth_sandbox.oauth import fault_response
+from mqauth_sandbox.roles import Role
 from mqauth_sandbox.sigv4 import authenticate
 from mqauth_sandbox.stscalls import ALGORITHMS, AssumeRole, GetWebIdentityToken
 
@@ -94,6 +95,8 @@ class StsEndpoint(Issuer[StsCall]):
         denied_actions: Actions such as `sts:GetWebIdentityToken` that policies deny. With tags,
             `GetWebIdentityToken` needs `sts:TagGetWebIdentityToken`, and `AssumeRole`
             `sts:TagSession`.
+        empty_sessions: Whether `AssumeRole` answers without credentials, as AWS never does and
+            what a proxy or a fake may do.
         global_endpoint: Whether it stands for `sts.amazonaws.com`, which has no
             `GetWebIdentityToken`. AWS does not document the refusal; here it is `InvalidAction`.
         faults: How it misbehaves.
@@ -127,9 +130,11 @@ class StsEndpoint(Issuer[StsCall]):
         self.federation_enabled = True
         self.max_payload_bytes: int | None = None
         self.denied_actions: set[str] = set()
+        self.empty_sessions = False
         self.global_endpoint = False
         self._role_name = role_name
         self._role_id = unique_id("AROA")
+        self._further_roles: dict[str, Role] = {}
         self._ring = KeyRing()
         self._ring.add(self._user_key())
 
@@ -153,6 +158,20 @@ class StsEndpoint(Issuer[StsCall]):
         """All calls so far, oldest first; a copy."""
         with self._changed:
             return list(self._log)
+
+    def add_role(self, name: str, *, trusts: str, external_id: str | None = None) -> str:
+        """Add a role and return its ARN.
+
+        Args:
+            name: Its name.
+            trusts: ARN of the user or role that may assume it.
+            external_id: What has to come with `AssumeRole`; None if nothing has to.
+        """
+        arn = f"arn:aws:iam::{self.account_id}:role/{name}"
+        self._further_roles[arn] = Role(
+            name=name, arn=arn, unique_id=unique_id("AROA"), trusts=trusts, external_id=external_id
+        )
+        return arn
 
     def accept(self, key: AccessKey) -> None:
         """Accept a key that another service of the account has issued, until it expires."""
@@ -197,13 +216,7 @@ class StsEndpoint(Issuer[StsCall]):
     def _call(self, request: Request) -> Response:
         action: str | None = None
         try:
-            key = authenticate(
-                request,
-                region=self.region,
-                service="sts",
-                now=self.faults.now(),
-                find_key=lambda name, token: self._ring.find(name, token, self.faults.now()),
-            )
+            key = self._signed_by(request, region=self.region, service="sts")
             parameters = Parameters(request)
             action = parameters.text("Action")
             response, outcome = self._dispatch(action, key, parameters)
@@ -232,6 +245,15 @@ class StsEndpoint(Issuer[StsCall]):
             f"Could not find operation {action} for version {version or 'NO_VERSION_SPECIFIED'}",
         )
 
+    def _signed_by(self, request: Request, *, region: str, service: str) -> AccessKey:
+        return authenticate(
+            request,
+            region=region,
+            service=service,
+            now=self.faults.now(),
+            find_key=lambda name, token: self._ring.find(name, token, self.faults.now()),
+        )
+
     def _caller_identity(self, key: AccessKey) -> Response:
         caller = key.caller
         return result_response(
@@ -240,17 +262,21 @@ class StsEndpoint(Issuer[StsCall]):
         )
 
     def _assume_role(self, key: AccessKey, call: AssumeRole) -> Response:
-        trusted = call.role_arn == self.role_arn and self.external_id in (None, call.external_id)
-        self._authorize(key, "sts:AssumeRole", call.role_arn, trusted=trusted)
+        role = self._role(call.role_arn)
+        if role is None or not role.admits(key.caller.principal_arn, call.external_id):
+            raise _denied(key, "sts:AssumeRole", call.role_arn)
+        self._authorize(key, "sts:AssumeRole", call.role_arn)
         if call.tags:
             self._authorize(key, "sts:TagSession", call.role_arn)
         self._check_session_duration(key, call.duration)
-        session = self._session(call)
+        session = self._session(call, role)
         self._ring.add(session)
         return result_response(
             "AssumeRole",
             {
-                "Credentials": {
+                "Credentials": None
+                if self.empty_sessions
+                else {
                     "AccessKeyId": session.access_key_id,
                     "SecretAccessKey": session.secret_access_key,
                     "SessionToken": session.session_token,
@@ -262,6 +288,13 @@ class StsEndpoint(Issuer[StsCall]):
                 },
                 "SourceIdentity": call.source_identity,
             },
+        )
+
+    def _role(self, arn: str) -> Role | None:
+        if arn != self.role_arn:
+            return self._further_roles.get(arn)
+        return Role(
+            name=self._role_name, arn=arn, unique_id=self._role_id, external_id=self.external_id
         )
 
     def _check_session_duration(self, key: AccessKey, duration: int) -> None:
@@ -277,8 +310,8 @@ class StsEndpoint(Issuer[StsCall]):
                 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
             )
 
-    def _session(self, call: AssumeRole) -> AccessKey:
-        role, name = self._role_name, call.session_name
+    def _session(self, call: AssumeRole, role: Role) -> AccessKey:
+        name = call.session_name
         lifetime = call.duration if self.session_lifetime is None else self.session_lifetime
         return AccessKey(
             access_key_id=unique_id("ASIA"),
@@ -287,9 +320,9 @@ class StsEndpoint(Issuer[StsCall]):
             expires_at=self.faults.now() + lifetime,
             caller=Caller(
                 account=self.account_id,
-                arn=f"arn:aws:sts::{self.account_id}:assumed-role/{role}/{name}",
-                user_id=f"{self._role_id}:{name}",
-                principal_arn=self.role_arn,
+                arn=f"arn:aws:sts::{self.account_id}:assumed-role/{role.name}/{name}",
+                user_id=f"{role.unique_id}:{name}",
+                principal_arn=role.arn,
                 tags=call.tags,
                 source_identity=call.source_identity,
             ),
@@ -364,10 +397,8 @@ class StsEndpoint(Issuer[StsCall]):
                 "The payload of the token exceeds the maximum allowed size",
             )
 
-    def _authorize(
-        self, key: AccessKey, action: str, resource: str, *, trusted: bool = True
-    ) -> None:
-        if action in self.denied_actions or not trusted:
+    def _authorize(self, key: AccessKey, action: str, resource: str) -> None:
+        if action in self.denied_actions:
             raise _denied(key, action, resource)
 
     def _user_key(self) -> AccessKey:

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mqauth.secret import Secret
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClientCertificate:
+    """An X.509 client certificate on disk, for a login by TLS itself (SASL EXTERNAL).
+
+    Args:
+        certificate_file: PEM file of the certificate, and of those between it and its authority.
+        private_key_file: PEM file of its private key, not encrypted; None if the first holds it.
+    """
+
+    certificate_file: Path
+    private_key_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,15 +37,18 @@ class BrokerCredentials:
         principal: Whom the credential names (a token's `sub`, a role ARN), for display.
         provider: Name of the provider that fetched it.
         clock_skew: Seconds the issuer's clock is ahead of this host's (negative: behind).
+        certificate: The client certificate to present where no password is sent. `password` then
+            only tells one certificate from the next.
     """
 
-    username: str
+    username: str = field(repr=False)
     password: Secret
     issued_at: datetime
     expires_at: datetime | None = None
     principal: str | None = None
     provider: str = ""
     clock_skew: float = 0.0
+    certificate: ClientCertificate | None = None
 
     @property
     def lifetime(self) -> float:

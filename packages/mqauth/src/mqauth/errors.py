@@ -4,11 +4,14 @@ MQAuthError
  ├─ ConfigurationError              what the user wrote cannot work; never retryable
  │   ├─ UnknownProviderError        no such provider is installed
  │   └─ InsecureTransportError      a credential would cross the network in clear
- └─ CredentialError                 a credential could not be had
-     ├─ IssuerUnavailableError      the issuer did not answer, or not usefully: retryable
-     ├─ IssuerRefusedError          the issuer said no to this client; not retryable
-     ├─ InvalidCredentialError      what the issuer gave cannot be used; retryable
-     └─ CredentialExpiredError      the credential at hand has run out; retryable
+ ├─ CredentialError                 a credential could not be had
+ │   ├─ IssuerUnavailableError      the issuer did not answer, or not usefully: retryable
+ │   ├─ IssuerRefusedError          the issuer said no to this client; not retryable
+ │   ├─ InvalidCredentialError      what the issuer gave cannot be used; retryable
+ │   └─ CredentialExpiredError      the credential at hand has run out; retryable
+ └─ ManagementError                 the broker's management API did not do what it was asked
+     ├─ ManagementUnavailableError  it did not answer, or not usefully: retryable
+     └─ ManagementRefusedError      it refused the login or the request; not retryable
 
 Every message is one line: what failed, why, and what to do about it. No message holds a secret.
 """
@@ -76,6 +79,20 @@ class CredentialExpiredError(CredentialError):
     """The credential at hand has run out and no newer one could be had."""
 
     retryable = True
+
+
+class ManagementError(MQAuthError):
+    """The broker's management API did not do what it was asked."""
+
+
+class ManagementUnavailableError(ManagementError):
+    """The management API did not answer in time, or answered that it cannot serve now."""
+
+    retryable = True
+
+
+class ManagementRefusedError(ManagementError):
+    """The management API refuses the login or the request: asking again changes nothing."""
 
 
 def _one_line(text: str, limit: int = 1000) -> str:

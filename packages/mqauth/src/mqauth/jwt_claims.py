@@ -30,16 +30,29 @@ def unverified_claims(token: str | Secret) -> Mapping[str, Any]:
     Raises:
         InvalidCredentialError: It is no such token. The message quotes nothing of it.
     """
-    claims = _claims(token)
-    if isinstance(claims, str):
+    return _read(token)[1]
+
+
+def unverified_header(token: str | Secret) -> Mapping[str, Any]:
+    """Return the header of a signed JWT in compact form: `alg`, `kid` and the like.
+
+    Raises:
+        InvalidCredentialError: It is no such token. The message quotes nothing of it.
+    """
+    return _read(token)[0]
+
+
+def _read(token: str | Secret) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    parts = _header_and_claims(token)
+    if isinstance(parts, str):
         raise InvalidCredentialError(
-            f"the token is no JWT: {claims}", remedy="see what the issuer was asked for"
+            f"the token is no JWT: {parts}", remedy="see what the issuer was asked for"
         )
-    return MappingProxyType(claims)
+    return MappingProxyType(parts[0]), MappingProxyType(parts[1])
 
 
-def _claims(token: str | Secret) -> dict[str, Any] | str:
-    """Return the claims, or why there are none.
+def _header_and_claims(token: str | Secret) -> tuple[dict[str, Any], dict[str, Any]] | str:
+    """Return header and claims, or why there are none.
 
     The reason is returned, not raised: a traceback that shows variables must not show the token.
     """
@@ -54,7 +67,7 @@ def _claims(token: str | Secret) -> dict[str, Any] | str:
     header, claims = _json_object(segments[0]), _json_object(segments[1])
     if header is None or claims is None:
         return "its parts are not JSON objects in base64url"
-    return claims
+    return header, claims
 
 
 def expiry(claims: Mapping[str, Any]) -> datetime | None:

@@ -47,14 +47,17 @@ class Passwords:
         return Secret(text.removesuffix("\n").removesuffix("\r"))
 
     def ask(self, what: str) -> Secret:
-        """Ask on the terminal, if there is one.
+        """Ask on the terminal, if there is one. An empty password given means: ask nobody.
 
         Args:
             what: What the password opens, for the prompt.
 
         Raises:
-            IdentityError: There is no terminal.
+            IdentityError: There is no terminal, or nobody is to be asked.
         """
+        given = self._options.pkcs8_password
+        if given is not None and not given:
+            raise IdentityError(f"{what} needs a password", remedy="give it")
         try:
             descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
         except OSError:

@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mqauth_sandbox.ports import has_ipv6_loopback
 
 PLUGINS = (
     "rabbitmq_management",
     "rabbitmq_auth_backend_oauth2",
+    "rabbitmq_auth_backend_http",
+    "rabbitmq_auth_mechanism_ssl",
 )
 # Keys of rabbitmq.conf that older versions of the plugin do not have.
 SCOPE_PREFIX_KEY = "auth_oauth2.scope_prefix"
 SCOPE_ALIASES_KEY = "auth_oauth2.scope_aliases"
+
+
+CertificateLogin = Literal["common_name", "distinguished_name"]
+"""What of a client certificate is the user's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningKey:
+    """A key of tokens that a node is told instead of fetching it.
+
+    Attributes:
+        form: How the configuration writes it: a `map` of a JSON Web Key's members, the text of a
+            `pem`, or a `json` text such as UAA gives.
+        value: The key in that form; what of it is secret stands in the node's files.
+    """
+
+    form: Literal["map", "pem", "json"]
+    value: Mapping[str, str] | str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +43,9 @@ class OAuth2Settings:
     """What a node trusts for OAuth 2, in the terms of rabbitmq_auth_backend_oauth2.
 
     Attributes:
-        jwks_url: HTTPS URL of the keys that sign tokens.
+        jwks_url: HTTPS URL of the keys that sign tokens; None where `signing_keys` says all.
+        signing_keys: Keys by their ids, which tokens name in their header as `kid`.
+        default_key: Id of the key of tokens that name none.
         resource_server_id: The audience a token must name.
         scope_prefix: What a scope must start with; None for `<resource_server_id>.`.
         additional_scopes_key: Claim whose value counts as scopes too.
@@ -30,7 +53,9 @@ class OAuth2Settings:
         management_oauth: Whether the management pages sign users in by OAuth 2.
     """
 
-    jwks_url: str
+    jwks_url: str | None = None
+    signing_keys: Mapping[str, SigningKey] = field(default_factory=dict)
+    default_key: str | None = None
     resource_server_id: str = "rabbitmq"
     scope_prefix: str | None = None
     additional_scopes_key: str | None = None
@@ -66,6 +91,7 @@ def rabbitmq_conf(
     paths: NodePaths,
     admin: tuple[str, str],
     oauth2: OAuth2Settings | None,
+    certificate_login: CertificateLogin | None = None,
 ) -> str:
     """Return the text of rabbitmq.conf. It holds the administrator's password."""
     lines = [
@@ -76,7 +102,7 @@ def rabbitmq_conf(
         f"ssl_options.keyfile = {paths.key_file}",
         "ssl_options.versions.1 = tlsv1.3",
         "ssl_options.versions.2 = tlsv1.2",
-        "ssl_options.verify = verify_none",
+        f"ssl_options.verify = {'verify_peer' if certificate_login else 'verify_none'}",
         "ssl_options.fail_if_no_peer_cert = false",
         "management.tcp.ip = 127.0.0.1",
         f"management.tcp.port = {ports.management}",
@@ -90,20 +116,43 @@ def rabbitmq_conf(
         "disk_free_limit.absolute = 1MB",
         "vm_memory_high_watermark.absolute = 4GB",
         *_auth_lines(oauth2, known_keys, paths.ca_file),
+        *_certificate_lines(certificate_login),
     ]
     return "\n".join(lines) + "\n"
 
 
 def advanced_config(*, known_keys: Container[str], oauth2: OAuth2Settings | None) -> str:
     """Return the text of advanced.config: what this version cannot be told in rabbitmq.conf."""
-    if oauth2 is None or not oauth2.scope_aliases or SCOPE_ALIASES_KEY in known_keys:
+    terms = []
+    if oauth2 is not None and oauth2.scope_aliases and SCOPE_ALIASES_KEY not in known_keys:
+        prefixed = _scopes_as_understood(oauth2, known_keys)
+        aliases = ", ".join(
+            f"{_binary(alias)} => [{', '.join(map(_binary, scopes))}]"
+            for alias, scopes in prefixed.items()
+        )
+        terms.append(f"{{scope_aliases, #{{{aliases}}}}}")
+    if oauth2 is not None and oauth2.signing_keys:
+        terms.append(f"{{key_config, [{', '.join(_key_terms(oauth2))}]}}")
+    if not terms:
         return "[].\n"
-    prefixed = _scopes_as_understood(oauth2, known_keys)
-    aliases = ", ".join(
-        f"{_binary(alias)} => [{', '.join(map(_binary, scopes))}]"
-        for alias, scopes in prefixed.items()
+    return f"[{{rabbitmq_auth_backend_oauth2, [{', '.join(terms)}]}}].\n"
+
+
+def _key_terms(oauth2: OAuth2Settings) -> list[str]:
+    keys = ", ".join(
+        f"{_binary(name)} => {{{key.form}, {_key_value(key.value)}}}"
+        for name, key in oauth2.signing_keys.items()
     )
-    return f"[{{rabbitmq_auth_backend_oauth2, [{{scope_aliases, #{{{aliases}}}}}]}}].\n"
+    default = (
+        [] if oauth2.default_key is None else [f"{{default_key, {_binary(oauth2.default_key)}}}"]
+    )
+    return [*default, f"{{signing_keys, #{{{keys}}}}}"]
+
+
+def _key_value(value: Mapping[str, str] | str) -> str:
+    if isinstance(value, str):
+        return _binary(value)
+    return f"#{{{', '.join(f'{_binary(k)} => {_binary(v)}' for k, v in value.items())}}}"
 
 
 def enabled_plugins() -> str:
@@ -126,12 +175,15 @@ def _auth_lines(
     lines = [
         f"auth_backends.1 = {backend}",
         "auth_backends.2 = internal",
-        f"auth_oauth2.jwks_url = {oauth2.jwks_url}",
         f"auth_oauth2.resource_server_id = {oauth2.resource_server_id}",
-        f"auth_oauth2.https.cacertfile = {ca_file}",
-        "auth_oauth2.https.peer_verification = verify_peer",
-        "auth_oauth2.https.hostname_verification = wildcard",
     ]
+    if oauth2.jwks_url is not None:
+        lines += [
+            f"auth_oauth2.jwks_url = {oauth2.jwks_url}",
+            f"auth_oauth2.https.cacertfile = {ca_file}",
+            "auth_oauth2.https.peer_verification = verify_peer",
+            "auth_oauth2.https.hostname_verification = wildcard",
+        ]
     if oauth2.scope_prefix is not None and SCOPE_PREFIX_KEY in known_keys:
         lines.append(f"auth_oauth2.scope_prefix = {oauth2.scope_prefix}")
     if oauth2.additional_scopes_key is not None:
@@ -143,6 +195,14 @@ def _auth_lines(
     if oauth2.management_oauth and SCOPE_ALIASES_KEY in known_keys:
         lines.append("management.oauth_enabled = true")
     return lines
+
+
+def _certificate_lines(login: CertificateLogin | None) -> list[str]:
+    if login is None:
+        return []
+    mechanisms = ("PLAIN", "AMQPLAIN", "EXTERNAL")
+    offered = [f"auth_mechanisms.{index} = {name}" for index, name in enumerate(mechanisms, 1)]
+    return [*offered, f"ssl_cert_login_from = {login}"]
 
 
 def _scopes_as_understood(

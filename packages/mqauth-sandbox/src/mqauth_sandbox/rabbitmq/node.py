@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mqauth_sandbox.errors import BrokerError
-from mqauth_sandbox.rabbitmq import guard
+from mqauth_sandbox.rabbitmq import guard, http_auth
 from mqauth_sandbox.rabbitmq.configuration import (
+    CertificateLogin,
     NodePaths,
     NodePorts,
     OAuth2Settings,
@@ -49,7 +50,10 @@ class Node:
         ports: Ports to listen on.
         certificates: For AMQPS, and the authority to trust for the keys of tokens.
         admin: Name and password of the internal administrator.
-        oauth2: Which tokens to accept; None for internal users only.
+        oauth2: Which tokens to accept; None for none.
+        http_auth_url: The service to ask about other users; None for none. Not with `oauth2`.
+        certificate_login: What of a client certificate names the user who signs in by it; None
+            for no such logins.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class Node:
         certificates: CertificateFiles,
         admin: tuple[str, str],
         oauth2: OAuth2Settings | None,
+        http_auth_url: str | None = None,
+        certificate_login: CertificateLogin | None = None,
     ) -> None:
         """Write the node's files."""
         self.log_file = directory / "log" / "rabbit.log"
@@ -84,10 +90,19 @@ class Node:
         )
         known_keys = installation.oauth2_keys()
         conf = rabbitmq_conf(
-            known_keys=known_keys, ports=ports, paths=paths, admin=admin, oauth2=oauth2
+            known_keys=known_keys,
+            ports=ports,
+            paths=paths,
+            admin=admin,
+            oauth2=oauth2,
+            certificate_login=certificate_login,
         )
+        advanced = advanced_config(known_keys=known_keys, oauth2=oauth2)
+        if http_auth_url is not None:
+            conf += "\n".join(http_auth.conf_lines(http_auth_url)) + "\n"
+            advanced = http_auth.advanced_config(paths.ca_file)
         self._keep("rabbitmq.conf", conf)
-        self._keep("advanced.config", advanced_config(known_keys=known_keys, oauth2=oauth2))
+        self._keep("advanced.config", advanced)
         self._keep("enabled_plugins", enabled_plugins())
         self._keep("home/.erlang.cookie", secrets.token_hex(16), mode=0o400)
 

@@ -11,6 +11,9 @@ _EXTRA_OF = {
     "requests": "oauth2",
     "boto3": "aws",
     "botocore": "aws",
+    "cryptography": "external",
+    "click": "cli",
+    "urllib3": "management",
 }
 
 

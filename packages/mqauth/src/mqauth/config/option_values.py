@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,14 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
+class CommandLine(tuple[str, ...]):
+    """Type of an option that is a program with its arguments; nothing of it is for a shell."""
+
+    __slots__ = ()
+
+
 def convert(value: object, kind: type) -> Any:
-    """Return `value` as `kind` (str, bool, int, float, tuple of str, dict of str).
+    """Return `value` as `kind` (str, bool, int, float, tuple of str, dict of str, CommandLine).
 
     Raises:
         ValueError: It is none; the message says what it must be and never quotes the value, which
@@ -77,6 +84,17 @@ def _texts(value: object) -> tuple[str, ...]:
     raise ValueError("must be a list of texts, or one text with commas between them")
 
 
+def _words(value: object) -> CommandLine:
+    if isinstance(value, str):
+        try:
+            return CommandLine(shlex.split(value))
+        except ValueError:
+            raise ValueError("has a quotation mark that nothing closes") from None
+    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
+        return CommandLine(value)
+    raise ValueError("must be a list of texts, or one text with blanks between the words")
+
+
 def _pairs(value: object) -> dict[str, str]:
     if isinstance(value, Mapping):
         if all(isinstance(part, str) for item in value.items() for part in item):
@@ -95,4 +113,5 @@ _CONVERTERS: Mapping[type, Callable[[object], Any]] = {
     tuple: _texts,
     list: _texts,
     dict: _pairs,
+    CommandLine: _words,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mqauth.config.option_values import convert
@@ -91,11 +91,14 @@ def validate(provider_class: type[Provider], options: Mapping[str, Any]) -> dict
     given = {key: value for key, value in options.items() if value is not None}
     _refuse_unknown(provider_class, given)
     checked: dict[str, Any] = {}
+    missing: list[Option] = []
     for option in provider_class.options:
         value = _value(provider_class.name, option, given)
         if value is None and option.required:
-            raise _missing(provider_class.name, option)
+            missing.append(option)
         checked[option.name] = option.default if value is None else value
+    if missing:
+        raise _missing(provider_class.name, missing)
     return checked
 
 
@@ -155,14 +158,21 @@ def _wrong(provider: str, key: str, problem: str) -> ConfigurationError:
     )
 
 
-def _missing(provider: str, option: Option) -> ConfigurationError:
-    variables = environment_name(provider, option.name)
-    if option.secret:
-        variables += f" (or {environment_name(provider, option.name + _FILE)})"
+def _missing(provider: str, options: Sequence[Option]) -> ConfigurationError:
+    """Return the error that names all that is missing, so that nobody learns one a run."""
+    needed = " and ".join(f"{option.name}: {option.help}" for option in options)
     return ConfigurationError(
-        f"the provider {provider} needs the option {option.name}: {option.help}",
-        remedy=f"set it in the options of the provider, or as {variables}",
+        f"the provider {provider} needs the option{'s' * (len(options) > 1)} {needed}",
+        remedy=f"set {'it' if len(options) == 1 else 'them'} in the options of the provider, or as "
+        + " and ".join(_variables(provider, option) for option in options),
     )
+
+
+def _variables(provider: str, option: Option) -> str:
+    variable = environment_name(provider, option.name)
+    if option.secret:
+        variable += f" (or {environment_name(provider, option.name + _FILE)})"
+    return variable
 
 
 def _short(text: str, limit: int = 60) -> str:

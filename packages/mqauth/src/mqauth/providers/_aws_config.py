@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from mqauth.aws_credentials import RolesAnywhereIdentity
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Option
+from mqauth.providers import _roles_anywhere as roles_anywhere
 from mqauth.providers._urls import check_url
 
 ALGORITHMS = ("ES384", "RS256")
@@ -19,40 +21,56 @@ SHORTEST, LONGEST = 60, 3600
 MOST_TAGS = 50
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
-_ROLE_OPTIONS = ("role_session_name", "external_id")
+_ROLE_OPTIONS = ("role_session_name", "external_id", "session_tags")
 
 OPTIONS = (
     Option(name="region", help="the AWS region whose STS is asked; the broker's, if not given"),
     Option(name="audience", default=("rabbitmq",), help="audiences of the token"),
     Option(name="signing_algorithm", default=ALGORITHMS[0], help=" or ".join(ALGORITHMS)),
     Option(name="duration", default=300, help=f"the token's life, {SHORTEST} to {LONGEST} seconds"),
-    Option(name="role_arn", help="the role to assume first"),
+    Option(
+        name="role_arn",
+        default=(),
+        help="the role to assume first; of several, each is assumed by the one before",
+    ),
     Option(name="role_session_name", help="the name of the role's session"),
     Option(name="external_id", help="the external id that the role's trust policy asks for"),
+    Option(
+        name="session_tags",
+        default={},
+        help="tags of the (last) role's session, which the token repeats as principal tags",
+    ),
     Option(name="profile", help="the profile of the AWS configuration to start from"),
     Option(name="endpoint_url", help="another URL for STS, such as a VPC endpoint's"),
     Option(name="tags", default={}, help="tags that become claims of the token"),
     Option(name="ca_file", help="a PEM file of the authorities that sign the STS certificate"),
     Option(name="username", default="", help="the user name at login, if the broker wants one"),
+    *roles_anywhere.OPTIONS,
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AwsIamConfig:
-    """The options of the provider by their names; see `OPTIONS`."""
+    """The options of the provider by their names; see `OPTIONS`.
+
+    Args:
+        roles_anywhere: Those of the IAM Roles Anywhere identity; None if none is named.
+    """
 
     region: str | None = None
     audience: tuple[str, ...] = ("rabbitmq",)
     signing_algorithm: str = ALGORITHMS[0]
     duration: int = 300
-    role_arn: str | None = None
+    role_arn: tuple[str, ...] = ()
     role_session_name: str | None = None
     external_id: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
-    tags: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    session_tags: Mapping[str, str] = field(default_factory=dict)
     ca_file: str | None = None
     username: str = ""
+    roles_anywhere: RolesAnywhereIdentity | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -62,7 +80,9 @@ class AwsIamConfig:
             ConfigurationError: They cannot work.
             InsecureTransportError: The token would cross the network in clear.
         """
-        config = cls(**options)
+        own, identity = roles_anywhere.split(options)
+        role_arn = _whole_arns(own.get("role_arn", ()))
+        config = cls(**{**own, "role_arn": role_arn, "roles_anywhere": identity})
         _require(
             config.signing_algorithm in ALGORITHMS,
             f"signing_algorithm must be {' or '.join(ALGORITHMS)}",
@@ -73,12 +93,15 @@ class AwsIamConfig:
         )
         _require(bool(config.audience), "audience must not be empty")
         _require(len(config.tags) <= MOST_TAGS, f"at most {MOST_TAGS} tags are possible")
-        if config.role_arn is None:
+        _require(
+            len(config.session_tags) <= MOST_TAGS, f"at most {MOST_TAGS} session_tags are possible"
+        )
+        if not config.role_arn:
             for name in _ROLE_OPTIONS:
-                _require(getattr(config, name) is None, f"{name} means nothing without role_arn")
-        else:
+                _require(not getattr(config, name), f"{name} means nothing without role_arn")
+        for arn in config.role_arn:
             _require(
-                _ROLE_ARN.fullmatch(config.role_arn) is not None,
+                _ROLE_ARN.fullmatch(arn) is not None,
                 "role_arn must look like arn:aws:iam::123456789012:role/NAME",
             )
         if config.endpoint_url is not None:
@@ -86,6 +109,17 @@ class AwsIamConfig:
         if config.ca_file is not None:
             _require(Path(config.ca_file).is_file(), f"the ca_file {config.ca_file} is no file")
         return config
+
+
+def _whole_arns(parts: Iterable[str]) -> tuple[str, ...]:
+    """Put names together again that hold the comma between the items of a list."""
+    arns: list[str] = []
+    for part in parts:
+        if arns and not part.startswith("arn:"):
+            arns[-1] += f",{part}"
+        else:
+            arns.append(part)
+    return tuple(arns)
 
 
 def _require(condition: bool, rule: str) -> None:  # noqa: FBT001 - reads as an assertion

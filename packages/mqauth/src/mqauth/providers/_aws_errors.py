@@ -22,6 +22,8 @@ from mqauth.providers._http_dates import retry_after
 from mqauth.providers._text import clean
 from mqauth.secret import Secret
 
+STS = "AWS STS"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Meaning:
@@ -60,7 +62,8 @@ _MISCONFIGURED = _Meaning(
     remedy="correct the options; GetWebIdentityToken needs a regional endpoint",
 )
 _DENIED = _refused(
-    "allow the action in the role's policy; with tags sts:TagGetWebIdentityToken, too"
+    "allow the action in the role's policy; with tags sts:TagGetWebIdentityToken, with "
+    "session_tags sts:TagSession, too; a role's trust policy must name who assumes it"
 )
 _OTHERWISE_REFUSED = _refused("see what the AWS STS API reference says about this error")
 
@@ -87,7 +90,8 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "AccessDenied": _DENIED,
     "AccessDeniedException": _DENIED,
     "OutboundWebIdentityFederationDisabledException": _refused(
-        "enable it once per account: aws iam enable-outbound-web-identity-federation"
+        "enable it once per account: aws iam enable-outbound-web-identity-federation, or all of "
+        "Amazon MQ's side: mqauth amazonmq setup"
     ),
     "InvalidClientTokenId": _refused("check the access key, and that it is active"),
     "UnrecognizedClientException": _refused("check the access key, and that it is active"),
@@ -178,31 +182,35 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def translate(error: Exception, secrets: Iterable[Secret] = ()) -> MQAuthError:
+def translate(
+    error: Exception, secrets: Iterable[Secret] = (), *, service: str = STS
+) -> MQAuthError:
     """Return the error of ours that an exception of boto3's means.
 
     Args:
         error: What came up.
         secrets: Values that must not show in the message.
+        service: Which of AWS's services was asked.
     """
     if isinstance(error, ClientError):
-        return _answered(error, [secret.reveal() for secret in secrets])
+        return _answered(error, [secret.reveal() for secret in secrets], service)
     for types, make, message, remedy in _EXCEPTIONS:
         if isinstance(error, types):
-            return make(message.replace("{text}", clean(error)), remedy=remedy)
+            said = message.replace(STS, service).replace("{text}", clean(error))
+            return make(said, remedy=remedy)
     return IssuerUnavailableError(
-        f"AWS STS could not be asked, or not understood ({_where(error)})",
+        f"{service} could not be asked, or not understood ({_where(error)})",
         remedy="run aws sts get-caller-identity as this user to see more",
     )
 
 
-def _answered(error: ClientError, hidden: list[str]) -> MQAuthError:
+def _answered(error: ClientError, hidden: list[str], service: str) -> MQAuthError:
     about = error.response.get("Error", {})
     code, text = error_code(error), clean(about.get("Message", ""), hidden)
     metadata: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
     meaning = _meaning(code, int(metadata.get("HTTPStatusCode", 0)), text)
     return meaning.error(
-        f"AWS STS {error.operation_name} {meaning.said}: {clean(code, hidden)}: {text}",
+        f"{service} {error.operation_name} {meaning.said}: {clean(code, hidden)}: {text}",
         remedy=meaning.remedy,
         retry_after=retry_after(metadata.get("HTTPHeaders", {})),
     )

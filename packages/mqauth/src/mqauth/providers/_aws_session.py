@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import NoCredentialsError, NoRegionError
 from botocore.loaders import Loader
 
+from mqauth.aws_credentials import AwsCredentials, AwsIdentity
 from mqauth.providers._aws_config import AwsIamConfig
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._urls import check_url
@@ -24,50 +24,39 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Signer:
-    """AWS credentials that sign requests.
-
-    Args:
-        access_key_id: Name of the key.
-        secret_key: The key.
-        session_token: What belongs to a session's key.
-        expires_at: End of the session on AWS's clock, as far as it is known.
-    """
-
-    access_key_id: str
-    secret_key: Secret
-    session_token: Secret | None = None
-    expires_at: datetime | None = None
-
-    @property
-    def secrets(self) -> list[Secret]:
-        """What must not show in an error message."""
-        return [self.secret_key, *([self.session_token] if self.session_token else [])]
-
-
 class AwsSession:
     """Finds credentials and makes clients.
 
     Args:
         config: The checked options of the provider.
+        identity: Where the credentials come from, if not from where boto3 finds them.
     """
 
-    def __init__(self, config: AwsIamConfig) -> None:
+    def __init__(self, config: AwsIamConfig, identity: AwsIdentity | None = None) -> None:
         """Look nothing up yet."""
         self._config = config
+        self._identity = identity
         self._session: boto3.Session | None = None
 
     def forget(self) -> None:
         """Look credentials up anew next time."""
         self._session = None
+        if self._identity is not None:
+            self._identity.forget()
 
-    def signer(self, deadline: Deadline) -> Signer:
-        """Return the credentials that the environment, a profile or a metadata service gives.
+    def signer(self, deadline: Deadline, *, lasting: float = 0.0) -> AwsCredentials:
+        """Return the credentials of the identity that is named, else those that boto3 finds.
+
+        Args:
+            deadline: When to give up.
+            lasting: Seconds for which they will be needed, as far as one can choose.
 
         Raises:
             BotoCoreError: There are none, or they could not be refreshed.
+            MQAuthError: The identity that is named has none.
         """
+        if self._identity is not None:
+            return self._identity.credentials(timeout=deadline.remaining(), lasting=lasting)
         found = self._made(deadline).get_credentials()
         if found is None:
             raise NoCredentialsError
@@ -78,14 +67,14 @@ class AwsSession:
         if not frozen.access_key or not frozen.secret_key:
             raise NoCredentialsError
         expiry = getattr(found, "_expiry_time", None)
-        return Signer(
+        return AwsCredentials(
             access_key_id=frozen.access_key,
             secret_key=Secret(frozen.secret_key),
             session_token=Secret(frozen.token) if frozen.token else None,
             expires_at=expiry if isinstance(expiry, datetime) else None,
         )
 
-    def client(self, signer: Signer, deadline: Deadline) -> STSClient:
+    def client(self, signer: AwsCredentials, deadline: Deadline) -> STSClient:
         """Return an STS client of the right region that signs as `signer`.
 
         Raises:
@@ -111,6 +100,8 @@ class AwsSession:
         # Containers know their region as AWS_REGION, which boto3 does not read. Without any it
         # would take the global endpoint.
         region = self._config.region or session.region_name or os.environ.get("AWS_REGION")
+        if not region and self._config.roles_anywhere is not None:
+            region = self._config.roles_anywhere.region
         if not region:
             raise NoRegionError
         return region

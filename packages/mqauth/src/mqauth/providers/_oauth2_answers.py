@@ -17,9 +17,12 @@ _TRANSIENT_CODES = frozenset({"temporarily_unavailable", "server_error", "slow_d
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
 
 _REMEDIES = {
-    "invalid_client": "check client_id, client_secret and auth_method",
-    "unauthorized_client": "allow the client credentials grant for this client at the issuer",
-    "unsupported_grant_type": "allow the client credentials grant at the issuer",
+    "invalid_client": "check client_id, auth_method, and client_secret, key or certificate",
+    "unauthorized_client": "allow this client the grant type at the issuer",
+    "unsupported_grant_type": "allow the grant type at the issuer, or set another grant_type",
+    "invalid_grant": "check the resource owner's name and password, or sign in anew for another "
+    "refresh token",
+    "unauthorized": "check client_id and client_secret, and the resource owner's password",
     "invalid_scope": "check the option scope against what the client may have",
     "invalid_target": "check the options audience and resource",
     "invalid_request": "check which of scope, audience and resource the issuer wants",

@@ -1,16 +1,14 @@
-"""Discovery and the client credentials grant, by Authlib on requests."""
+"""Discovery and token requests, by Authlib on requests."""
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from authlib.integrations.base_client import OAuthError
-from authlib.integrations.requests_client import OAuth2Session
 
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
 from mqauth.errors import ConfigurationError, InvalidCredentialError, MQAuthError
@@ -18,7 +16,9 @@ from mqauth.providers import _http
 from mqauth.providers._bearer import from_jwt
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._oauth2_answers import json_object, refusal
+from mqauth.providers._oauth2_authentication import ClientAuthentication
 from mqauth.providers._oauth2_config import OAuth2Config
+from mqauth.providers._oauth2_refresh import RefreshTokens
 from mqauth.providers._text import clean
 from mqauth.providers._urls import check_url, is_loopback
 from mqauth.secret import Secret
@@ -59,6 +59,9 @@ class OAuth2Client:
                 remedy="set issuer to the very name the issuer uses, or set token_endpoint",
             )
         endpoint = document.get("token_endpoint")
+        aliases = document.get("mtls_endpoint_aliases")
+        if self._config.mutual_tls and isinstance(aliases, dict):
+            endpoint = aliases.get("token_endpoint", endpoint)  # RFC 8705, section 5
         if not isinstance(endpoint, str):
             raise InvalidCredentialError(
                 f"the configuration of {what} names no token_endpoint", remedy="set token_endpoint"
@@ -66,16 +69,54 @@ class OAuth2Client:
         insecure = self._config.insecure_issuer
         return check_url(endpoint, f"the token endpoint of {what}", insecure=insecure)
 
-    def fetch(self, endpoint: str, deadline: Deadline, *, provider: str) -> BrokerCredentials:
+    def fetch(
+        self,
+        endpoint: str,
+        deadline: Deadline,
+        *,
+        provider: str,
+        refresh_tokens: RefreshTokens | None = None,
+    ) -> BrokerCredentials:
         """Fetch a token and return the credential it is.
+
+        Args:
+            endpoint: The token endpoint.
+            deadline: When to stop.
+            provider: Name of the provider.
+            refresh_tokens: What the grant refresh_token uses and keeps.
 
         Raises:
             CredentialError: No usable token was to be had.
-            ConfigurationError: The client's secret cannot be used.
+            ConfigurationError: The client's secret, key or certificate cannot be used.
         """
+        if refresh_tokens is None:
+            return self._fetch(endpoint, deadline, provider, self._owner())
+        with refresh_tokens.exclusive(deadline):
+            grant = {"refresh_token": refresh_tokens.present()}
+            return self._fetch(endpoint, deadline, provider, grant, refresh_tokens)
+
+    def _owner(self) -> dict[str, Secret]:
+        """Return what the grant password sends of the resource owner."""
+        config = self._config
+        if config.owner_username is None or config.owner_password is None:
+            return {}
+        password = Secret(config.owner_password.reveal())
+        return {"username": Secret(config.owner_username), "password": password}
+
+    def _fetch(
+        self,
+        endpoint: str,
+        deadline: Deadline,
+        provider: str,
+        grant: Mapping[str, Secret],
+        refresh_tokens: RefreshTokens | None = None,
+    ) -> BrokerCredentials:
         adapter = _http.BoundedAdapter(deadline)
-        secret = Secret(self._config.client_secret.reveal())
-        answer, response = self._request_token(endpoint, adapter, secret)
+        answer, response = self._request_token(endpoint, adapter, grant)
+        successor = answer.pop("refresh_token", None)
+        if refresh_tokens is not None and successor not in (None, grant["refresh_token"]):
+            # Before anything else can go wrong: the issuer takes the old one no more.
+            refresh_tokens.replace(successor)
         what = f"the token endpoint {endpoint}"
         token = answer.pop("access_token", None)
         if not isinstance(token, Secret):
@@ -90,9 +131,12 @@ class OAuth2Client:
             token,
             provider=provider,
             origin=what,
-            username=self._config.username,
+            username=self._username(token),
             clock_skew=skew,
         )
+
+    def _username(self, token: Secret) -> str:
+        return token.reveal() if self._config.token_as_username else self._config.username
 
     def _opaque(
         self,
@@ -109,7 +153,7 @@ class OAuth2Client:
                 remedy="have the issuer say so, or use tokens that are JWTs",
             )
         return BrokerCredentials(
-            username=self._config.username,
+            username=self._username(token),
             password=token,
             # Counted from before the request: rather a little too short than too long.
             issued_at=utc_from_timestamp(asked_at),
@@ -136,10 +180,11 @@ class OAuth2Client:
         raise failure
 
     def _request_token(
-        self, endpoint: str, adapter: _http.BoundedAdapter, secret: Secret
+        self, endpoint: str, adapter: _http.BoundedAdapter, grant: Mapping[str, Secret]
     ) -> tuple[dict[str, Any], requests.Response]:
         what = f"the token endpoint {endpoint}"
-        secrets = self._spoken(secret)
+        client = ClientAuthentication(self._config)
+        secrets = (*client.secrets, *(v for name, v in grant.items() if name != "username"))
         seen: list[requests.Response] = []
 
         def check(response: requests.Response) -> requests.Response:
@@ -148,16 +193,19 @@ class OAuth2Client:
             return response
 
         failure: MQAuthError
-        with self._session(adapter, secret) as session:
+        with client.session() as session:
+            session.headers.update(_HEADERS)
+            _mount(session, adapter)
             session.register_compliance_hook("access_token_response", check)
             _keep_off_proxies(session, endpoint)
             try:
                 answer = session.fetch_token(
                     endpoint,
-                    grant_type="client_credentials",
+                    grant_type=self._config.grant_type,
                     allow_redirects=False,
                     verify=self._config.verify,
                     **self._config.parameters,
+                    **{name: value.reveal() for name, value in grant.items()},
                 )
             except OAuthError as error:
                 failure = refusal(seen[-1], error.error, error.description, what, secrets)
@@ -169,39 +217,20 @@ class OAuth2Client:
                     remedy="correct the issuer",
                 )
             else:
-                return _with_wrapped_token(answer), seen[-1]
+                return _with_wrapped_tokens(answer), seen[-1]
         raise failure
 
-    def _session(self, adapter: _http.BoundedAdapter, secret: Secret) -> OAuth2Session:
-        client_id, client_secret = self._identification(secret)
-        session = OAuth2Session(
-            client_id=client_id,
-            client_secret=client_secret,
-            token_endpoint_auth_method=self._config.auth_method,
-        )
-        session.headers.update(_HEADERS)
-        _mount(session, adapter)
-        return session
 
-    def _identification(self, secret: Secret) -> tuple[str, str]:
-        """Return id and secret as they are sent; Authlib leaves RFC 6749's 2.3.1 to its caller."""
-        pair = self._config.client_id, secret.reveal()
-        if self._config.auth_method == "client_secret_basic":
-            return quote_plus(pair[0]), quote_plus(pair[1])
-        return pair
-
-    def _spoken(self, secret: Secret) -> tuple[Secret, ...]:
-        """Return what must not come back in an error text: the secret and what is sent of it."""
-        client_id, sent = self._identification(secret)
-        pairs = (f"{client_id}:{sent}", f"{self._config.client_id}:{secret.reveal()}")
-        encoded = (Secret(base64.b64encode(pair.encode()).decode()) for pair in pairs)
-        return secret, Secret(sent), *encoded
+def _with_wrapped_tokens(answer: Mapping[str, Any]) -> dict[str, Any]:
+    tokens = ("access_token", "refresh_token")
+    return {
+        **{name: _wrapped(answer.get(name)) for name in tokens},
+        "expires_in": answer.get("expires_in"),
+    }
 
 
-def _with_wrapped_token(answer: Mapping[str, Any]) -> dict[str, Any]:
-    token = answer.get("access_token")
-    wrapped = Secret(token.strip()) if isinstance(token, str) and token.strip() else None
-    return {"access_token": wrapped, "expires_in": answer.get("expires_in")}
+def _wrapped(token: object) -> Secret | None:
+    return Secret(token.strip()) if isinstance(token, str) and token.strip() else None
 
 
 def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -7,10 +7,13 @@ developer guide. The account must have outbound web identity federation enabled.
 Options:
 
 - `region`: region of the STS endpoint; taken from the broker's host name where that tells it
-- `role_arn`, `role_session_name`, `external_id`: a role to assume first
+- `role_arn`: a role to assume first, or several, each assumed by the one before (role chaining)
+- `role_session_name`, `external_id`, `session_tags`: how to assume them
 - `audience` (`rabbitmq`), `signing_algorithm` (`ES384` or `RS256`), `duration` (60 to 3600
   seconds, 300 by default), `tags`: what the token says
 - `profile`: profile of the AWS configuration; else boto3 finds credentials by itself
+- `roles_anywhere_...`: an IAM Roles Anywhere identity to start from instead, so that a certificate
+  is all a host needs; the package credproc opens its sessions in this process
 - `endpoint_url`, `ca_file`: another endpoint for STS, and who signs its certificate; boto3's own
   `AWS_ENDPOINT_URL_STS` and `AWS_CA_BUNDLE` work, too
 - `username`: the user name at login; Amazon MQ wants it empty
@@ -26,9 +29,12 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from mqauth.aws_credentials import AwsCredentials, AwsIdentity
 from mqauth.config.extras import require
 from mqauth.credentials import BrokerCredentials
+from mqauth.links import Link
 from mqauth.provider import Option
+from mqauth.providers import _roles_anywhere as roles_anywhere
 from mqauth.providers._aws_config import OPTIONS, AwsIamConfig
 from mqauth.providers._deadline import BoundedCalls, Deadline
 
@@ -66,6 +72,7 @@ class AwsIamProvider:
         self._config = config
         self._calls = BoundedCalls("AWS STS")
         self._tokens: StsTokens | None = None
+        self._aws_identity: AwsIdentity | None = None
         self._process = os.getpid()
 
     @classmethod
@@ -73,24 +80,35 @@ class AwsIamProvider:
         """Build the provider from validated options.
 
         Raises:
-            ConfigurationError: They cannot work, or boto3 is not installed.
+            ConfigurationError: They cannot work, or boto3 (or credproc, for an identity of Roles
+                Anywhere) is not installed.
         """
         require("boto3")
-        return cls(AwsIamConfig.from_options(options))
+        config = AwsIamConfig.from_options(options)
+        if config.roles_anywhere is not None:
+            roles_anywhere.check_installed()
+        return cls(config)
 
     @property
     def identity(self) -> str:
         """Who asks for a token, where, and for whom."""
         config = self._config
-        who = config.role_arn or "the caller"
+        who = " -> ".join(config.role_arn) or "the caller"
         if config.profile:
             who += f" by profile {config.profile}"
         where = config.region or "the default region"
-        return f"aws-iam {who} in {where} for {','.join(config.audience)} [{_environment()}]"
+        basis = _environment()
+        if config.roles_anywhere is not None:
+            who = f"{config.roles_anywhere.role_arn} -> {' -> '.join(config.role_arn)}"
+            who = f"{who.removesuffix(' -> ')} by {config.roles_anywhere.certificate}"
+            basis = roles_anywhere.fingerprint(config.roles_anywhere)
+        return f"aws-iam {who} in {where} for {','.join(config.audience)} [{basis}]"
 
     def prepare(self) -> None:
         """Load boto3, which takes longer than everything else."""
         importlib.import_module("mqauth.providers._sts")
+        if self._config.roles_anywhere is not None:
+            roles_anywhere.load_factory()
 
     def fetch(self, *, timeout: float) -> BrokerCredentials:
         """Fetch a token, assuming the role first where one is configured.
@@ -106,6 +124,35 @@ class AwsIamProvider:
         deadline = Deadline(timeout)
         return self._calls.run(deadline, lambda: tokens.fetch(deadline), abandoned=self._forget)
 
+    def links(self) -> list[Link]:
+        """Return what the token stands on; see `mqauth.links`."""
+        chain = [Link(name="AWS credentials", look=self._look_at_caller)]
+        if self._config.roles_anywhere is not None:
+            chain.insert(0, Link(name="certificate", look=self._look_at_certificate))
+        if self._config.role_arn:
+            chain.append(Link(name="role", look=self._look_at_role))
+        return [*chain, Link(name="token", look=self._look_at_token)]
+
+    def _look_at_certificate(self, timeout: float) -> str:
+        identity = self._identity_of_this_process()
+        return "" if identity is None else self._calls.run(Deadline(timeout), identity.inspect)
+
+    def _look_at_caller(self, timeout: float) -> str:
+        tokens, deadline = self._tokens_of_this_process(), Deadline(timeout)
+        found = self._calls.run(deadline, lambda: tokens.caller(deadline), abandoned=self._forget)
+        named = self._config.roles_anywhere
+        whose = f"CreateSession for {named.role_arn}" if named else f"key {found.access_key_id}"
+        return f"{whose}, {_ending(found)}"
+
+    def _look_at_role(self, timeout: float) -> str:
+        tokens, deadline = self._tokens_of_this_process(), Deadline(timeout)
+        found = self._calls.run(deadline, lambda: tokens.role(deadline), abandoned=self._forget)
+        return f"AssumeRole of {' -> '.join(self._config.role_arn)}, {_ending(found)}"
+
+    def _look_at_token(self, timeout: float) -> str:
+        found = self.fetch(timeout=timeout)
+        return f"GetWebIdentityToken for {found.principal}, {found.remaining():.0f} s left"
+
     def _tokens_of_this_process(self) -> StsTokens:
         # In a forked child botocore's locks may be held by a thread that only the parent has.
         if self._tokens is None or self._process != os.getpid():
@@ -113,13 +160,29 @@ class AwsIamProvider:
             # takes longer to load than everything else.
             from mqauth.providers._sts import StsTokens  # noqa: PLC0415
 
-            self._tokens = StsTokens(self._config, provider=self.name)
+            if self._process != os.getpid():
+                self._aws_identity = None
+            self._tokens = StsTokens(
+                self._config, provider=self.name, identity=self._identity_of_this_process()
+            )
             self._process = os.getpid()
         return self._tokens
+
+    def _identity_of_this_process(self) -> AwsIdentity | None:
+        # Its session outlives calls to STS that hang and are given up.
+        if self._aws_identity is None and self._config.roles_anywhere is not None:
+            self._aws_identity = roles_anywhere.load_factory()(self._config.roles_anywhere)
+        return self._aws_identity
 
     def _forget(self) -> None:
         # The abandoned call may hold botocore's locks for as long as it hangs.
         self._tokens = None
+
+
+def _ending(credentials: AwsCredentials) -> str:
+    if credentials.expires_at is None:
+        return "end not known"
+    return f"until {credentials.expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _environment() -> str:

@@ -1,13 +1,18 @@
-"""The `oauth2` provider: tokens by the client credentials grant (RFC 6749, 4.4).
+"""The `oauth2` provider: access tokens of an OAuth 2.0 authorization server (RFC 6749).
 
 Options:
 
 - `issuer`: the OpenID Connect issuer; its token endpoint is discovered
 - `token_endpoint`: where tokens are fetched; with it nothing is discovered
-- `client_id`, and `client_secret` or `client_secret_file`: who asks
+- `client_id`: who asks
+- `auth_method`: how it proves that: `client_secret_basic` (the default) or `client_secret_post`
+  with `client_secret`; `private_key_jwt` (RFC 7523) with `private_key`; `tls_client_auth` or
+  `self_signed_tls_client_auth` (RFC 8705) with `client_certificate_file`; `none`
+- `grant_type`: `client_credentials` (the default), `password` with `owner_username` and
+  `owner_password`, or `refresh_token` with `refresh_token`
 - `scope`, `audience`, `resource`: what the token is to be good for
-- `auth_method`: `client_secret_basic` (the default) or `client_secret_post`
 - `token_format`: `jwt` (the default), or `opaque` for tokens that only the issuer can read
+- `token_as`: `password` (the default), or `username` for brokers with the first UAA plugin
 - `ca_file`: certificate authorities that sign the issuer's certificate
 - `username`: the user name at login; usually empty, since the broker reads it from the token
 - `insecure_issuer`: allow plain HTTP to an issuer on another host, for development
@@ -27,6 +32,7 @@ from mqauth.errors import MQAuthError
 from mqauth.provider import Option
 from mqauth.providers._deadline import BoundedCalls, Deadline
 from mqauth.providers._oauth2_config import OPTIONS, OAuth2Config
+from mqauth.providers._oauth2_refresh import RefreshTokens
 
 if TYPE_CHECKING:
     from mqauth.providers._oauth2_client import OAuth2Client
@@ -48,6 +54,9 @@ class OAuth2Provider:
         self._config = config
         self._calls = BoundedCalls(f"the issuer of {config.client_id}")
         self._endpoint = config.token_endpoint
+        self._refresh_tokens: RefreshTokens | None = None
+        if config.grant_type == "refresh_token" and config.refresh_token is not None:
+            self._refresh_tokens = RefreshTokens(config.refresh_token)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -65,8 +74,10 @@ class OAuth2Provider:
         """The client, the issuer, and what is asked for."""
         config = self._config
         asked = "".join(f" {name} {value}" for name, value in config.parameters.items())
+        owner = f" for {config.owner}" if config.owner else ""
         user = f" as {config.username}" if config.username else ""
-        return f"oauth2 client {config.client_id} of {self._where}{asked}{user}"
+        place = " as user name" if config.token_as_username else ""
+        return f"oauth2 client {config.client_id} of {self._where}{owner}{asked}{user}{place}"
 
     @property
     def _where(self) -> str:
@@ -94,7 +105,12 @@ class OAuth2Provider:
         try:
             if self._endpoint is None:
                 self._endpoint = client.discover(deadline)
-            return client.fetch(self._endpoint, deadline, provider=self.name)
+            return client.fetch(
+                self._endpoint,
+                deadline,
+                provider=self.name,
+                refresh_tokens=self._refresh_tokens,
+            )
         except MQAuthError:
             # The issuer may have moved: a discovered endpoint is not trusted after a failure.
             self._endpoint = self._config.token_endpoint

@@ -31,6 +31,8 @@ class StaticProvider:
         Option(name="password", required=True, secret=True, help="the user's password"),
     )
     shareable: ClassVar[bool] = False
+    login_remedy: ClassVar[str] = "check the user name, the password and that the user exists there"
+    """What to check when a broker refuses the login."""
 
     def __init__(self, *, username: str, password: Secret) -> None:
         """Keep the options."""

@@ -15,17 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from mqauth.config.secret_file import MAX_BYTES, read_limited, reason
 from mqauth.credentials import BrokerCredentials
-from mqauth.errors import (
-    ConfigurationError,
-    InvalidCredentialError,
-    IssuerUnavailableError,
-    MQAuthError,
-)
 from mqauth.provider import Option
 from mqauth.providers._bearer import from_jwt
-from mqauth.secret import Secret
+from mqauth.providers._token_text import read_token
 
 # `{"` in base64: what begins so is a JWT or a damaged one, never an opaque token.
 _JWT_START = "eyJ"
@@ -72,7 +65,7 @@ class TokenFileProvider:
             InvalidCredentialError: It is empty, too large, no text, or its token has expired.
             ConfigurationError: This user may not read it.
         """
-        token = self._read()
+        token = read_token(self._path)
         if token.reveal().startswith(_JWT_START):
             return from_jwt(
                 token, provider=self.name, origin=f"the file {self._path}", username=self._username
@@ -82,33 +75,4 @@ class TokenFileProvider:
             password=token,
             issued_at=datetime.now(UTC),
             provider=self.name,
-        )
-
-    def _read(self) -> Secret:
-        failure: MQAuthError
-        try:
-            content = read_limited(self._path)
-            if len(content) > MAX_BYTES:
-                failure = self._invalid(f"is larger than {MAX_BYTES} bytes")
-            elif text := content.decode().strip():
-                return Secret(text)
-            else:
-                failure = self._invalid("is empty")
-        except (FileNotFoundError, NotADirectoryError):
-            failure = IssuerUnavailableError(
-                f"the token file {self._path} does not exist",
-                remedy="check the path, and that what writes the file is running",
-            )
-        except UnicodeDecodeError:
-            failure = self._invalid("is not UTF-8 text")
-        except OSError as error:
-            failure = ConfigurationError(
-                f"the token file {self._path} cannot be read: {reason(error)}",
-                remedy="name a file that this user may read",
-            )
-        raise failure
-
-    def _invalid(self, what: str) -> InvalidCredentialError:
-        return InvalidCredentialError(
-            f"the token file {self._path} {what}", remedy="check what writes it"
         )

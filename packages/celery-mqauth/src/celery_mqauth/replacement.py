@@ -1,0 +1,246 @@
+"""Make before break: the channels of a connection go over to a new one before the old one closes.
+
+RabbitMQ takes a new secret on an open connection only for the same user. Where each credential has
+a user name of its own, the connection under the channels is exchanged instead:
+
+1. a new connection signs in with the new credential, and opens each channel with its prefetch
+   limits and publisher confirms;
+2. it begins to consume what the old one consumes, and only then the old one stops;
+3. whoever published or consumed goes on over the new one, without having to do anything;
+4. an exclusive queue cannot be shared by two connections: it is deleted on the old one and declared
+   anew, so what is sent to it within these milliseconds is lost (remote control, in Celery);
+5. the old one stays open until every message that came over it has been answered, so that tasks
+   with late acknowledgement are not repeated, and is then closed in order.
+
+Whatever fails up to step 2 leaves the old connection as it was; it is tried again a little later.
+All of this happens on the thread that owns the connection, between two reads or before a publish.
+"""
+
+# ruff: noqa: SLF001 - Kombu and py-amqp offer no public way to exchange a connection.
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import amqp
+
+from mqauth.errors import MQAuthError
+
+if TYPE_CHECKING:
+    from celery_mqauth.channel import Channel
+    from celery_mqauth.connection import RotatingConnection
+
+logger = logging.getLogger(__name__)
+
+RETRY_DELAY = 2.0
+"""Seconds after which a replacement that failed is tried again."""
+CLOSE_LIMIT = 2.0
+"""Seconds that a broker gets to answer the end of an old connection."""
+
+_FAILURES = (amqp.AMQPError, OSError, MQAuthError)
+
+
+def renewed(connection: RotatingConnection) -> RotatingConnection:
+    """Return what takes the place of a superseded connection; itself if that cannot be now."""
+    if connection.busy or connection.inherited or time.monotonic() < connection.replace_at:
+        return connection
+    if not _movable(connection):
+        return connection
+    try:
+        return _replace(connection)
+    except _FAILURES as error:
+        connection.replace_at = time.monotonic() + RETRY_DELAY
+        left = connection.credentials.remaining()
+        logger.warning(
+            "a connection could not be replaced; the old one goes on for %.0f s: %s", left, error
+        )
+        return connection
+
+
+def tend(connection: RotatingConnection) -> None:
+    """Read what the broker says on earlier connections, and close those that have done."""
+    for old in list(connection.predecessors):
+        read_on(old)
+        if not old.connected:
+            connection.predecessors.remove(old)
+        elif not any(channel.unacknowledged for channel in _channels(old)):
+            connection.predecessors.remove(old)
+            dismiss(old)
+
+
+def read_on(old: RotatingConnection) -> None:
+    """Read what has arrived on a connection that was replaced, whatever becomes of it."""
+    try:
+        while old.connected and not old.busy:
+            old.drain_events(timeout=0)
+    except TimeoutError:
+        return
+    except _FAILURES as error:
+        waiting = sum(len(channel.unacknowledged) for channel in _channels(old))
+        if waiting:
+            logger.warning(
+                "a replaced connection ended before %d messages were acknowledged, which will be "
+                "delivered again: %s",
+                waiting,
+                error,
+            )
+        _forget(old)
+        old.collect()
+
+
+def dismiss(old: RotatingConnection) -> None:
+    """Close a connection in order, within a limit."""
+    _forget(old)
+    with contextlib.suppress(*_FAILURES):
+        if old.connected:
+            with old.transport.having_timeout(CLOSE_LIMIT):
+                old.close()
+    old.collect()
+
+
+def close_quietly(channel: Channel) -> None:
+    """Close what stands for a channel on an earlier connection."""
+    with contextlib.suppress(*_FAILURES):
+        channel.close()
+
+
+def _replace(old: RotatingConnection) -> RotatingConnection:
+    reopen = old.reopen
+    if reopen is None:
+        raise amqp.RecoverableConnectionError("this connection does not know how to sign in again")
+    new = reopen()
+    moved: list[tuple[Channel, Channel]] = []
+    try:
+        moved.extend((channel, _opened(channel, new)) for channel in _channels(old))
+        for channel, other in moved:
+            _exchange(channel, other)
+        for channel, _ in moved:
+            for subscription in list(channel.subscriptions.values()):
+                if subscription["queue"] not in old.exclusive_queues:
+                    channel.basic_consume(**{**subscription, "nowait": False})
+    except BaseException:
+        for channel, other in moved:
+            if channel.connection is not old:
+                _exchange_back(channel, other)
+        dismiss(new)
+        raise
+    _take_the_place(old, new)
+    _stop_consuming(old, [other for _, other in moved])
+    _move_exclusive_queues(old, moved)
+    new.predecessors = [*old.predecessors, old]
+    old.predecessors = []
+    logger.info("a connection was replaced by one with the new credential")
+    tend(new)
+    return new
+
+
+def _opened(channel: Channel, new: RotatingConnection) -> Channel:
+    other: Channel = new.channel(channel.channel_id)
+    for limits in channel.prefetch.values():
+        other.basic_qos(*limits)
+    if channel._confirm_selected:
+        other.confirm_select()
+        other._confirm_selected = True
+    return other
+
+
+def _exchange(channel: Channel, other: Channel) -> None:
+    """Put `channel` into the place of `other`, which from then on stands for it on the old one."""
+    with channel.moving:
+        number = channel.channel_id
+        channel.connection, other.connection = other.connection, channel.connection
+        channel.connection.channels[number] = channel
+        other.connection.channels[number] = other
+        other.generation, channel.generation = channel.generation, channel.generation + 1
+        other.unacknowledged, channel.unacknowledged = channel.unacknowledged, set()
+        other.callbacks = dict(channel.callbacks)
+        _copy_no_ack(channel, other)
+        other.subscriptions = dict(channel.subscriptions)
+        other.front = channel
+        channel.elders[other.generation] = other
+
+
+def _exchange_back(channel: Channel, other: Channel) -> None:
+    with channel.moving:
+        number = channel.channel_id or other.channel_id
+        if other.connection is None or other.connection.channels is None:
+            return
+        channel.connection, other.connection = other.connection, channel.connection
+        channel.connection.channels[number] = channel
+        channel.channel_id, channel.is_open = number, True
+        channel.elders.pop(other.generation, None)
+        channel.generation, channel.unacknowledged = other.generation, other.unacknowledged
+        channel.callbacks = dict(other.callbacks)
+        channel.subscriptions = dict(other.subscriptions)
+        _copy_no_ack(other, channel)
+        other.unacknowledged = set()
+        if other.connection is not None and other.connection.channels is not None:
+            other.connection.channels[number] = other
+
+
+def _copy_no_ack(source: Any, target: Any) -> None:
+    # Typed as Any: py-amqp declares the attribute as None.
+    target.no_ack_consumers = set(source.no_ack_consumers)
+
+
+def _take_the_place(old: RotatingConnection, new: RotatingConnection) -> None:
+    old.superseded, old.retired = False, True
+    old.source.detach(old)
+    client: Any = new.client
+    if client is not None and client._connection is old:
+        client._connection = new
+    hub = old.hub
+    if hub is not None and client is not None:
+        client.transport.register_with_event_loop(new, hub)
+
+
+def _stop_consuming(old: RotatingConnection, channels: list[Channel]) -> None:
+    try:
+        for channel in channels:
+            for tag in list(channel.subscriptions):
+                channel.basic_cancel(tag)
+    except _FAILURES:
+        # It has gone already; what had come over it will be delivered again.
+        read_on(old)
+
+
+def _move_exclusive_queues(old: RotatingConnection, moved: list[tuple[Channel, Channel]]) -> None:
+    for name, queue in list(old.exclusive_queues.items()):
+        for channel, other in moved:
+            subscriptions = [s for s in channel.subscriptions.values() if s["queue"] == name]
+            if not subscriptions:
+                continue
+            with contextlib.suppress(*_FAILURES):
+                queue.delete(other)
+            try:
+                queue.declare(channel)
+                for subscription in subscriptions:
+                    channel.basic_consume(**{**subscription, "nowait": False})
+            except _FAILURES as error:
+                logger.warning("the exclusive queue %s could not be declared anew: %s", name, error)
+
+
+def _movable(connection: RotatingConnection) -> bool:
+    channels = _channels(connection)
+    consumed = {s["queue"] for channel in channels for s in channel.subscriptions.values()}
+    # Messages of an exclusive queue that nobody consumes would be lost.
+    exclusive = connection.exclusive_queues.keys() <= consumed
+    return exclusive and not any(channel.in_transaction for channel in channels)
+
+
+def _forget(old: RotatingConnection) -> None:
+    for channel in _channels(old):
+        front: Channel | None = channel.front
+        if front is not None:
+            front.elders.pop(channel.generation, None)
+    if old.hub is not None and old.connected:
+        old.hub.remove(old.sock)
+    old.hub = None
+
+
+def _channels(connection: RotatingConnection) -> list[Channel]:
+    channels = connection.channels or {}
+    return [channel for number, channel in channels.items() if number]

@@ -1,0 +1,5 @@
+"""`python -m mqauth`: the command."""
+
+from mqauth.cli import main
+
+main()

@@ -1,0 +1,75 @@
+"""`--option NAME=VALUE` of the command line, and which provider it is for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import click
+
+from mqauth.config.named_entries import named_entries
+from mqauth.config.options import option_keys
+from mqauth.config.registry import provider_class, provider_names
+from mqauth.config.resolution import resolve
+from mqauth.errors import ConfigurationError, MQAuthError
+
+
+def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the providers and named entries that begin so, for a shell."""
+    del ctx, param  # click's callback has them
+    return [name for name in known_names() if name.startswith(incomplete)]
+
+
+def known_names() -> list[str]:
+    """Return all providers and named entries."""
+    try:
+        entries = list(named_entries(os.environ))
+    except MQAuthError:
+        entries = []
+    return sorted({*provider_names(), *entries})
+
+
+def the_only_entry() -> str:
+    """Return the one named entry that there is.
+
+    Raises:
+        ConfigurationError: There are none, or several.
+    """
+    entries = sorted(named_entries(os.environ))
+    if len(entries) == 1:
+        return entries[0]
+    raise ConfigurationError(
+        "the command line names no provider and no named entry",
+        remedy=f"name one: {', '.join(known_names())}",
+    )
+
+
+def parsed(pairs: Iterable[str]) -> dict[str, str]:
+    """Return the options of `NAME=VALUE` arguments."""
+    options: dict[str, str] = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name.strip():
+            raise click.BadParameter("write NAME=VALUE", param_hint="--option")
+        options[name.strip()] = value
+    return options
+
+
+def refuse_secrets(name: str, options: dict[str, str]) -> None:
+    """Refuse options that are secrets: everybody on the host can read a command line.
+
+    Raises:
+        ConfigurationError: One is.
+    """
+    entry = named_entries(os.environ).get(name)
+    provider = str(entry.options.get("provider", name)) if entry else name
+    if provider not in provider_names():
+        resolve(name, explicit=options)  # says what is wrong with it
+    keys = option_keys(provider_class(provider))
+    for key in options:
+        option = keys.get(key)
+        if option is not None and option.secret and key == option.name:
+            raise ConfigurationError(
+                f"{key} is a secret, and everybody on this host can read a command line",
+                remedy=f"give --option {key}_file=PATH, or the environment variable",
+            )

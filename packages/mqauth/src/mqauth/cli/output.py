@@ -1,0 +1,69 @@
+"""How reports look: aligned text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: examples, one to a line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON, moments in ISO 8601."""
+    click.echo(json.dumps(content, indent=2, default=_plain))
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print names and values, one to a line; what is None is left out."""
+    shown = {name: value for name, value in facts.items() if value is not None}
+    width = max((len(name) for name in shown), default=0)
+    for name, value in shown.items():
+        lines = [str(item) for item in value] if isinstance(value, list) else [text(value)]
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {lines[0] if lines else '-'}")
+        for line in lines[1:]:
+            click.echo(f"{' ' * width}  {line}")
+
+
+def print_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table with its columns aligned."""
+    titles, lines = list(head), [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
+    for number, line in enumerate([titles, *lines]):
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        printed = "  ".join(cells).rstrip()
+        click.echo(click.style(printed, bold=True) if number == 0 else printed)
+
+
+def progress(line: str) -> None:
+    """Say what goes on, where it does not mix with a report."""
+    click.echo(line, err=True)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    whole = round(abs(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def text(value: object) -> str:
+    """Return a value as it is shown to people."""
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return str(value)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

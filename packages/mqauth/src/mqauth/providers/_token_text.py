@@ -1,0 +1,50 @@
+"""A token in a file that something else keeps fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mqauth.config.secret_file import MAX_BYTES, read_limited, reason
+from mqauth.errors import (
+    ConfigurationError,
+    InvalidCredentialError,
+    IssuerUnavailableError,
+    MQAuthError,
+)
+from mqauth.secret import Secret
+
+
+def read_token(path: Path) -> Secret:
+    """Return what the file holds now, without the white space around it.
+
+    Raises:
+        IssuerUnavailableError: The file is not there.
+        InvalidCredentialError: It is empty, too large or no text.
+        ConfigurationError: This user may not read it.
+    """
+    failure: MQAuthError
+    try:
+        content = read_limited(path)
+        if len(content) > MAX_BYTES:
+            failure = _invalid(path, f"is larger than {MAX_BYTES} bytes")
+        elif text := content.decode().strip():
+            return Secret(text)
+        else:
+            failure = _invalid(path, "is empty")
+    except (FileNotFoundError, NotADirectoryError):
+        failure = IssuerUnavailableError(
+            f"the token file {path} does not exist",
+            remedy="check the path, and that what writes the file is running",
+        )
+    except UnicodeDecodeError:
+        failure = _invalid(path, "is not UTF-8 text")
+    except OSError as error:
+        failure = ConfigurationError(
+            f"the token file {path} cannot be read: {reason(error)}",
+            remedy="name a file that this user may read",
+        )
+    raise failure
+
+
+def _invalid(path: Path, what: str) -> InvalidCredentialError:
+    return InvalidCredentialError(f"the token file {path} {what}", remedy="check what writes it")
