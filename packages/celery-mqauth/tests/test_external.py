@@ -137,6 +137,7 @@ def test_the_source_follows_what_is_renewed_on_disk(
             eventually(lambda: source.status().rotations >= rotation, "a rotation")  # noqa: B023
             with contextlib.closing(sign_in(site.connection(files))) as raw:
                 works(raw)
+        eventually(lambda: first.superseded, "the sign to replace the first connection")
         assert first.connected
     status = source.status()
     assert status.failures == 0

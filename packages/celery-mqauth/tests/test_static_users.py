@@ -112,8 +112,8 @@ def test_a_refused_password_is_read_again(
     file.write_text(rotate())
     connection = connect(who="static", only_auth={"username": user, "password_file": str(file)})
     file.write_text(rotate())
-    connection.connection.sock.shutdown(2)
-    connection.ensure_connection(max_retries=2, interval_start=0)
+    connection.collect()
+    connection.connect()
     connection.default_channel.queue_declare("orders.x", auto_delete=True)
     (source,) = shared_sources()
     assert source.status().invalidations == 1

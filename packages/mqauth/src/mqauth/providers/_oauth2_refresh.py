@@ -18,6 +18,7 @@ from pathlib import Path
 
 import filelock
 
+from mqauth import forks
 from mqauth.config.secret_file import FileSecret
 from mqauth.errors import IssuerUnavailableError
 from mqauth.providers._deadline import Deadline
@@ -40,6 +41,11 @@ class RefreshTokens:
         self._flight = threading.Lock()
         self._spent: Secret | None = None
         self._successor: Secret | None = None
+        forks.after_in_child(self, RefreshTokens._forget_flight)
+
+    def _forget_flight(self) -> None:
+        # The thread that may have held it does not exist in a forked child.
+        self._flight = threading.Lock()
 
     @contextlib.contextmanager
     def exclusive(self, deadline: Deadline) -> Iterator[None]:
@@ -100,17 +106,23 @@ class RefreshTokens:
             yield
             return
         lock = filelock.FileLock(f"{self._file.resolve()}.lock", mode=0o600)
-        try:
-            lock.acquire(timeout=deadline.remaining())
-        except filelock.Timeout:
-            raise _busy() from None
-        except OSError:
-            yield  # a folder that nobody can write to: nobody replaces the file there either
-            return
+        # Where nobody can write to the folder nobody replaces the file either.
+        if not _acquired(lock, deadline):
+            logger.debug("There is no lock beside %s", self._file)
         try:
             yield
         finally:
             lock.release()
+
+
+def _acquired(lock: filelock.BaseFileLock, deadline: Deadline) -> bool:
+    try:
+        lock.acquire(timeout=deadline.remaining())
+    except filelock.Timeout:  # which is an OSError, too
+        raise _busy() from None
+    except OSError:
+        return False
+    return True
 
 
 def _busy() -> IssuerUnavailableError:
