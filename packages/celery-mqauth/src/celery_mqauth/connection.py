@@ -181,7 +181,7 @@ class RotatingConnection(pyamqp.Connection):
 
         A process that was suspended finds deliveries in the socket that others have got since.
         """
-        # Only tokens tell the broker when they end; what is replaced by another connection does not.
+        # Only a token tells the broker its end; what another connection replaces does not.
         replaceable = self.superseded or self.retired or self.credentials.certificate is not None
         if steady_time() < self.lapses_at or replaceable:
             return False
