@@ -219,7 +219,7 @@ def test_a_client_that_the_issuer_does_not_know(prepared: Connect, auth: dict[st
     error = failure(prepared(only_auth=wrong))
     assert type(error) is CredentialUnavailableError
     assert "refused: invalid_client" in str(error)
-    assert "check client_id, client_secret and auth_method" in str(error)
+    assert "check client_id, auth_method, and client_secret, key or certificate" in str(error)
 
 
 def test_a_token_too_big_for_the_first_frame(

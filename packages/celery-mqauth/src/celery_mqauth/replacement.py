@@ -66,6 +66,8 @@ def tend(connection: RotatingConnection) -> None:
         read_on(old)
         if not old.connected:
             connection.predecessors.remove(old)
+            _forget(old)
+            old.collect()
         elif not any(channel.unacknowledged for channel in _channels(old)):
             connection.predecessors.remove(old)
             dismiss(old)
