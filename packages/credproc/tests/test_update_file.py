@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -110,20 +111,26 @@ def test_a_file_that_no_sdk_can_read_is_named(tmp_path: Path) -> None:
     assert path.read_bytes() == b"\xff\xfe[\0"
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
-    """Let no file of this process grow beyond 64 bytes, as on a disk that is full."""
+    """Let no file of this process grow beyond 64 bytes, as on a disk that is full.
+
+    Around one call only: the log of the test run may be such a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_the_file_untouched(tmp_path: Path, no_room: None) -> None:
+def test_a_full_disk_leaves_the_file_untouched(tmp_path: Path) -> None:
     """Without room for the new file the old one stays, and nothing is left lying about."""
     path = tmp_path / "credentials"
     path.write_text("[other]\nx = 1\n")
-    with pytest.raises(CacheError, match=r"cannot be written.*left as it was; free disk space"):
+    problem = r"cannot be written.*left as it was; free disk space"
+    with pytest.raises(CacheError, match=problem), no_room():
         write_profile(path, "build", session(10**40))
     assert path.read_text() == "[other]\nx = 1\n"
     assert names(tmp_path) == {"credentials", "credentials.lock"}
