@@ -30,6 +30,7 @@ GOODBYE_LIMIT = 0.5
 """Seconds to wait for another thread's read or write before a TLS link is ended without a word."""
 
 _DISCARDED_AT_ONCE = 65536
+_DISCARDS = 64
 
 CLOSED = "the connection has been closed"
 
@@ -243,8 +244,10 @@ class _NeverBlocking:
         if handle is None:
             return
         with handle, contextlib.suppress(OSError):
-            while handle.recv(_DISCARDED_AT_ONCE):
-                pass
+            # Not until nothing comes: a peer that goes on sending must not keep us here.
+            for _ in range(_DISCARDS):
+                if not handle.recv(_DISCARDED_AT_ONCE):
+                    break
 
     def _handle(self) -> socket.socket:
         # Shutting the TLS socket itself down would take OpenSSL's state away from a thread that is

@@ -72,7 +72,7 @@ def _expiry(text: str) -> int:
             return timestamp(Element(GENERALIZED_TIME, f"{digits}Z".encode(), b""))
         except DerError:
             raise _unusable("its expiration is no time") from None
-    from datetime import UTC, datetime  # noqa: PLC0415 - 5 ms, for a form not seen so far
+    from datetime import UTC, datetime  # 5 ms, for a form not seen so far
 
     try:
         parsed = datetime.fromisoformat(text)

@@ -47,7 +47,7 @@ def read_quickly(words: Sequence[str]) -> dict[str, Value] | None:
 
 def add_session_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that credential-process, serve and update share."""
-    import argparse  # noqa: PLC0415 - see above
+    import argparse  # see above
 
     group = parser.add_argument_group("session")
     for flag in FLAGS:
@@ -87,12 +87,12 @@ def session_options(namespace: argparse.Namespace) -> SessionOptions:
     Raises:
         UsageError: They cannot work as written.
     """
-    import os  # noqa: PLC0415
+    import os
 
     named = getattr(namespace, "named", None)
     profile = None
     if named:
-        from credproc.profiles import load_profile  # noqa: PLC0415
+        from credproc.profiles import load_profile
 
         profile = load_profile(named, os.environ)
     return build(session_flags(namespace), os.environ, profile)

@@ -123,7 +123,7 @@ class SessionCache:
     def keys(self) -> list[str]:
         """Return the keys of all cached sessions."""
         with contextlib.suppress(OSError):
-            names = sorted(os.listdir(self.directory))  # noqa: PTH208 - pathlib takes 10 ms
+            names = sorted(os.listdir(self.directory))  # pathlib takes 10 ms
             return [name.removesuffix(ANSWER) for name in names if name.endswith(ANSWER)]
         return []
 
@@ -134,7 +134,7 @@ class SessionCache:
         """
         keys = self.keys()
         with contextlib.suppress(OSError):
-            for name in os.listdir(self.directory):  # noqa: PTH208
+            for name in os.listdir(self.directory):
                 if not name.endswith(LOCK):
                     self._remove(f"{self.directory}/{name}")
         return len(keys)
@@ -149,7 +149,7 @@ class SessionCache:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
-                os.replace(temporary, path)  # noqa: PTH105
+                os.replace(temporary, path)
             except OSError:
                 self._remove(temporary)
                 return False
@@ -160,7 +160,7 @@ class SessionCache:
     @staticmethod
     def _remove(path: str) -> None:
         with contextlib.suppress(OSError):
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(path)
 
 
 def fresh_until(expires_at: int, now: float) -> int:
@@ -217,7 +217,7 @@ def _make_private(path: str, *, parents: bool) -> str:
 
 
 def _credentials(document: bytes, expires_at: int) -> SessionCredentials:
-    import json  # noqa: PLC0415 - not needed while others fetch
+    import json  # not needed while others fetch
 
     found = json.loads(document)
     return SessionCredentials(

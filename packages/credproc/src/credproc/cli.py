@@ -64,7 +64,7 @@ def print_error(message: str) -> None:
 def show_traceback(wanted: bool) -> None:  # noqa: FBT001
     """Write where an error came from, without the values of variables."""
     if wanted:
-        import traceback  # noqa: PLC0415
+        import traceback
 
         traceback.print_exc(file=sys.stderr)
 
@@ -74,8 +74,8 @@ def dispatch(line: Sequence[str]) -> int:
     flags = read_quickly(line)
     if flags is not None:
         hasten()
-        from credproc.options import build  # noqa: PLC0415
-        from credproc.output import print_credentials  # noqa: PLC0415
+        from credproc.options import build
+        from credproc.output import print_credentials
 
         return print_credentials(build(flags, os.environ), line)
     return run_subcommand(line)
@@ -87,7 +87,7 @@ def hasten() -> None:
     Collecting garbage would take longer than to leave it lie, and the thread that connects must
     not wait 5 ms, as it does by default, each time it has something to say to the network.
     """
-    import gc  # noqa: PLC0415 - nobody else needs it
+    import gc  # nobody else needs it
 
     gc.disable()
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -95,7 +95,7 @@ def hasten() -> None:
 
 def run_subcommand(line: Sequence[str]) -> int:
     """Let argparse read `line`."""
-    from credproc.parser import build_parser  # noqa: PLC0415
+    from credproc.parser import build_parser
 
     parser, names = build_parser()
     words = list(line)

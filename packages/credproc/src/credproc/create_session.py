@@ -104,7 +104,7 @@ class Exchange:
         target = f"{self._endpoint.path}/sessions?{self._query}"
         response = connection.post(target, headers, self._body, meanwhile=_load_reader)
         if response.status not in (200, 201):
-            from credproc.refusals import refusal  # noqa: PLC0415
+            from credproc.refusals import refusal
 
             raise refusal(response, self._endpoint.authority)
         return _load_reader()(response)
@@ -115,7 +115,7 @@ class Exchange:
         Raises:
             CredprocError: The wait would not fit into the time limit.
         """
-        import random  # noqa: PLC0415
+        import random
 
         span = min(FIRST_DELAY * 2**attempt, LONGEST_DELAY)
         delay = random.uniform(span / 2, span)  # noqa: S311 - spreads hosts, protects nothing
@@ -128,7 +128,7 @@ class Exchange:
 
 def _load_reader() -> Callable[[Response], SessionCredentials]:
     """Return what reads answers; importing it (and `json`) takes 4 ms that the service has."""
-    from credproc.answer import read_credentials  # noqa: PLC0415
+    from credproc.answer import read_credentials
 
     return read_credentials
 

@@ -26,7 +26,7 @@ class SessionCredentials(NamedTuple):
     @property
     def expiration(self) -> datetime:
         """The end of the session, as an aware UTC time."""
-        from datetime import UTC, datetime  # noqa: PLC0415 - 5 ms that the command need not spend
+        from datetime import UTC, datetime  # 5 ms that the command need not spend
 
         return datetime.fromtimestamp(self.expires_at, UTC)
 
@@ -41,7 +41,7 @@ class SessionCredentials(NamedTuple):
 
     def to_json(self) -> str:
         """Return the compact JSON that `credential_process` prints, secrets revealed."""
-        import json  # noqa: PLC0415 - the warm path copies bytes and needs none
+        import json  # the warm path copies bytes and needs none
 
         document = {
             "Version": 1,

@@ -12,7 +12,7 @@ def main() -> int:
     if answer is not None and write_out(answer):
         return 0
     complete_path()
-    from credproc.cli import run  # noqa: PLC0415 - costs ten times what stands above
+    from credproc.cli import run  # costs ten times what stands above
 
     return run()
 
@@ -22,6 +22,6 @@ def complete_path() -> None:
     try:
         posix.stat(__file__.rpartition("/credproc/")[0] + "/cryptography")
     except OSError:
-        import site  # noqa: PLC0415
+        import site
 
         site.main()

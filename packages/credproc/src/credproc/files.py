@@ -51,7 +51,7 @@ def warn_if_open(path: str | None) -> None:
     SDKs show standard error only where the command fails, or pass it on; neither harms.
     """
     try:
-        status = os.stat(path or "")  # noqa: PTH116
+        status = os.stat(path or "")
     except (OSError, ValueError):
         return
     if status.st_mode & stat.S_IROTH and stat.S_ISREG(status.st_mode):
@@ -65,8 +65,8 @@ def _remedy(path: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         if path.startswith("~") or "$" in path:
             return "write the path out: AWS SDKs expand neither ~ nor variables"
-        if not os.path.isabs(path):  # noqa: PTH117 - pathlib takes 10 ms to import
-            return f"check the path; it is relative to {os.getcwd()}"  # noqa: PTH109
+        if not os.path.isabs(path):  # pathlib takes 10 ms to import
+            return f"check the path; it is relative to {os.getcwd()}"
         return "check the path"
     if isinstance(error, PermissionError):
         return f"let user {os.geteuid()} read it (chown, or chmod 0640 and a group)"

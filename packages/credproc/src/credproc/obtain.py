@@ -47,7 +47,7 @@ def obtain(
     flight = SingleFlight(cache, key, lambda: fetch(options, files), options.time_limit + PATIENCE)
     credentials = flight.obtain(renew=renew)
     if words is not None:
-        from credproc.remembering import remember  # noqa: PLC0415
+        from credproc.remembering import remember
 
         remember(cache, key, options, words, config)
     return credentials
@@ -71,11 +71,11 @@ def fetch(options: SessionOptions, files: CertificateFiles | None) -> SessionCre
     """
     reason = reason_for_helper(options)
     if reason is not None:
-        from credproc.helper.selection import announce  # noqa: PLC0415
-        from credproc.helper.session import create_session_by_helper  # noqa: PLC0415
+        from credproc.helper.selection import announce
+        from credproc.helper.session import create_session_by_helper
 
         announce(reason, options)
         return create_session_by_helper(options, files)
-    from credproc.create_session import create_session  # noqa: PLC0415 - not while others fetch
+    from credproc.create_session import create_session  # not while others fetch
 
     return create_session(options, files)

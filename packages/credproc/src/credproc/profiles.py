@@ -31,7 +31,7 @@ def config_path(environ: Mapping[str, str]) -> str:
     explicit = environ.get("CREDPROC_CONFIG")
     if explicit:
         return explicit
-    base = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    base = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return f"{base}/credproc/config.toml"
 
 
@@ -52,7 +52,7 @@ def load_profile(name: str, environ: Mapping[str, str]) -> dict[str, Value]:
     path = config_path(environ)
     tables = _tables(path)
     if name not in tables["profiles"]:
-        import difflib  # noqa: PLC0415
+        import difflib
 
         near = difflib.get_close_matches(name, tables["profiles"], n=1)
         hint = f"did you mean {near[0]}" if near else f"add [profiles.{name}] to it"
@@ -65,10 +65,10 @@ def load_profile(name: str, environ: Mapping[str, str]) -> dict[str, Value]:
 
 
 def _tables(path: str) -> dict[str, dict[str, Any]]:
-    import tomllib  # noqa: PLC0415
+    import tomllib
 
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             document = tomllib.load(file)
     except OSError as error:
         raise UsageError(
@@ -97,7 +97,7 @@ def _flag(key: str, path: str) -> str:
     name = key.replace("_", "-")
     if name in BY_NAME:
         return name
-    import difflib  # noqa: PLC0415
+    import difflib
 
     near = difflib.get_close_matches(name, BY_NAME, n=1)
     raise UsageError(
@@ -113,6 +113,6 @@ def _value(name: str, value: Any, path: str) -> Value:
         kind = "true or false" if BY_NAME[name].kind == SWITCH else "text or a number"
         raise UsageError(f"{name} in {path} cannot be used", remedy=f"write {kind}")
     if name in PATHS and isinstance(value, str) and not value.startswith(URIS):
-        expanded = os.path.expanduser(value)  # noqa: PTH111
-        return os.path.join(os.path.dirname(os.path.abspath(path)), expanded)  # noqa: PTH100, PTH118, PTH120
+        expanded = os.path.expanduser(value)
+        return os.path.join(os.path.dirname(os.path.abspath(path)), expanded)
     return value

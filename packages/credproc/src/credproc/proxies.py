@@ -63,7 +63,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 
 def _in_network(entry: str, host: str) -> bool:
-    import ipaddress  # noqa: PLC0415
+    import ipaddress
 
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)

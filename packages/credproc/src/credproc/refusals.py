@@ -115,7 +115,7 @@ def clock_skew(response: Response, now: float) -> float | None:
     words = response.headers.get("date", "").split()
     if len(words) != 6 or words[2] not in MONTHS:
         return None
-    from credproc.identity.der import seconds_since_epoch  # noqa: PLC0415
+    from credproc.identity.der import seconds_since_epoch
 
     try:
         hour, minute, second = map(int, words[4].split(":"))

@@ -91,7 +91,7 @@ def absolute(path: str) -> str:
     """Return a path that means the same in every directory; a URI stays as it is."""
     if path.startswith(URIS):
         return path
-    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - links stay links
+    return os.path.abspath(os.path.expanduser(path))  # links stay links
 
 
 def this_program() -> list[str]:

@@ -103,7 +103,7 @@ def _certificate_text(options: SessionOptions) -> str | None:
     if name is None or not is_file(name) or not name.isascii() or not name.isprintable():
         return None
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - pathlib takes 10 ms to import
+        with open(name, "rb") as file:  # pathlib takes 10 ms to import
             content = file.read(LONGEST_CERTIFICATE + 1)
     except OSError:
         return None
@@ -112,7 +112,7 @@ def _certificate_text(options: SessionOptions) -> str | None:
 
 
 def _mark(cache: SessionCache, marker: str, path: str) -> None:
-    status = os.stat(path)  # noqa: PTH116
+    status = os.stat(path)
     if not cache.replace(marker, b""):
         raise OSError("the marker cannot be written")
     os.utime(marker, ns=(status.st_mtime_ns, status.st_mtime_ns))

@@ -33,7 +33,7 @@ def query_string(parameters: Iterable[tuple[str, str]]) -> str:
 
 def sha256_hex(data: bytes) -> str:
     """Return a SHA-256 digest in hexadecimal."""
-    from hashlib import sha256  # noqa: PLC0415 - pulls OpenSSL in, which the connection loads too
+    from hashlib import sha256  # pulls OpenSSL in, which the connection loads too
 
     return sha256(data).hexdigest()
 

@@ -83,7 +83,7 @@ def make_context(*, verify: bool, ca_bundle: str | None) -> _ssl._SSLContext:
 
 
 def _load_bundle(context: _ssl._SSLContext, path: str) -> None:
-    is_directory = os.path.isdir(path)  # noqa: PTH112 - pathlib takes 10 ms to import
+    is_directory = os.path.isdir(path)  # pathlib takes 10 ms to import
     try:
         context.load_verify_locations(
             None if is_directory else path, path if is_directory else None, None
@@ -102,7 +102,7 @@ def _load_system(context: _ssl._SSLContext) -> None:
     directory = os.environ.get(directory_variable, directory)
     if file_variable not in os.environ and _is_hashed(directory):
         context.load_verify_locations(None, directory, None)
-    elif os.path.exists(os.environ.get(file_variable, file)) or _is_hashed(directory):  # noqa: PTH110
+    elif os.path.exists(os.environ.get(file_variable, file)) or _is_hashed(directory):
         context.set_default_verify_paths()
     else:
         _load_known_bundle(context)
@@ -122,7 +122,7 @@ def _load_known_bundle(context: _ssl._SSLContext) -> None:
         context.load_verify_locations(None, "/etc/ssl/certs", None)
         return
     for path in BUNDLES:
-        if os.path.exists(path):  # noqa: PTH110
+        if os.path.exists(path):
             context.load_verify_locations(path, None, None)
             return
 

@@ -73,7 +73,7 @@ class Connection:
     def _make_context(self) -> Any:
         if self._endpoint.scheme != "https":
             return None
-        from credproc.tls import make_context  # noqa: PLC0415
+        from credproc.tls import make_context
 
         return make_context(
             verify=not self._options.no_verify_ssl, ca_bundle=self._options.ca_bundle
@@ -230,9 +230,9 @@ class Connection:
         self._prepared.acquire()
         if self._given_up:
             raise UnavailableError("the connection is not needed any more")
-        import _ssl  # noqa: PLC0415 - after the other thread has loaded it
+        import _ssl  # after the other thread has loaded it
 
-        from credproc.tls import TlsLink  # noqa: PLC0415
+        from credproc.tls import TlsLink
 
         link.settimeout(self._deadline.within(self._options.connect_timeout))
         try:
@@ -267,8 +267,8 @@ def _ascii(host: str) -> bytes:
 
 
 def _basic(credentials: str) -> str:
-    import binascii  # noqa: PLC0415
-    from urllib.parse import unquote  # noqa: PLC0415
+    import binascii
+    from urllib.parse import unquote
 
     return binascii.b2a_base64(unquote(credentials).encode(), newline=False).decode()
 

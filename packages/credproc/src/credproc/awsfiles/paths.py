@@ -32,7 +32,7 @@ def config_path(environ: Mapping[str, str]) -> Path:
 
 def _path(environ: Mapping[str, str], variable: str, name: str) -> Path:
     given = environ.get(variable) or f"~/.aws/{name}"
-    path = Path(os.path.expandvars(os.path.expanduser(given)))  # noqa: PTH111 - as botocore does
+    path = Path(os.path.expandvars(os.path.expanduser(given)))  # as botocore does
     if not path.is_absolute():
         path = Path.cwd() / path
     if str(path).startswith("~") or "/~" in str(path):

@@ -41,8 +41,8 @@ def register(commands: Commands) -> None:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Print one line for each session."""
-    import json  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+    import json
+    import sys
 
     cache = _open(arguments.cache_dir)
     entries = _entries(cache) if cache else []
@@ -63,8 +63,8 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 def run_clear(arguments: argparse.Namespace) -> int:
     """Forget all sessions and say how many there were."""
-    import json  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+    import json
+    import sys
 
     cache = _open(arguments.cache_dir)
     count = cache.clear() if cache else 0
@@ -77,10 +77,10 @@ def run_clear(arguments: argparse.Namespace) -> int:
 
 
 def _open(directory: str | None) -> SessionCache | None:
-    import os  # noqa: PLC0415
+    import os
 
-    from credproc.cache import open_cache  # noqa: PLC0415
-    from credproc.options import SessionOptions  # noqa: PLC0415
+    from credproc.cache import open_cache
+    from credproc.options import SessionOptions
 
     chosen = directory or os.environ.get("CREDPROC_CACHE_DIR") or None
     options = SessionOptions(role_arn="", profile_arn="", trust_anchor_arn="", cache_dir=chosen)
@@ -88,7 +88,7 @@ def _open(directory: str | None) -> SessionCache | None:
 
 
 def _entries(cache: SessionCache) -> list[Entry]:
-    import time  # noqa: PLC0415
+    import time
 
     now = time.time()
     found = []

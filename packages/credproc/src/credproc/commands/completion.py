@@ -26,7 +26,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse  # noqa: PLC0415
+    import argparse
 
     parser = commands.add_parser(
         "completion",
@@ -41,12 +41,12 @@ def register(commands: Commands) -> None:
 
 def run(commands: Commands, shell: str) -> int:
     """Print the script that completes `commands` in `shell`."""
-    import argparse  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+    import argparse
+    import sys
 
-    import shtab  # noqa: PLC0415
+    import shtab
 
-    from credproc.arguments import add_session_flags  # noqa: PLC0415
+    from credproc.arguments import add_session_flags
 
     parser = argparse.ArgumentParser(prog="credproc")
     parser._add_action(commands)  # noqa: SLF001 - argparse has no way to share subcommands
@@ -60,7 +60,7 @@ def run(commands: Commands, shell: str) -> int:
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    import argparse  # noqa: PLC0415
+    import argparse
 
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
         yield action

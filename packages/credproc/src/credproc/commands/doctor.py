@@ -30,7 +30,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse  # noqa: PLC0415
+    import argparse
 
     parser = commands.add_parser(
         "doctor",
@@ -47,9 +47,9 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the report and return the broken link's exit code."""
-    import sys  # noqa: PLC0415
+    import sys
 
-    from credproc.diagnosis.report import Display, to_json  # noqa: PLC0415
+    from credproc.diagnosis.report import Display, to_json
 
     if arguments.json:
         outcomes = list(_outcomes(arguments, lambda _: None))
@@ -66,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _outcomes(arguments: argparse.Namespace, begin: Callable[[str], None]) -> Iterator[Outcome]:
     """Yield the findings; options that cannot be put together are the link before all others."""
-    from credproc.diagnosis.walk import failed, walk  # noqa: PLC0415
-    from credproc.errors import CredprocError  # noqa: PLC0415
+    from credproc.diagnosis.walk import failed, walk
+    from credproc.errors import CredprocError
 
     try:
         options = session_options(arguments)

@@ -61,8 +61,8 @@ def certificates_of(arguments: argparse.Namespace) -> list[Certificate]:
     Raises:
         IdentityError: There are none.
     """
-    from credproc.identity.load import PKCS11, load_identity  # noqa: PLC0415
-    from credproc.options import SessionOptions  # noqa: PLC0415
+    from credproc.identity.load import PKCS11, load_identity
+    from credproc.options import SessionOptions
 
     path = arguments.certificate
     if not path.startswith(PKCS11):

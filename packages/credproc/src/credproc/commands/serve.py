@@ -32,7 +32,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse  # noqa: PLC0415
+    import argparse
 
     parser = commands.add_parser(
         "serve",
@@ -72,8 +72,8 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    from credproc.asking import with_password  # noqa: PLC0415
-    from credproc.termination import leaving_on_signals  # noqa: PLC0415
+    from credproc.asking import with_password
+    from credproc.termination import leaving_on_signals
 
     options = with_password(session_options(arguments))
     with leaving_on_signals():
@@ -82,14 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(options: SessionOptions, arguments: argparse.Namespace) -> None:
-    import os  # noqa: PLC0415
-    import threading  # noqa: PLC0415
+    import os
+    import threading
 
-    from credproc.obtain import obtain  # noqa: PLC0415
-    from credproc.serve.keeper import Keeper  # noqa: PLC0415
-    from credproc.serve.routes import Routes  # noqa: PLC0415
-    from credproc.serve.server import Server  # noqa: PLC0415
-    from credproc.telling import tell  # noqa: PLC0415
+    from credproc.obtain import obtain
+    from credproc.serve.keeper import Keeper
+    from credproc.serve.routes import Routes
+    from credproc.serve.server import Server
+    from credproc.telling import tell
 
     token = _container_token(arguments.container_token_file, os.environ)
     keeper = Keeper(lambda renew: obtain(options, renew=renew), tell)
@@ -106,9 +106,9 @@ def _serve(options: SessionOptions, arguments: argparse.Namespace) -> None:
 
 
 def _container_token(path: str | None, environ: Mapping[str, str]) -> Callable[[], Secret] | None:
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
-    from credproc.serve.container_token import VARIABLE, from_file, from_value  # noqa: PLC0415
+    from credproc.serve.container_token import VARIABLE, from_file, from_value
 
     if path:
         return from_file(Path(path))
@@ -118,12 +118,12 @@ def _container_token(path: str | None, environ: Mapping[str, str]) -> Callable[[
 
 
 def _announce(port: int, token_file: str | None, *, with_container: bool) -> None:
-    import shlex  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
+    import shlex
+    import sys
+    from pathlib import Path
 
-    from credproc.serve.routes import CONTAINER_PATH  # noqa: PLC0415
-    from credproc.serve.server import ADDRESS  # noqa: PLC0415
+    from credproc.serve.routes import CONTAINER_PATH
+    from credproc.serve.server import ADDRESS
 
     base = f"http://{ADDRESS}:{port}"
     lines = [f"serving on {base}; SDKs find it with one of", ""]

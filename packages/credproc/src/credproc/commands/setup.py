@@ -27,7 +27,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse  # noqa: PLC0415
+    import argparse
 
     parser = commands.add_parser(
         "setup",
@@ -51,21 +51,21 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the line, or show what would change."""
-    import os  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+    import os
+    import sys
 
-    from credproc.arns import check_target  # noqa: PLC0415
-    from credproc.awsfiles.paths import config_path, credentials_path  # noqa: PLC0415
-    from credproc.options import build  # noqa: PLC0415
-    from credproc.profiles import load_profile  # noqa: PLC0415
-    from credproc.setup_profile import (  # noqa: PLC0415
+    from credproc.arns import check_target
+    from credproc.awsfiles.paths import config_path, credentials_path
+    from credproc.options import build
+    from credproc.profiles import load_profile
+    from credproc.setup_profile import (
         apply,
         command_words,
         plan,
         this_program,
         warnings,
     )
-    from credproc.telling import tell  # noqa: PLC0415
+    from credproc.telling import tell
 
     named = arguments.named
     flags = session_flags(arguments)

@@ -46,7 +46,7 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the signature."""
-    from credproc.flags import BY_FIELD  # noqa: PLC0415
+    from credproc.flags import BY_FIELD
 
     given = {**from_environment(os.environ), **session_flags(arguments)}
     values = {field: convert(BY_FIELD[field], value) for field, value in given.items()}

@@ -27,7 +27,7 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse  # noqa: PLC0415
+    import argparse
 
     parser = commands.add_parser(
         "update",
@@ -51,15 +51,15 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the profile, once or until stopped."""
-    import os  # noqa: PLC0415
-    import threading  # noqa: PLC0415
+    import os
+    import threading
 
-    from credproc.asking import with_password  # noqa: PLC0415
-    from credproc.awsfiles.paths import credentials_path  # noqa: PLC0415
-    from credproc.obtain import obtain  # noqa: PLC0415
-    from credproc.telling import tell  # noqa: PLC0415
-    from credproc.termination import leaving_on_signals  # noqa: PLC0415
-    from credproc.update import Updater, write_profile  # noqa: PLC0415
+    from credproc.asking import with_password
+    from credproc.awsfiles.paths import credentials_path
+    from credproc.obtain import obtain
+    from credproc.telling import tell
+    from credproc.termination import leaving_on_signals
+    from credproc.update import Updater, write_profile
 
     options = with_password(session_options(arguments))
     path = credentials_path(os.environ)

@@ -90,7 +90,7 @@ def _helper(facts: Facts) -> str:
 
 
 def _warn_if_open(path: str) -> None:
-    mode = os.stat(path).st_mode  # noqa: PTH116 - a path as the user wrote it
+    mode = os.stat(path).st_mode  # a path as the user wrote it
     if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
         raise Warn(
             f"others may read or write the key {path} (mode {stat.S_IMODE(mode):04o})",

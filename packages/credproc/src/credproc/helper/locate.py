@@ -24,7 +24,7 @@ def find_helper(given: str | None, environ: Mapping[str, str]) -> str:
     Raises:
         HelperError: There is none, or others than root and this user may replace it.
     """
-    path = os.path.abspath(given) if given else _search(environ.get("PATH", ""))  # noqa: PTH100
+    path = os.path.abspath(given) if given else _search(environ.get("PATH", ""))
     check_trusted(path)
     return path
 
@@ -40,7 +40,7 @@ def check_trusted(path: str) -> None:
     """
     try:
         real = _walk(path)
-        status = os.stat(real)  # noqa: PTH116 - pathlib takes 10 ms to import
+        status = os.stat(real)  # pathlib takes 10 ms to import
     except OSError as error:
         raise HelperError(
             f"the helper {path} cannot be used: {error.strerror}",
@@ -76,7 +76,7 @@ def _walk(path: str) -> str:
         if part in ("", "."):
             continue
         if part == "..":
-            current = os.path.dirname(current)  # noqa: PTH120
+            current = os.path.dirname(current)
             continue
         following = f"{current.rstrip('/')}/{part}"
         status = os.lstat(following)
@@ -84,7 +84,7 @@ def _walk(path: str) -> str:
             links += 1
             if links > MOST_LINKS:
                 raise HelperError(f"the helper {path} is behind too many links")
-            target = os.readlink(following)  # noqa: PTH115
+            target = os.readlink(following)
             rest += target.split("/")[::-1]
             current = "/" if target.startswith("/") else current
             continue

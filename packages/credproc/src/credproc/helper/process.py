@@ -127,7 +127,7 @@ def _spawn(
 def _inherited() -> list[int]:
     """Return the descriptors that a child would get from whoever started this process."""
     try:
-        numbers = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:
         return []
     found = []

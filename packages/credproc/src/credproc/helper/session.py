@@ -127,7 +127,7 @@ def check_version(helper: str, environ: dict[str, str]) -> tuple[int, ...]:
     Raises:
         HelperError: It is too old, or does not say.
     """
-    status = os.stat(helper)  # noqa: PTH116 - pathlib takes 10 ms to import
+    status = os.stat(helper)  # pathlib takes 10 ms to import
     key = (helper, status.st_ino, status.st_size, status.st_mtime_ns)
     if key not in _known:
         _known[key] = _ask_version(helper, environ) or _built_from(helper)
@@ -167,7 +167,7 @@ def _built_from(helper: str) -> tuple[int, ...]:
     """
     try:
         with (
-            open(helper, "rb") as file,  # noqa: PTH123 - as above
+            open(helper, "rb") as file,  # as above
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
             found = _BUILD_INFO.search(content)

@@ -125,7 +125,7 @@ def _check_validity(certificate: Certificate, now: float, kind: str = "") -> Non
 
 def _same_key(one: bytes, other: bytes) -> bool:
     """Compare two encodings that differ, as those of compressed points do, by what they mean."""
-    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
 
     compare: Callable[[object, object], bool] = lambda a, b: a == b  # noqa: E731
     try:

@@ -92,7 +92,7 @@ def load_identity(options: SessionOptions, files: CertificateFiles | None = None
         UsageError: Something is not named that must be.
     """
     if uses_pkcs11(options):
-        from credproc.identity.pkcs11 import load_pkcs11_identity  # noqa: PLC0415
+        from credproc.identity.pkcs11 import load_pkcs11_identity
 
         return load_pkcs11_identity(options)
     files = files or CertificateFiles(options)
@@ -126,7 +126,7 @@ def load_signer(options: SessionOptions, passwords: Passwords | None = None) -> 
         raise UsageError("--private-key not given", remedy="name the key's file")
     content = read_file(path, "private key")
     if content[:1] == b"\x30" and _is_container(content):
-        from credproc.identity.pkcs12 import load_pkcs12  # noqa: PLC0415
+        from credproc.identity.pkcs12 import load_pkcs12
 
         key, _ = load_pkcs12(content, path, passwords)
         if key is None:
@@ -137,7 +137,7 @@ def load_signer(options: SessionOptions, passwords: Passwords | None = None) -> 
 
 def _is_container(content: bytes) -> bool:
     """Return whether DER is PKCS#12: version 3, then a ContentInfo, which begins with an OID."""
-    from credproc.identity import der  # noqa: PLC0415
+    from credproc.identity import der
 
     try:
         parts = der.sequence(content)
@@ -149,7 +149,7 @@ def _is_container(content: bytes) -> bool:
 def _from_container(
     options: SessionOptions, content: bytes, others: list[Certificate], passwords: Passwords
 ) -> Identity:
-    from credproc.identity.pkcs12 import load_pkcs12  # noqa: PLC0415
+    from credproc.identity.pkcs12 import load_pkcs12
 
     path = str(options.certificate)
     key, certificates = load_pkcs12(content, path, passwords)

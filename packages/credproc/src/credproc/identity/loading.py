@@ -15,11 +15,11 @@ def private_key_loader(*, pem: bool) -> Callable[..., Any]:
     """Return `load_pem_private_key` or `load_der_private_key`."""
     name = "load_pem_private_key" if pem else "load_der_private_key"
     try:
-        from cryptography.hazmat.bindings._rust import openssl  # noqa: PLC0415
+        from cryptography.hazmat.bindings._rust import openssl
 
         return getattr(openssl.keys, name)  # type: ignore[no-any-return]
     except (ImportError, AttributeError):
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+        from cryptography.hazmat.primitives import serialization
 
         return getattr(serialization, name)  # type: ignore[no-any-return]
 
@@ -42,12 +42,12 @@ def load_private_key(data: bytes, password: bytes | None, *, pem: bool) -> Any:
 def public_key_der(private_key: Any) -> bytes:
     """Return the DER encoding of the public half's SubjectPublicKeyInfo."""
     try:
-        from cryptography.hazmat.primitives._serialization import (  # noqa: PLC0415
+        from cryptography.hazmat.primitives._serialization import (
             Encoding,
             PublicFormat,
         )
     except ImportError:
-        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import (
             Encoding,
             PublicFormat,
         )

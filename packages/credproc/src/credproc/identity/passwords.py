@@ -37,7 +37,7 @@ class Passwords:
         path = self._options.key_password_file
         if path is None:
             return None
-        from credproc.files import read_file  # noqa: PLC0415
+        from credproc.files import read_file
 
         content = read_file(path, "password file")
         try:
@@ -67,7 +67,7 @@ class Passwords:
                 "or set CREDPROC_PKCS8_PASSWORD",
             ) from None
         os.close(descriptor)
-        import getpass  # noqa: PLC0415
+        import getpass
 
         try:
             return Secret(getpass.getpass(f"Password of {what}: "))

@@ -110,7 +110,7 @@ def _find_certificate(options: SessionOptions, uri: Pkcs11Uri, passwords: Passwo
     Every matching token is looked at without a login; only if that finds nothing and one token
     alone is meant is it logged in to, since a PIN belongs to one token and wrong tries lock it.
     """
-    import pkcs11  # noqa: PLC0415 - there: `tokens_of` looked
+    import pkcs11  # there: `tokens_of` looked
 
     tokens = tokens_of(options.pkcs11_lib, uri)
     try:
@@ -145,7 +145,7 @@ def _choose(found: list[_Found]) -> _Found:
 
 
 def _certificates(token: Any, uri: Pkcs11Uri, pin: Secret | None) -> Iterator[_Found]:
-    import pkcs11  # noqa: PLC0415
+    import pkcs11
 
     with token.open(user_pin=pin.reveal() if pin else None) as session:
         wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE, **_template(uri)}
@@ -160,7 +160,7 @@ def _certificates(token: Any, uri: Pkcs11Uri, pin: Secret | None) -> Iterator[_F
 
 
 def _template(uri: Pkcs11Uri) -> dict[Any, Any]:
-    import pkcs11  # noqa: PLC0415
+    import pkcs11
 
     template: dict[Any, Any] = {}
     if uri.object is not None:
@@ -171,7 +171,7 @@ def _template(uri: Pkcs11Uri) -> dict[Any, Any]:
 
 
 def _attribute(item: Any, name: Any) -> Any:
-    import pkcs11  # noqa: PLC0415
+    import pkcs11
 
     try:
         return item[name]
@@ -187,7 +187,7 @@ def _find_key(
     passwords: Passwords,
 ) -> Pkcs11Key:
     """Return the private key that a URI names, or that goes with the certificate."""
-    import pkcs11  # noqa: PLC0415 - `tokens_of` says what to do where it is missing
+    import pkcs11  # `tokens_of` says what to do where it is missing
 
     tokens = tokens_of(options.pkcs11_lib, uri)
     if found is not None and found.token in tokens:
@@ -218,7 +218,7 @@ def _keys(
     session: Any, uri: Pkcs11Uri, certificate: Certificate, found: _Found | None
 ) -> list[Any]:
     """Return the private keys that can be meant, narrowed down as far as the token can tell."""
-    import pkcs11  # noqa: PLC0415
+    import pkcs11
 
     searches = [_template(uri)]
     if found is not None:
@@ -244,7 +244,7 @@ def _keys(
 
 def _goes_with(session: Any, key: Any, certificate: Certificate) -> bool:
     """Return whether the token shows that a private key is the certificate's."""
-    import pkcs11  # noqa: PLC0415
+    import pkcs11
 
     modulus = _attribute(key, pkcs11.Attribute.MODULUS)
     if modulus:

@@ -43,9 +43,9 @@ class Pkcs11Key:
         Raises:
             IdentityError: The token does not sign, or with another key than the certificate's.
         """
-        import hashlib  # noqa: PLC0415
+        import hashlib
 
-        import pkcs11  # noqa: PLC0415
+        import pkcs11
 
         hashed = hashlib.new(digest, message).digest()
         try:
@@ -61,7 +61,7 @@ class Pkcs11Key:
         return signature
 
     def _sign(self, data: bytes, mechanism: Any) -> bytes:
-        import pkcs11  # noqa: PLC0415
+        import pkcs11
 
         arguments: dict[str, Any] = {"mechanism": mechanism}
         if self._asks_each_time(pkcs11):
@@ -76,10 +76,10 @@ class Pkcs11Key:
 
     def _verify(self, signature: bytes, message: bytes, digest: str) -> None:
         """Check the signature: tokens do not always tell which public key is a private key's."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import ec, padding  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, padding
+        from cryptography.hazmat.primitives.serialization import (
             load_der_public_key,
         )
 

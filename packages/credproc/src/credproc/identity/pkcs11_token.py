@@ -51,7 +51,7 @@ def tokens_of(module: str | None, uri: Pkcs11Uri) -> list[Any]:
 
 def _load(module: str | None, uri: Pkcs11Uri) -> Any:
     try:
-        import pkcs11  # noqa: PLC0415 - an extra, and slow
+        import pkcs11  # an extra, and slow
     except ImportError:
         raise IdentityError(
             "keys on PKCS#11 tokens need the library python-pkcs11",
@@ -71,7 +71,7 @@ def _load(module: str | None, uri: Pkcs11Uri) -> Any:
 
 
 def _is_initialized(token: Any) -> bool:
-    import pkcs11  # noqa: PLC0415
+    import pkcs11
 
     return bool(token.flags & pkcs11.TokenFlag.TOKEN_INITIALIZED)
 

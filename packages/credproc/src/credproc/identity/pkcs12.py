@@ -50,7 +50,7 @@ def _wrong(path: str) -> IdentityError:
 def _try(
     content: bytes, password: Secret | None
 ) -> tuple[SoftwareKey | None, list[Certificate]] | None:
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - 40 ms
+    from cryptography.hazmat.primitives.serialization import (  # 40 ms
         Encoding,
         pkcs12,
     )

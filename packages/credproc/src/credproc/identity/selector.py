@@ -93,7 +93,7 @@ def matching(selector: Selector, certificates: Sequence[Certificate]) -> list[Ce
 
 def describe(certificate: Certificate) -> str:
     """Return the lines in which the official helper shows a certificate."""
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
     fingerprint = hashlib.sha1(certificate.der, usedforsecurity=False).hexdigest()
     return (
@@ -106,6 +106,6 @@ def describe(certificate: Certificate) -> str:
 
 def name_text(name: bytes) -> str:
     """Return a distinguished name as RFC 2253 writes it, which is how the helper compares it."""
-    from credproc.identity.names import rfc2253  # noqa: PLC0415
+    from credproc.identity.names import rfc2253
 
     return rfc2253(name)

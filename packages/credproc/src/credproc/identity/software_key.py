@@ -39,11 +39,11 @@ class SoftwareKey:
         """Return the signature of `message`."""
         if self.key_algorithm in algorithms.ML_DSA:
             return bytes(self._key.sign(message))
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - loaded while connecting
+        from cryptography.hazmat.primitives import hashes  # loaded while connecting
 
         algorithm = getattr(hashes, digest)()
         if self.key_algorithm == algorithms.RSA:
-            from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415
+            from cryptography.hazmat.primitives.asymmetric import padding
 
             return bytes(self._key.sign(message, padding.PKCS1v15(), algorithm))
         return bytes(self._key.sign(message, ecdsa(algorithm)))
@@ -55,7 +55,7 @@ def ecdsa(algorithm: Any) -> Any:
     Its constructor imports every cipher there is (12 ms) to find out whether signatures can be
     deterministic, which nobody asked for; so that answer is given here.
     """
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec
 
     class Ecdsa(ec.ECDSA):
         def __init__(self) -> None:
