@@ -288,6 +288,29 @@ def test_a_connection_closed_elsewhere_raises_what_kombu_handles(
 
 
 @both_links
+def test_closing_lets_go_of_the_socket_whatever_is_read_meanwhile(
+    *,
+    connect: Connect,
+    eventually: Callable[..., None],
+    queue: str,
+    tls: bool,
+) -> None:
+    """The end of a consumer that arrives before the broker's answer leaves no socket open."""
+    connection, other = connect(tls=tls), connect(tls=tls)
+    raw = connection.connection
+    name = f"deleted-{queue}"
+    channel = raw.channel()
+    channel.queue_declare(name, durable=False, auto_delete=False)
+    channel.basic_consume(name)
+    other.default_channel.queue_delete(name)
+    eventually(lambda: not raw.transport.nothing_to_read(), "the end of the consumer")
+    sock = raw.sock
+    with pytest.raises(amqp.ConsumerCancelled):
+        raw.close()
+    assert sock.fileno() == -1
+
+
+@both_links
 def test_closing_and_letting_go_among_renewals(
     *,
     connect: Connect,

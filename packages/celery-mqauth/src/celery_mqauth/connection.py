@@ -287,7 +287,12 @@ class RotatingConnection(pyamqp.Connection):
         predecessors, self.predecessors = self.predecessors, []
         for old in predecessors:
             replacement.dismiss(old)
-        return super().close(*args, **kwargs)
+        try:
+            return super().close(*args, **kwargs)
+        except amqp.AMQPError:
+            # The end of a consumer, say, whose queue was deleted, read before the broker's answer.
+            self.collect()
+            raise
 
     def collect(self) -> None:
         """Let go of the socket and of renewals."""
