@@ -17,6 +17,7 @@ VANISHED = "client unexpectedly closed TCP connection"
 _PROCESS = re.compile(r"\] (<[\d.]+>) ")
 _VHOST = re.compile(r"\bvhost:? '([^']*)'")
 _END = re.compile(r"(?:closing|error on) AMQP connection", re.IGNORECASE)
+_ACCEPTED = re.compile(r"\] (<[\d.]+>) accepting AMQP connection\b")
 _RENEWED = re.compile(r"\bupdated secret, reason: ")
 
 
@@ -28,6 +29,22 @@ def processes_of_others(text: str, vhost: str) -> set[str]:
         if process and named and named[1] != vhost:
             others.add(process[1])
     return others
+
+
+def processes_from_before(text: str) -> set[str]:
+    """Return the broker's processes whose connections came before this part of its log.
+
+    A test's last connections may end while the next test is on, before they have named a virtual
+    host.
+    """
+    ended, accepted = set(), set()
+    for line in text.splitlines():
+        process = _PROCESS.search(line)
+        if process and _ACCEPTED.search(line):
+            accepted.add(process[1])
+        elif process and _END.search(line) and process[1] not in accepted:
+            ended.add(process[1])
+    return ended
 
 
 def without_others(text: str, others: set[str]) -> str:

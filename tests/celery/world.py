@@ -20,6 +20,7 @@ from mqauth.shared import shared_sources
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.broker import Broker
 from tests.celery.broker_lines import (
+    processes_from_before,
     processes_of_others,
     renewals,
     unclean_ends,
@@ -209,7 +210,8 @@ class World:
         # Not from the log's start: a restarted broker uses the names of its processes again.
         known = self.broker.log_text(self._log_start)
         text = known if since is None else self.broker.log_text(since)
-        return without_others(text, processes_of_others(known, self.vhost))
+        others = processes_of_others(known, self.vhost) | processes_from_before(known)
+        return without_others(text, others)
 
     def dropped(self, since: int | None = None, *, besides: str | None = None) -> list[str]:
         """Return what the broker wrote about connections that did not end cleanly.

@@ -7,9 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from importlinter import cli
-
 ROOT = Path(__file__).resolve().parents[2]
 
 FRAMEWORKS = {"amqp", "billiard", "celery", "django", "eventlet", "gevent", "kombu"}
@@ -25,10 +22,19 @@ def loaded_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(answer.stdout)}
 
 
-def test_import_contracts_hold(capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_contracts_hold() -> None:
     """Every import in the packages keeps the contracts of monorepo.toml."""
-    status = cli.lint_imports(config_filename=str(ROOT / "monorepo.toml"), no_cache=True)
-    assert status == cli.EXIT_STATUS_SUCCESS, capsys.readouterr().out
+    # A process of its own: import-linter switches all loggers off that are there before it.
+    program = Path(sys.executable).with_name("lint-imports")
+    answer = subprocess.run(
+        [program, "--no-cache", "--config", ROOT / "monorepo.toml"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def test_core_loads_no_framework_and_no_client() -> None:

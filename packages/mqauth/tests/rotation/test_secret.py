@@ -78,10 +78,13 @@ def test_a_secret_gives_itself_away_only_when_asked() -> None:
     assert not hasattr(secret, "__dict__")
 
 
-def test_credentials_show_everything_but_the_password() -> None:
-    """The dataclass's own texts and conversions do not show the password."""
+def test_credentials_show_neither_password_nor_user_name() -> None:
+    """The dataclass's own texts and conversions show who it is for, and nothing to sign in with."""
     credentials = BrokerCredentials(
-        username="celery", password=Secret(CANARY), issued_at=datetime.now(UTC)
+        username=f"token-{CANARY}",  # some issuers have the token sent as the user name
+        password=Secret(CANARY),
+        principal="celery",
+        issued_at=datetime.now(UTC),
     )
     for show in (repr, str, format, pprint.pformat):
         text = show(credentials)
