@@ -20,6 +20,7 @@ import pytest
 
 import celery_mqauth
 from celery_mqauth import login
+from celery_mqauth.rotation_mode import forget_refusals
 from mqauth import jwt_claims
 from mqauth.credentials import BrokerCredentials
 from mqauth.secret import Secret
@@ -90,6 +91,7 @@ def new_process_state(
     monkeypatch.delenv("MQAUTH_CONFIG", raising=False)
     monkeypatch.setenv("MQAUTH_CACHE", "off")
     login._has_signed_in.clear()
+    forget_refusals()
     yield
     forget_sources()
 

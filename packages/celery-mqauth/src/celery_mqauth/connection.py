@@ -17,6 +17,7 @@ from celery_mqauth import replacement
 from celery_mqauth.channel import Channel
 from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError
 from celery_mqauth.exclusive_queues import ExclusiveQueue
+from celery_mqauth.rotation_mode import Rotation
 from celery_mqauth.sasl import answer_with
 from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
 from celery_mqauth.update_secret import (
@@ -34,6 +35,8 @@ from mqauth.rotation.source import CredentialSource
 logger = logging.getLogger(__name__)
 
 REASON = "credential renewed"
+UNKNOWN_METHOD = frozenset({503, 540})
+"""Reply codes of a broker that does not know `update-secret`: COMMAND_INVALID, NOT_IMPLEMENTED."""
 IN_FLIGHT_MARGIN = 1.0
 """Seconds before expiry at which publishing stops: what is written later may arrive too late."""
 
@@ -50,6 +53,7 @@ class RotatingConnection(pyamqp.Connection):
     Args:
         source: Where newer credentials come from.
         credentials: The snapshot to sign in with.
+        rotation: How it may come to newer ones.
         options: Everything `amqp.Connection` takes.
     """
 
@@ -84,10 +88,21 @@ class RotatingConnection(pyamqp.Connection):
     inherited: bool = False
     """Whether this process was forked from the one whose connection it is."""
 
+    left_behind: bool = False
+    """Whether there is a newer credential that nothing is done about; see `rotation_mode`."""
+    user_changes: bool = False
+    """Whether the newer credential is another user's."""
+
     def __init__(
-        self, *, source: CredentialSource, credentials: BrokerCredentials, **options: Any
+        self,
+        *,
+        source: CredentialSource,
+        credentials: BrokerCredentials,
+        rotation: Rotation,
+        **options: Any,
     ) -> None:
         """Prepare; `connect` opens the connection and signs in."""
+        self.rotation = rotation
         self.frame_lock = threading.Lock()
         self.predecessors: list[RotatingConnection] = []
         self.exclusive_queues: dict[str, ExclusiveQueue] = {}
@@ -139,7 +154,7 @@ class RotatingConnection(pyamqp.Connection):
         """
         if self.inherited or not self._can_take_over(credentials):
             if self._is_outdated_by(credentials):
-                self._supersede()
+                self._outdated_by(credentials)
             return True
         if not self.frame_lock.acquire(blocking=False):
             self.postponed = credentials
@@ -155,13 +170,15 @@ class RotatingConnection(pyamqp.Connection):
             self.frame_lock.release()
 
     def _is_outdated_by(self, credentials: BrokerCredentials) -> bool:
-        """Return whether only another connection can carry `credentials`."""
+        """Return whether `credentials` are others; a certificate's fingerprint is its password."""
         present = self.credentials
-        if present.certificate is not None:  # its fingerprint stands for a password
-            return credentials.password != present.password
-        return credentials.username != present.username
+        return (credentials.username, credentials.password) != (present.username, present.password)
 
-    def _supersede(self) -> None:
+    def _outdated_by(self, credentials: BrokerCredentials) -> None:
+        self.user_changes = credentials.username != self.credentials.username
+        if not self.rotation.by_replacement:
+            self.left_behind = True
+            return
         self.superseded = not (self.inherited or self.retired)
         hub = self.hub
         if hub is not None and self.superseded:
@@ -181,23 +198,27 @@ class RotatingConnection(pyamqp.Connection):
 
         A process that was suspended finds deliveries in the socket that others have got since.
         """
-        # Only a token tells the broker its end; what another connection replaces does not.
-        replaceable = self.superseded or self.retired or self.credentials.certificate is not None
-        if steady_time() < self.lapses_at or replaceable:
+        # Only a token tells the broker its end; certificates and users that change do not.
+        silent = self.user_changes or self.credentials.certificate is not None
+        if steady_time() < self.lapses_at or silent:
             return False
         numbers = str(self.server_properties.get("version", "")).split(".")[:3]
         version = tuple(int(number) for number in numbers if number.isdigit())
         return len(version) == len(CLOSES_AT_EXPIRY) and version >= CLOSES_AT_EXPIRY
 
     def _can_take_over(self, credentials: BrokerCredentials) -> bool:
-        """Return whether this is another secret of the same user.
+        """Return whether this is another secret of the same user, and may be sent.
 
         RabbitMQ closes a connection that is told a secret of another user (since 4.0.5).
         """
         present = self.credentials
         if present.certificate is not None:  # it was shown when the link was made, and never again
             return False
-        return credentials.password != present.password and credentials.username == present.username
+        if not self.rotation.in_place or credentials.username != present.username:
+            return False
+        # A token of another subject is another user's, whatever the login said.
+        subjects = {credentials.principal, present.principal} - {None}
+        return credentials.password != present.password and len(subjects) < 2
 
     def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
         transport = self._transport
@@ -263,6 +284,8 @@ class RotatingConnection(pyamqp.Connection):
         if self.inherited:
             self.give_up_inherited()
         failure = self.source.status().last_error
+        if self.left_behind:
+            failure = f"rotation = {self.rotation.mode} renews it by a new connection only"
         self.collect()
         raise CredentialRanOutError(
             f"the credential of this connection ran out: {failure or 'it was not renewed in time'}",
@@ -328,7 +351,9 @@ class RotatingConnection(pyamqp.Connection):
         except amqp.AMQPError:
             if (class_id, method_id) != UPDATE_SECRET:
                 raise
-            self.source.invalidate(refused)
+            self.rotation.refused()
+            if reply_code not in UNKNOWN_METHOD:
+                self.source.invalidate(refused)
             raise CredentialRefusedError(
                 f"the broker refused the renewed credential of {self.source.provider.identity}: "
                 f"{reply_text}",

@@ -23,7 +23,8 @@ in a URL.
 
 Transport options
 =================
-* `auth`: mapping of the provider's options, plus `cache`, `renew_at`, `timeout`, `insecure`
+* `auth`: mapping of the provider's options, plus `cache`, `renew_at`, `timeout`, `insecure`,
+  `rotation`
 * everything that Kombu's pyamqp transport takes, such as `confirm_publish`
 """
 
@@ -34,6 +35,7 @@ import errno
 import functools
 import importlib
 import sys
+import time
 from typing import Any
 
 import amqp
@@ -50,6 +52,7 @@ from celery_mqauth.endpoints import (
 )
 from celery_mqauth.login import Endpoint, Opener, sign_in
 from celery_mqauth.protection import link_protection
+from celery_mqauth.rotation_mode import Rotation, RotationMode
 from mqauth.credentials import BrokerCredentials
 from mqauth.rotation.source import CredentialSource
 
@@ -104,6 +107,11 @@ class Transport(pyamqp.Transport):
         open_connection = functools.partial(
             self._prepare,
             source=shared.source,
+            rotation=Rotation(
+                RotationMode(shared.rotation),
+                identity=shared.source.provider.identity,
+                broker=str(endpoint),
+            ),
             host=str(endpoint),
             virtual_host=endpoint.virtual_host,
             ssl=link_protection(client.ssl, endpoint.host, insecure=shared.insecure),
@@ -158,6 +166,8 @@ class Transport(pyamqp.Transport):
     def _renewed(self, connection: Any) -> Any:
         if connection.superseded:
             connection = replacement.renewed(connection)
+        elif connection.left_behind and time.time() >= connection.usable_until:
+            connection.give_up_expired()
         if connection.predecessors and not connection.busy:
             replacement.tend(connection)
         return connection

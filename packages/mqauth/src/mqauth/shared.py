@@ -10,6 +10,7 @@ from typing import Any
 
 from mqauth import forks
 from mqauth.config.resolution import ResolvedConfig, resolve
+from mqauth.config.source_settings import ROTATIONS
 from mqauth.errors import ConfigurationError
 from mqauth.rotation.building import parts
 from mqauth.rotation.source import CredentialSource
@@ -25,6 +26,8 @@ class SharedSource:
     source: CredentialSource
     insecure: bool
     """Whether the user allows credentials to travel unprotected."""
+    rotation: str
+    """How open connections come to a newer credential; one of `ROTATIONS`."""
 
 
 class _Registry:
@@ -46,6 +49,7 @@ class _Registry:
                 self.sources[key] = SharedSource(
                     source=CredentialSource.from_parts(parts(config)),
                     insecure=bool(config.settings.get("insecure", False)),
+                    rotation=config.settings.get("rotation", ROTATIONS[0]),
                 )
             return self.sources[key]
 

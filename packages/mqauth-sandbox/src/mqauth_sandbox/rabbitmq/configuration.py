@@ -49,6 +49,8 @@ class OAuth2Settings:
         resource_server_id: The audience a token must name.
         scope_prefix: What a scope must start with; None for `<resource_server_id>.`.
         additional_scopes_key: Claim whose value counts as scopes too.
+        preferred_username_claims: Claims whose first present one names the user; none for `sub`,
+            then `client_id`.
         scope_aliases: Scopes that stand for others, each with what it stands for.
         management_oauth: Whether the management pages sign users in by OAuth 2.
     """
@@ -59,6 +61,7 @@ class OAuth2Settings:
     resource_server_id: str = "rabbitmq"
     scope_prefix: str | None = None
     additional_scopes_key: str | None = None
+    preferred_username_claims: Sequence[str] = ()
     scope_aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     management_oauth: bool = False
 
@@ -188,6 +191,8 @@ def _auth_lines(
         lines.append(f"auth_oauth2.scope_prefix = {oauth2.scope_prefix}")
     if oauth2.additional_scopes_key is not None:
         lines.append(f"auth_oauth2.additional_scopes_key = {oauth2.additional_scopes_key}")
+    for number, claim in enumerate(oauth2.preferred_username_claims, 1):
+        lines.append(f"auth_oauth2.preferred_username_claims.{number} = {claim}")
     if SCOPE_ALIASES_KEY in known_keys:
         for index, (alias, scopes) in enumerate(oauth2.scope_aliases.items(), start=1):
             lines.append(f"auth_oauth2.scope_aliases.{index}.alias = {alias}")

@@ -29,7 +29,8 @@ class ResolvedConfig:
     Args:
         provider: Name of the provider.
         options: Validated options, ready for `Provider.from_options`; secrets are wrapped.
-        settings: Those of `cache`, `renew_at`, `insecure` and `timeout` that were given.
+        settings: Those of `cache`, `renew_at`, `insecure`, `timeout` and `rotation` that were
+            given.
     """
 
     provider: str

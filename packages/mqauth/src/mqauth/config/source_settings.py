@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mqauth.config.option_values import convert, parse_bool
+from mqauth.config.options import suggestion
 from mqauth.errors import ConfigurationError
+
+ROTATIONS = ("auto", "update-secret", "replace", "reconnect")
+"""Values of the setting `rotation`, the default first; what they mean is up to the transport."""
 
 
 def split_settings(mapping: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -15,8 +19,8 @@ def split_settings(mapping: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 
     Settings are `cache` (whether, or the directory where, processes of this host share
     credentials), `renew_at` (fraction of a credential's life after which it is renewed),
-    `insecure` (whether a credential may cross a network in clear) and `timeout` (seconds that one
-    fetch may take).
+    `insecure` (whether a credential may cross a network in clear), `timeout` (seconds that one
+    fetch may take) and `rotation` (how open connections come to a newer credential).
 
     Raises:
         ConfigurationError: A setting is of the wrong type or out of range.
@@ -77,9 +81,17 @@ def _seconds(value: object) -> float:
     return number
 
 
+def _rotation(value: object) -> str:
+    if value not in ROTATIONS:
+        near = suggestion(str(value)[:40], ROTATIONS)
+        raise ValueError(f"must be one of {', '.join(ROTATIONS)}{near}")
+    return str(value)
+
+
 _PARSERS: Mapping[str, Callable[[object], Any]] = {
     "cache": _cache,
     "renew_at": _fraction,
     "insecure": parse_bool,
     "timeout": _seconds,
+    "rotation": _rotation,
 }
