@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 import pytest
 
-from mqauth_sandbox import Sandbox
+from mqauth_sandbox import Broker, Sandbox
 from tests.celery.canary import Canary
 from tests.celery.processes import wait_until
 from tests.celery.world import World
@@ -36,6 +38,9 @@ def test_a_worker_outlives_its_users(which: str, tmp_path: Path) -> None:
         world.journal.wait_for_ends(long)
         producer.stop()
 
+        first_key = sandbox.apsaramq.logins[0].access_key_id
+        assert first_key is not None
+        assert first_key not in keys_of_consumers(sandbox.broker, world.vhost)
         assert world.dropped() == []
         assert world.journal.records("publish_error") == []
         assert len(world.journal.records("sent")) == len(world.journal.records("result")) > 0
@@ -46,3 +51,14 @@ def test_a_worker_outlives_its_users(which: str, tmp_path: Path) -> None:
         token = Path(sandbox.environment()["ALIBABA_CLOUD_OIDC_TOKEN_FILE"]).read_text().strip()
         assert Canary([token]).found_in(worker.output) == []
         world.close()
+
+
+def keys_of_consumers(broker: Broker, vhost: str) -> list[str]:
+    """Return the access keys in the user names of the connections that consume something."""
+    listed = broker.ctl(
+        "list_channels", "-p", vhost, "connection", "consumer_count", "--formatter", "json"
+    )
+    consuming = {row["connection"] for row in json.loads(listed) if row["consumer_count"]}
+    users = [row["user"] for row in broker.connections() if row["pid"] in consuming]
+    assert users
+    return [base64.b64decode(user).decode().split(":")[2] for user in users]

@@ -58,13 +58,18 @@ class Channel(pyamqp.Channel):
         return tag
 
     def _remove_tag(self, consumer_tag: str) -> Any:
-        self.subscriptions.pop(consumer_tag, None)
+        self._forget_subscription(consumer_tag)
         return super()._remove_tag(consumer_tag)
 
     def basic_cancel(self, consumer_tag: str, *args: Any, **options: Any) -> Any:
         """Stop consuming."""
-        self.subscriptions.pop(consumer_tag, None)
+        self._forget_subscription(consumer_tag)
         return super().basic_cancel(consumer_tag, *args, **options)
+
+    def _forget_subscription(self, consumer_tag: str) -> None:
+        gone = self.subscriptions.pop(consumer_tag, None)
+        if gone is not None and self.connection is not None:
+            replacement.consumer_gone(self.connection, gone["queue"])
 
     def basic_qos(
         self, prefetch_size: int, prefetch_count: int, a_global: bool, **options: Any
@@ -149,6 +154,8 @@ class Channel(pyamqp.Channel):
         """Close the channel, and what stands for it elsewhere."""
         for elder in list(self.elders.values()):
             replacement.close_quietly(elder)
+        for consumer_tag in list(self.subscriptions):
+            self._forget_subscription(consumer_tag)
         return super().close(*args, **options)
 
     def collect(self) -> None:

@@ -81,6 +81,8 @@ class RotatingConnection(pyamqp.Connection):
     """Whether another connection has taken its place."""
     replace_at: float = 0.0
     """`time.monotonic()` from which on it may be replaced."""
+    told_immovable: bool = False
+    """Whether the log says already that it cannot be replaced."""
     busy: int = 0
     """How many reads are under way; nothing may be replaced meanwhile."""
     hub: Any = None

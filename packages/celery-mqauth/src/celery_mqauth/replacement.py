@@ -32,6 +32,7 @@ from mqauth.errors import MQAuthError
 if TYPE_CHECKING:
     from celery_mqauth.channel import Channel
     from celery_mqauth.connection import RotatingConnection
+    from celery_mqauth.exclusive_queues import ExclusiveQueue
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,13 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
     if connection.busy or connection.inherited or time.monotonic() < connection.replace_at:
         return connection
     if not _movable(connection):
+        if not connection.told_immovable:
+            connection.told_immovable = True
+            logger.warning(
+                "a connection cannot be replaced: it has a transaction, or an exclusive queue "
+                "that nobody consumes; it goes on for %.0f s",
+                connection.credentials.remaining(),
+            )
         return connection
     try:
         return _replace(connection)
@@ -103,6 +111,19 @@ def dismiss(old: RotatingConnection) -> None:
     old.collect()
 
 
+def consumer_gone(connection: RotatingConnection, queue: str) -> None:
+    """Forget an exclusive queue that the broker deletes with its last consumer.
+
+    Celery's workers have one such on the connection that consumes, from when they said hello to
+    each other; taken for alive, it would keep that connection from ever being replaced.
+    """
+    known = connection.exclusive_queues.get(queue)
+    if known is None or not known.options.get("auto_delete"):
+        return
+    if not any(queue in _consumed(channel) for channel in _channels(connection)):
+        del connection.exclusive_queues[queue]
+
+
 def close_quietly(channel: Channel) -> None:
     """Close what stands for a channel on an earlier connection."""
     with contextlib.suppress(*_FAILURES):
@@ -114,6 +135,7 @@ def _replace(old: RotatingConnection) -> RotatingConnection:
     if reopen is None:
         raise amqp.RecoverableConnectionError("this connection does not know how to sign in again")
     new = reopen()
+    exclusive = dict(old.exclusive_queues)  # some go when the old connection stops consuming
     moved: list[tuple[Channel, Channel]] = []
     try:
         moved.extend((channel, _opened(channel, new)) for channel in _channels(old))
@@ -121,7 +143,7 @@ def _replace(old: RotatingConnection) -> RotatingConnection:
             _exchange(channel, other)
         for channel, _ in moved:
             for subscription in list(channel.subscriptions.values()):
-                if subscription["queue"] not in old.exclusive_queues:
+                if subscription["queue"] not in exclusive:
                     channel.basic_consume(**{**subscription, "nowait": False})
     except BaseException:
         for channel, other in moved:
@@ -131,7 +153,7 @@ def _replace(old: RotatingConnection) -> RotatingConnection:
         raise
     _take_the_place(old, new)
     _stop_consuming(old, [other for _, other in moved])
-    _move_exclusive_queues(old, moved)
+    _move_exclusive_queues(exclusive, moved)
     new.predecessors = [*old.predecessors, old]
     old.predecessors = []
     logger.info("a connection was replaced by one with the new credential")
@@ -209,8 +231,10 @@ def _stop_consuming(old: RotatingConnection, channels: list[Channel]) -> None:
         read_on(old)
 
 
-def _move_exclusive_queues(old: RotatingConnection, moved: list[tuple[Channel, Channel]]) -> None:
-    for name, queue in list(old.exclusive_queues.items()):
+def _move_exclusive_queues(
+    queues: dict[str, ExclusiveQueue], moved: list[tuple[Channel, Channel]]
+) -> None:
+    for name, queue in queues.items():
         for channel, other in moved:
             subscriptions = [s for s in channel.subscriptions.values() if s["queue"] == name]
             if not subscriptions:
@@ -227,10 +251,14 @@ def _move_exclusive_queues(old: RotatingConnection, moved: list[tuple[Channel, C
 
 def _movable(connection: RotatingConnection) -> bool:
     channels = _channels(connection)
-    consumed = {s["queue"] for channel in channels for s in channel.subscriptions.values()}
+    consumed = set().union(*map(_consumed, channels))
     # Messages of an exclusive queue that nobody consumes would be lost.
     exclusive = connection.exclusive_queues.keys() <= consumed
     return exclusive and not any(channel.in_transaction for channel in channels)
+
+
+def _consumed(channel: Channel) -> set[str]:
+    return {subscription["queue"] for subscription in channel.subscriptions.values()}
 
 
 def _forget(old: RotatingConnection) -> None:
