@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
 
 from credproc.credentials import SessionCredentials, format_time
 from credproc.errors import AnswerError
 from credproc.identity.der import GENERALIZED_TIME, DerError, Element, timestamp
+from credproc.light import TYPE_CHECKING
 from credproc.secret import Secret
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from credproc.http1 import Response
 
 FIELDS = ("accessKeyId", "secretAccessKey", "sessionToken", "expiration")

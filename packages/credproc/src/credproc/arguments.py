@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from credproc.flags import BY_NAME, FLAGS, NUMBER, SWITCH
+from credproc.light import TYPE_CHECKING
 from credproc.options import Value, build
 
 if TYPE_CHECKING:

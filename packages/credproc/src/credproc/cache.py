@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from credproc import shortcut
 from credproc.credentials import SessionCredentials
 from credproc.errors import CacheError
+from credproc.light import TYPE_CHECKING, NamedTuple
 from credproc.secret import Secret
 
 if TYPE_CHECKING:

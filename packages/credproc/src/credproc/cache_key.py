@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+from credproc.light import TYPE_CHECKING
 from credproc.shortcut import file_facts
 from credproc.signing import sha256_hex
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from credproc.arns import Target, check_target
 from credproc.deadline import Deadline
@@ -12,6 +11,7 @@ from credproc.endpoint import Endpoint, resolve_endpoint
 from credproc.errors import CredprocError
 from credproc.identity.checks import check_certificate, check_chain, check_identity
 from credproc.identity.load import CertificateFiles, load_identity, uses_pkcs11
+from credproc.light import TYPE_CHECKING
 from credproc.proxies import choose_proxy
 from credproc.signing import query_string, signed_headers
 from credproc.wire import Connection

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from credproc.light import TYPE_CHECKING, NamedTuple
 from credproc.secret import Secret
 
 if TYPE_CHECKING:

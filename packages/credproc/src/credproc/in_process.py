@@ -85,8 +85,8 @@ class RolesAnywhereSession:
             InvalidCredentialError: They cannot be used as they are.
             ConfigurationError: The identity cannot work as it is written.
         """
-        from credproc.diagnosis import identity_links as links  # noqa: PLC0415 - for doctor alone
-        from credproc.diagnosis.links import Facts, Warn  # noqa: PLC0415
+        from credproc.diagnosis import identity_links as links
+        from credproc.diagnosis.links import Facts, Warn
 
         failure: MQAuthError
         found: list[str] = []
@@ -199,7 +199,7 @@ def session_options(identity: RolesAnywhereIdentity, timeout: float) -> SessionO
 
 def _warn_if_open(path: str) -> None:
     try:
-        status = os.stat(path)  # noqa: PTH116 - it may be a URI of PKCS#11
+        status = os.stat(path)
     except OSError:
         return
     if status.st_mode & stat.S_IROTH and stat.S_ISREG(status.st_mode):

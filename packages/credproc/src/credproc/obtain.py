@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from credproc.cache import open_cache
 from credproc.cache_key import cache_key
 from credproc.helper.selection import reason_for_helper
 from credproc.identity.load import CertificateFiles, uses_pkcs11
+from credproc.light import TYPE_CHECKING
 from credproc.single_flight import SingleFlight
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ short text, nothing is written, and Python answers.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from credproc.cache_key import involved_files, is_file
 from credproc.flags import FLAGS
+from credproc.light import TYPE_CHECKING
 from credproc.shortcut import CLOCK_TOLERANCE, ENVIRONMENT
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import _thread  # `threading` takes 3 ms to import and is not needed for one thread
-from typing import TYPE_CHECKING, Any
 
 from credproc.errors import (
     AnswerError,
@@ -13,9 +12,11 @@ from credproc.errors import (
     UntrustedServerError,
 )
 from credproc.http1 import HttpError, Response, read_response, request_bytes
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from credproc.deadline import Deadline
     from credproc.endpoint import Endpoint

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from credproc.arguments import add_session_flags, session_options
+from credproc.light import TYPE_CHECKING
 from credproc.output import print_credentials
 from credproc.profiles import config_path
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from credproc.arguments import add_session_flags, session_options
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

@@ -6,7 +6,7 @@ what decides is read. Whatever looks strange is refused, and the service has the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from credproc.light import NamedTuple
 
 INTEGER, BIT_STRING, OCTET_STRING, OID = 0x02, 0x03, 0x04, 0x06
 SEQUENCE, SET = 0x30, 0x31

@@ -1,0 +1,64 @@
+"""`TYPE_CHECKING` and `NamedTuple` without `typing`, whose import takes as long as Python's start.
+
+Type checkers see the real ones. At run time `TYPE_CHECKING` is the constant that it always is, and
+`NamedTuple` makes the same classes as far as this package uses them: immutable tuples with named
+fields, defaults, keywords, `_fields`, `_replace` and `_asdict`. A test compares the two.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import NamedTuple as NamedTuple  # noqa: PLC0414 - exported
+else:
+    from _collections import _tuplegetter  # what `collections.namedtuple` makes its fields of
+
+    class _Fields(type):
+        """Turns the annotations of a class into the fields of a tuple."""
+
+        def __new__(cls, name, bases, namespace):
+            if not bases:
+                return super().__new__(cls, name, (tuple,), namespace)
+            fields = tuple(namespace.get("__annotations__", ()))
+            defaults = {field: namespace[field] for field in fields if field in namespace}
+            for position, field in enumerate(fields):
+                namespace[field] = _tuplegetter(position, field)
+            more = {"__slots__": (), "_fields": fields, "_field_defaults": defaults}
+            return super().__new__(cls, name, bases, {**namespace, **more})
+
+    class NamedTuple(metaclass=_Fields):
+        """A tuple with named fields, as `typing.NamedTuple`."""
+
+        __slots__ = ()
+
+        def __new__(cls, *values, **named):
+            if named or len(values) != len(cls._fields):
+                values = cls._completed(values, named)
+            return tuple.__new__(cls, values)
+
+        @classmethod
+        def _completed(cls, values, named):
+            given = dict(zip(cls._fields, values, strict=False))
+            unknown = [name for name in named if name not in cls._fields or name in given]
+            found = {**cls._field_defaults, **given, **named}
+            if unknown or len(values) > len(cls._fields) or len(found) != len(cls._fields):
+                missing = [name for name in cls._fields if name not in found]
+                raise TypeError(
+                    f"{cls.__name__}: {len(values)} values, missing {missing}, unknown {unknown}"
+                )
+            return [found[name] for name in cls._fields]
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        def __repr__(self):
+            pairs = zip(self._fields, self, strict=True)
+            inside = ", ".join(f"{name}={value!r}" for name, value in pairs)
+            return f"{type(self).__name__}({inside})"
+
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
+        def _replace(self, **named):
+            return type(self)(**{**self._asdict(), **named})
