@@ -10,6 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414 - exported
 else:
     from _collections import _tuplegetter  # what `collections.namedtuple` makes its fields of
@@ -17,7 +18,7 @@ else:
     class _Fields(type):
         """Turns the annotations of a class into the fields of a tuple."""
 
-        def __new__(cls, name, bases, namespace):
+        def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
             if not bases:
                 return super().__new__(cls, name, (tuple,), namespace)
             fields = tuple(namespace.get("__annotations__", ()))
@@ -32,33 +33,34 @@ else:
 
         __slots__ = ()
 
-        def __new__(cls, *values, **named):
+        def __new__(cls, *values: Any, **named: Any) -> NamedTuple:
+            """Take the fields' values by position and by name."""
             if named or len(values) != len(cls._fields):
                 values = cls._completed(values, named)
             return tuple.__new__(cls, values)
 
         @classmethod
-        def _completed(cls, values, named):
+        def _completed(cls, values: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
             given = dict(zip(cls._fields, values, strict=False))
             unknown = [name for name in named if name not in cls._fields or name in given]
             found = {**cls._field_defaults, **given, **named}
-            if unknown or len(values) > len(cls._fields) or len(found) != len(cls._fields):
-                missing = [name for name in cls._fields if name not in found]
+            missing = [name for name in cls._fields if name not in found]
+            if unknown or missing or len(values) > len(cls._fields):
                 raise TypeError(
                     f"{cls.__name__}: {len(values)} values, missing {missing}, unknown {unknown}"
                 )
             return [found[name] for name in cls._fields]
 
-        def __getnewargs__(self):
+        def __getnewargs__(self) -> tuple[Any, ...]:
             return tuple(self)
 
-        def __repr__(self):
+        def __repr__(self) -> str:
             pairs = zip(self._fields, self, strict=True)
             inside = ", ".join(f"{name}={value!r}" for name, value in pairs)
             return f"{type(self).__name__}({inside})"
 
-        def _asdict(self):
+        def _asdict(self) -> dict[str, Any]:
             return dict(zip(self._fields, self, strict=True))
 
-        def _replace(self, **named):
+        def _replace(self, **named: Any) -> NamedTuple:
             return type(self)(**{**self._asdict(), **named})

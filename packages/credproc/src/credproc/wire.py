@@ -16,7 +16,6 @@ from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
     from credproc.deadline import Deadline
     from credproc.endpoint import Endpoint
@@ -56,29 +55,11 @@ class Connection:
         self._socket: Socket | TlsLink | None = None
         self._error: BaseException | None = None
         self._given_up = False
-        self._context: Any = None
-        self._prepared = _thread.allocate_lock()
-        self._prepared.acquire()
         self._done = _thread.allocate_lock()
         self._done.acquire()
         _thread.start_new_thread(self._connect, ())
-        try:
-            # On this thread, so that OpenSSL is loaded while the first packets travel.
-            self._context = self._make_context()
-        except BaseException:
-            self._given_up = True
-            raise
-        finally:
-            self._prepared.release()
-
-    def _make_context(self) -> Any:
-        if self._endpoint.scheme != "https":
-            return None
-        from credproc.tls import make_context
-
-        return make_context(
-            verify=not self._options.no_verify_ssl, ca_bundle=self._options.ca_bundle
-        )
+        if endpoint.scheme == "https":
+            import credproc.tls  # noqa: F401 - while the other thread's first packets travel
 
     def post(
         self,
@@ -228,16 +209,17 @@ class Connection:
             raise failure
 
     def _open_tls(self, link: Socket) -> TlsLink:
-        self._prepared.acquire()
         if self._given_up:
             raise UnavailableError("the connection is not needed any more")
-        import _ssl  # after the other thread has loaded it
+        import _ssl
 
-        from credproc.tls import TlsLink
+        from credproc.tls import TlsLink, make_context
 
-        link.settimeout(self._deadline.within(self._options.connect_timeout))
+        options = self._options
+        context = make_context(verify=not options.no_verify_ssl, ca_bundle=options.ca_bundle)
+        link.settimeout(self._deadline.within(options.connect_timeout))
         try:
-            return TlsLink(link, self._context, self._endpoint.host)
+            return TlsLink(link, context, self._endpoint.host)
         except _ssl.SSLCertVerificationError as error:
             raise UntrustedServerError(
                 f"the TLS certificate of {self._place} is not trusted: {error.verify_message}",

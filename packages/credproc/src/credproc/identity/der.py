@@ -78,6 +78,15 @@ def sequence(data: bytes) -> list[Element]:
     return element.children()
 
 
+def encode(tag: int, content: bytes) -> bytes:
+    """Return the encoding of an element."""
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    size = (length.bit_length() + 7) // 8
+    return bytes([tag, 0x80 | size]) + length.to_bytes(size, "big") + content
+
+
 def integer(element: Element) -> int:
     """Return the value of an INTEGER."""
     if element.tag != INTEGER or not element.content:

@@ -7,7 +7,7 @@ and its errors are the ones that users see.
 from __future__ import annotations
 
 from credproc.identity import algorithms
-from credproc.identity.plain_key import find_plain_key
+from credproc.identity.plain_key import PlainKey, find_plain_key
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,19 +22,16 @@ class OpensslKey:
 
     Args:
         key: The key.
-        public: Its public half.
-        algorithm: The object identifier of the key's algorithm.
+        plain: What it was read from.
         long_way: Loads the same key by `cryptography`.
     """
 
-    def __init__(
-        self, key: LibcryptoKey, public: bytes, algorithm: str, long_way: Callable[[], Signer]
-    ) -> None:
+    def __init__(self, key: LibcryptoKey, plain: PlainKey, long_way: Callable[[], Signer]) -> None:
         """Keep the key."""
         self._key = key
-        self._public = public
+        self._public = plain.public
         self._long_way = long_way
-        self.key_algorithm = algorithm
+        self.key_algorithm = plain.algorithm
 
     def public_key(self) -> bytes:
         """Return the public half as the DER encoding of a SubjectPublicKeyInfo."""
@@ -66,6 +63,6 @@ def load_openssl_key(content: bytes, long_way: Callable[[], Signer]) -> OpensslK
         return None
     try:
         key = LibcryptoKey(RSA if plain.algorithm == algorithms.RSA else EC, plain.der)
-        return OpensslKey(key, key.public_key(), plain.algorithm, long_way)
+        return OpensslKey(key, plain, long_way)
     except LibcryptoError:
         return None
