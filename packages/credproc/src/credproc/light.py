@@ -10,7 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414 - exported
 else:
     from _collections import _tuplegetter  # what `collections.namedtuple` makes its fields of
@@ -33,7 +33,7 @@ else:
 
         __slots__ = ()
 
-        def __new__(cls, *values: Any, **named: Any) -> NamedTuple:
+        def __new__(cls, *values: Any, **named: Any) -> Self:
             """Take the fields' values by position and by name."""
             if named or len(values) != len(cls._fields):
                 values = cls._completed(values, named)
@@ -62,5 +62,5 @@ else:
         def _asdict(self) -> dict[str, Any]:
             return dict(zip(self._fields, self, strict=True))
 
-        def _replace(self, **named: Any) -> NamedTuple:
+        def _replace(self, **named: Any) -> Self:
             return type(self)(**{**self._asdict(), **named})
