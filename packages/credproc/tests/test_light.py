@@ -27,7 +27,7 @@ OURS: Any = light.NamedTuple
 THEIRS: Any = typing.NamedTuple
 
 
-class Ours(OURS):
+class Ours(OURS):  # type: ignore[misc] # see above
     """A pair."""
 
     first: int
@@ -40,7 +40,7 @@ class Ours(OURS):
         return f"{self.first}{self.second}"
 
 
-class Theirs(THEIRS):
+class Theirs(THEIRS):  # type: ignore[misc] # see above
     """A pair."""
 
     first: int
@@ -49,12 +49,13 @@ class Theirs(THEIRS):
 
 def test_named_tuples_are_alike() -> None:
     """Fields, defaults, keywords, comparison, unpacking and copies are those of `typing`."""
-    for ours, theirs in (
+    pairs: list[tuple[Any, Any]] = [
         (Ours(1), Theirs(1)),
         (Ours(1, "x"), Theirs(1, "x")),
         (Ours(second="x", first=2), Theirs(second="x", first=2)),
         (Ours(3)._replace(second="y"), Theirs(3)._replace(second="y")),
-    ):
+    ]
+    for ours, theirs in pairs:
         assert ours == theirs
         assert hash(ours) == hash(theirs)
         assert tuple(ours) == tuple(theirs)
@@ -91,6 +92,7 @@ def test_every_named_tuple_has_its_fields() -> None:
     for module in pkgutil.walk_packages(credproc.__path__, "credproc."):
         if module.name.rpartition(".")[2] == "__main__":
             continue
+        value: Any
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, OURS) and value is not OURS:
                 assert tuple(value.__annotations__) == value._fields

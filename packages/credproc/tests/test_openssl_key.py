@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -298,7 +298,12 @@ def test_keys_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     crypto = libcrypto.library()
     freed: list[int] = []
     real = crypto.pkey_free
-    monkeypatch.setattr(crypto, "pkey_free", lambda key: (freed.append(key), real(key)))
+
+    def free(key: int) -> None:
+        freed.append(key)
+        real(key)
+
+    monkeypatch.setattr(crypto, "pkey_free", free)
     signer = load_openssl_key(plain(new_key("ec-p256"), PrivateFormat.PKCS8), long_way)
     assert signer is not None
     address = signer._key._key
@@ -313,10 +318,8 @@ def test_every_function_has_a_prototype() -> None:
     for function in functions:
         assert isinstance(function, _ctypes.CFuncPtr)
         assert function.argtypes is not None
-        assert function.restype is None or issubclass(
-            function.restype,
-            _ctypes._SimpleCData,
-        )
+        kind: Any = function.restype
+        assert kind is None or issubclass(kind, _ctypes._SimpleCData)
 
 
 @settings(deadline=None)
