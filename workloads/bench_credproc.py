@@ -160,8 +160,9 @@ class Bench:
         waits: Waits = {"beyond the call": [], "after a kill": []}
         program = self._programs["credproc"]
         for flight in range(flights):
-            for offset, name in enumerate(waits):  # a session of its own each time
-                duration = ["--session-duration", str(3600 + 2 * flight + offset)]
+            for offset, name in enumerate(waits):
+                # A session of its own each time, which no run before has cached.
+                duration = ["--session-duration", str(1800 + 2 * flight + offset)]
                 line = [*self._line(_kinds()[0], self._endpoint.url), *duration]
                 before = self._endpoint.requests
                 waits[name].append(
