@@ -117,7 +117,7 @@ class SessionCache:
                 content += name + b"\0" + shortcut.file_facts(name) + b"\0"
         except OSError:
             return
-        self.replace(f"{self.directory}/{shortcut.alias_name(material).decode()}", content)
+        self.keep(f"{self.directory}/{shortcut.alias_name(material).decode()}", content)
 
     def keys(self) -> list[str]:
         """Return the keys of all cached sessions."""
@@ -140,6 +140,18 @@ class SessionCache:
             return os.listdir(self.directory)  # pathlib takes 10 ms
         except OSError:
             return []
+
+    def keep(self, path: str, content: bytes) -> bool:
+        """As `replace`, but write nothing if the file is as it should be.
+
+        Of many that have waited for one answer, the first has written what the others would.
+        """
+        try:
+            if shortcut.read_private(os.fsencode(path)) == content:
+                return True
+        except OSError:
+            pass
+        return self.replace(path, content)
 
     def replace(self, path: str, content: bytes) -> bool:
         """Write a private file in one step; return False where that fails."""
