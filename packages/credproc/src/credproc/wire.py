@@ -58,8 +58,6 @@ class Connection:
         self._done = _thread.allocate_lock()
         self._done.acquire()
         _thread.start_new_thread(self._connect, ())
-        if endpoint.scheme == "https":
-            import credproc.tls  # noqa: F401 - while the other thread's first packets travel
 
     def post(
         self,
@@ -118,6 +116,8 @@ class Connection:
         return link.recv(size)
 
     def _wait(self) -> Socket | TlsLink:
+        if self._endpoint.scheme == "https":
+            import credproc.tls  # noqa: F401 - where the network is slow, before it is wanted
         # Name resolution knows no time limit of its own, so the wait for the thread has one.
         if not self._done.acquire(timeout=max(self._deadline.remaining(), 0.001)):
             self._given_up = True
@@ -211,6 +211,7 @@ class Connection:
     def _open_tls(self, link: Socket) -> TlsLink:
         if self._given_up:
             raise UnavailableError("the connection is not needed any more")
+        # On this thread: the other one loads the key meanwhile, and an RSA key signs for 5 ms.
         import _ssl
 
         from credproc.tls import TlsLink, make_context
