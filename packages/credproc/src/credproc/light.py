@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414 - exported
 else:
-    from _collections import _tuplegetter  # what `collections.namedtuple` makes its fields of
+    from _operator import itemgetter  # `operator` is its slower half
 
     class _Fields(type):
         """Turns the annotations of a class into the fields of a tuple."""
@@ -24,7 +24,7 @@ else:
             fields = tuple(namespace.get("__annotations__", ()))
             defaults = {field: namespace[field] for field in fields if field in namespace}
             for position, field in enumerate(fields):
-                namespace[field] = _tuplegetter(position, field)
+                namespace[field] = property(itemgetter(position))
             more = {"__slots__": (), "_fields": fields, "_field_defaults": defaults}
             return super().__new__(cls, name, bases, {**namespace, **more})
 
