@@ -25,6 +25,7 @@ import credproc.identity.libcrypto
 import credproc.obtain
 import credproc.output
 import credproc.quick_json
+import credproc.remembering
 import credproc.tls
 
 
