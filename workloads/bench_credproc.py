@@ -282,7 +282,7 @@ def run(rounds: int, console: Console) -> tuple[Figures, Figures, Waits]:
 
 
 @click.command()
-@click.option("--rounds", default=21, show_default=True, help="Runs of each command.")
+@click.option("--rounds", default=41, show_default=True, help="Runs of each command.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def main(rounds: int, as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Measure credproc against the official helper."""
