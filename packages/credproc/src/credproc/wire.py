@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from credproc.tls import TlsLink
 
 
+MOMENT = 0.02
+"""Seconds that TLS waits for the key at most; one that takes longer loads beside it."""
+
+
 class Socket(_socket.socket):
     """A socket without the conveniences of the `socket` module, which takes 5 ms to import.
 
@@ -32,6 +36,10 @@ class Socket(_socket.socket):
 
 class Connection:
     """A connection to the service that is being made, then made, then used once.
+
+    Its thread makes the TCP connection, and goes on to TLS when it is told that the key is loaded:
+    both need Python's interpreter, which works for one of them at a time, while a signature (5 ms
+    with an RSA key) and a handshake need it next to never.
 
     Args:
         endpoint: Where to.
@@ -55,9 +63,15 @@ class Connection:
         self._socket: Socket | TlsLink | None = None
         self._error: BaseException | None = None
         self._given_up = False
+        self._waits_for_key = _thread.allocate_lock()
+        self._waits_for_key.acquire()
         self._done = _thread.allocate_lock()
         self._done.acquire()
         _thread.start_new_thread(self._connect, ())
+
+    def key_is_loaded(self) -> None:
+        """Let TLS begin."""
+        self._waits_for_key.release()
 
     def post(
         self,
@@ -209,9 +223,9 @@ class Connection:
             raise failure
 
     def _open_tls(self, link: Socket) -> TlsLink:
+        self._waits_for_key.acquire(timeout=MOMENT)
         if self._given_up:
             raise UnavailableError("the connection is not needed any more")
-        # On this thread: the other one loads the key meanwhile, and an RSA key signs for 5 ms.
         import _ssl
 
         from credproc.tls import TlsLink, make_context
