@@ -37,8 +37,8 @@ def obtain(
     Raises:
         CredprocError: There are none to be had.
     """
-    files = certificate_files(options)
     cache = _cache(options)
+    files = certificate_files(options)
     if cache is None:
         return fetch(options, files)
     from credproc.cache_key import cache_key
