@@ -1,8 +1,9 @@
 """`python -m workloads.bench_credproc`: credproc against AWS's own `aws_signing_helper`.
 
 Both fetch from the sandbox's Roles Anywhere endpoint over TLS on loopback, by turns, each run a
-whole process; then the same with 50 ms of round trip. credproc is installed from its wheel, as
-users have it. Figures are medians; ratios are to the helper's median in the same rounds.
+whole process; then the same with 50 ms of round trip. Then many processes that want one session
+wait for each other. credproc is installed from its wheel, as users have it. Figures are medians;
+ratios are to the helper's median in the same rounds.
 
 The exit status is 0 if every figure keeps its bound, 1 if not, 2 if it could not be measured.
 """
@@ -29,15 +30,25 @@ from mqauth_sandbox.official_helper import prepare_official_helper
 from mqauth_sandbox.pki import KeyType, Pki
 from mqauth_sandbox.proxy import TcpProxy
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint, serve_rolesanywhere
+from workloads.bench_credproc_flight import (
+    kill_the_holder,
+    longest_wait_beyond,
+    start_together,
+)
 from workloads.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path(__file__).with_name("bench_credproc_runs.py")
 ROUND_TRIP = 0.05
 LIMIT = 600.0
+MANY = 64
+CALL_TAKES = 1.0
+FLIGHTS = 5
+WAITING = 4
 MIB = 1024
 
 Figures = dict[str, list[tuple[float, int]]]
+Waits = dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +155,39 @@ class Bench:
             figures[name].append((float(seconds), int(memory)))
         return figures
 
+    def fly(self, flights: int) -> Waits:
+        """Return how long processes wait for one that fetches, in seconds, by what befalls it."""
+        waits: Waits = {"beyond the call": [], "after a kill": []}
+        program = self._programs["credproc"]
+        for flight in range(flights):
+            for offset, name in enumerate(waits):
+                # A session of its own each time, which no run before has cached.
+                duration = ["--session-duration", str(1800 + 2 * flight + offset)]
+                line = [*self._line(_kinds()[0], self._endpoint.url), *duration]
+                before = self._endpoint.requests
+                waits[name].append(
+                    self._wait_together(program.with_name("python"), line)
+                    if name == "beyond the call"
+                    else self._wait_after_a_kill(program, line)
+                )
+                calls = self._endpoint.requests - before
+                if calls != 1 + offset:
+                    raise click.ClickException(f"{calls} calls to the service, not {1 + offset}")
+        return waits
+
+    def _wait_together(self, python: Path, line: Sequence[str]) -> float:
+        with self._endpoint.faults.during("slow", delay=CALL_TAKES):
+            starts = start_together(python, self._environment, line, MANY)
+        if [start.code for start in starts] != [0] * MANY:
+            raise click.ClickException("not all of those who started together were answered")
+        return longest_wait_beyond(starts)
+
+    def _wait_after_a_kill(self, program: Path, line: Sequence[str]) -> float:
+        takeover = kill_the_holder(program, self._environment, line, self._endpoint, WAITING)
+        if set(takeover.codes) != {0}:
+            raise click.ClickException(f"after a kill: {' '.join(takeover.said)}")
+        return takeover.delay
+
     def _line(self, kind: KeyType, url: str) -> list[str]:
         identity = self._files[kind].arguments()
         line = ["credential-process", *self._endpoint.arguments(), *identity]
@@ -164,7 +208,7 @@ def mebibytes(figures: Figures, name: str) -> float:
     return median(run[1] for run in figures[name]) / MIB
 
 
-def bounds(near: Figures, far: Figures) -> list[Bound]:
+def bounds(near: Figures, far: Figures, waits: Waits) -> list[Bound]:
     """Return the promises with what was measured."""
     helper, far_helper = seconds(near, "helper ec-p256"), seconds(far, "helper ec-p256")
     cold = seconds(near, "cold ec-p256")
@@ -184,10 +228,16 @@ def bounds(near: Figures, far: Figures) -> list[Bound]:
             value=seconds(far, "cold ec-p256") / far_helper,
             most=1.25,
         ),
+        Bound(
+            what=f"{MANY} at once, s beyond the call",
+            value=median(waits["beyond the call"]),
+            most=0.2,
+        ),
+        Bound(what="after a holder's SIGKILL, s", value=max(waits["after a kill"]), most=2.0),
     ]
 
 
-def report(near: Figures, far: Figures, promised: Sequence[Bound]) -> str:
+def report(near: Figures, far: Figures, waits: Waits, promised: Sequence[Bound]) -> str:
     """Return the result for people."""
     lines = ["credproc against aws_signing_helper: medians of whole processes"]
     for title, figures in (("TLS on loopback", near), ("the same, 50 ms round trip", far)):
@@ -195,6 +245,11 @@ def report(near: Figures, far: Figures, promised: Sequence[Bound]) -> str:
         for name in figures:
             took, memory = seconds(figures, name) * 1000, mebibytes(figures, name)
             lines.append(f"    {name:16} {took:7.1f} ms  {memory:5.1f} MiB")
+    lines.append("  one fetches, the others wait (median, longest)")
+    lines += [
+        f"    {name:16} {median(took) * 1000:7.1f} ms  {max(took) * 1000:7.1f} ms"
+        for name, took in waits.items()
+    ]
     lines.append("  bounds")
     for bound in promised:
         mark = "kept" if bound.kept else "BROKEN"
@@ -202,7 +257,7 @@ def report(near: Figures, far: Figures, promised: Sequence[Bound]) -> str:
     return "\n".join(lines)
 
 
-def run(rounds: int, console: Console) -> tuple[Figures, Figures]:
+def run(rounds: int, console: Console) -> tuple[Figures, Figures, Waits]:
     """Measure everything."""
     with tempfile.TemporaryDirectory(prefix="credproc-bench-") as name:
         folder = Path(name)
@@ -221,27 +276,30 @@ def run(rounds: int, console: Console) -> tuple[Figures, Figures]:
             with proxy:
                 url = f"https://localhost:{proxy.port}"
                 far = bench.measure(max(rounds // 2, 3), url, _kinds()[:1])
-    return near, far
+            console.note(f"{MANY} at once, and a holder killed, {FLIGHTS} times")
+            waits = bench.fly(FLIGHTS)
+    return near, far, waits
 
 
 @click.command()
-@click.option("--rounds", default=21, show_default=True, help="Runs of each command.")
+@click.option("--rounds", default=41, show_default=True, help="Runs of each command.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def main(rounds: int, as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Measure credproc against the official helper."""
     console = Console()
     try:
-        near, far = run(rounds, console)
+        near, far, waits = run(rounds, console)
     except (SandboxError, OSError, subprocess.SubprocessError, click.ClickException) as error:
         console.note(f"bench: {error}")
         sys.exit(2)
-    promised = bounds(near, far)
+    promised = bounds(near, far, waits)
     document: dict[str, Any] = {
         "loopback": near,
         "round_trip": far,
+        "waits": waits,
         "bounds": [{**vars(bound), "kept": bound.kept} for bound in promised],
     }
-    print(json.dumps(document) if as_json else report(near, far, promised))
+    print(json.dumps(document) if as_json else report(near, far, waits, promised))
     sys.exit(0 if all(bound.kept for bound in promised) else 1)
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,42 +11,10 @@ import pytest
 from mqauth_sandbox.pki import Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 from tests.credproc.programs import Program
+from workloads.bench_credproc_flight import kill_the_holder, start_together
 
 MANY = 64
 CALL_TAKES = 1.0
-NOT_LONGER = 0.2
-AFTER_A_KILL = 2.0
-
-# Forks from a process that has imported everything, so that what is measured is the waiting and
-# not 64 interpreters that start on two cores.
-STARTS = """
-import contextlib, io, json, os, sys, time
-import credproc.cli, credproc.output, credproc.obtain, credproc.create_session
-import credproc.signing, credproc.wire, credproc.tls, ssl, socket
-arguments = json.loads(sys.argv[1])
-ready, go, said = os.pipe(), os.pipe(), os.pipe()
-for number in range(int(sys.argv[2])):
-    if os.fork() == 0:
-        os.write(ready[1], b".")
-        os.close(go[1])
-        os.read(go[0], 1)
-        begun, out = time.monotonic(), io.StringIO()
-        with contextlib.redirect_stdout(out):
-            code = credproc.cli.run(arguments)
-        took, document = time.monotonic() - begun, json.loads(out.getvalue() or "{}")
-        line = json.dumps([code, took, document.get("AccessKeyId")])
-        os.write(said[1], (line + "\\n").encode())
-        os._exit(0)
-for number in range(int(sys.argv[2])):
-    os.read(ready[0], 1)
-os.close(go[0]), os.close(go[1])  # the end of the file is everybody's sign
-os.close(said[1])
-with os.fdopen(said[0]) as lines:
-    sys.stdout.writelines(lines)
-while True:
-    try: os.wait()
-    except ChildProcessError: break
-"""
 
 
 @pytest.fixture
@@ -64,40 +29,14 @@ def arguments(
 def test_64_waiters_open_one_session(
     credproc: Program, arguments: list[str], mqauth_rolesanywhere: RolesAnywhereEndpoint
 ) -> None:
-    """64 at once make one call, and nobody waits longer than that call and 200 ms."""
-    spreads = []
-    for duration in (900, 1800, 3600):  # a new session each time
-        before = mqauth_rolesanywhere.requests
-        line = [*arguments, "--session-duration", str(duration)]
-        with mqauth_rolesanywhere.faults.during("slow", delay=CALL_TAKES):
-            outcomes = start_together(credproc, line)
-        assert len(outcomes) == MANY
-        assert {code for code, _, _ in outcomes} == {0}
-        assert len({key for _, _, key in outcomes}) == 1
-        assert mqauth_rolesanywhere.requests == before + 1
-        times = sorted(seconds for _, seconds, _ in outcomes)
-        waited = times[-1] - times[0]  # the first is the call's own
-        # The same with the answer there already: what 64 at once cost here besides waiting.
-        anyway = max(seconds for _, seconds, _ in start_together(credproc, line))
-        assert mqauth_rolesanywhere.requests == before + 1
-        spreads.append((waited, anyway))
-        if waited < NOT_LONGER + anyway:
-            return
-    # What else this machine does can only make it slower: one good run of three is proof.
-    pytest.fail(f"the last waited longer than the call, and than it takes anyway: {spreads}")
-
-
-def start_together(credproc: Program, arguments: list[str]) -> list[tuple[int, float, str]]:
-    """Let 64 processes ask at once; return exit code, seconds and access key of each."""
-    done = subprocess.run(
-        [sys.executable, "-c", STARTS, json.dumps(arguments), str(MANY)],
-        env=dict(credproc.environment),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+    """64 at the very same moment make one call, and all of them have its answer."""
+    before = mqauth_rolesanywhere.requests
+    with mqauth_rolesanywhere.faults.during("slow", delay=CALL_TAKES):
+        starts = start_together(sys.executable, credproc.environment, arguments, MANY)
+    assert len(starts) == MANY
+    assert {start.code for start in starts} == {0}
+    assert len({start.key_id for start in starts}) == 1
+    assert mqauth_rolesanywhere.requests == before + 1
 
 
 def test_64_real_starts_open_one_session(
@@ -113,40 +52,18 @@ def test_64_real_starts_open_one_session(
     assert mqauth_rolesanywhere.requests == before + 1
 
 
-def test_a_killed_holder_delays_nobody(
+def test_a_killed_holder_is_replaced(
     credproc: Program, arguments: list[str], mqauth_rolesanywhere: RolesAnywhereEndpoint
 ) -> None:
-    """When the one who fetches is killed with SIGKILL, the next takes over within 2 s."""
-    endpoint = mqauth_rolesanywhere
-    before = endpoint.requests
-    with endpoint.faults.during("hang"):
-        holder = credproc.start(*arguments)
-        assert endpoint.wait_for_requests(before + 1, timeout=10)
-        waiters = [credproc.start(*arguments) for _ in range(4)]
-        for waiter in waiters:
-            wait_until_asleep(waiter)
-    assert endpoint.requests == before + 1
-    holder.kill()
-    killed = time.monotonic()
-    outputs = [waiter.communicate(timeout=30) for waiter in waiters]
-    assert time.monotonic() - killed < AFTER_A_KILL
-    assert {waiter.returncode for waiter in waiters} == {0}, outputs
-    assert len({output for output, _ in outputs}) == 1
-    assert endpoint.requests == before + 2
-    holder.communicate()
-    assert holder.returncode == -signal.SIGKILL
-
-
-def wait_until_asleep(process: subprocess.Popen[str]) -> None:
-    """Wait until a process sleeps between two looks at what the holder does.
-
-    The kernel tells where a process is; where it does not, three seconds are enough to get there.
-    """
-    place = Path(f"/proc/{process.pid}/wchan")
-    deadline = time.monotonic() + 3
-    while "nanosleep" not in place.read_text() and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
+    """When the one who fetches is killed with SIGKILL, one of those who wait takes over."""
+    before = mqauth_rolesanywhere.requests
+    takeover = kill_the_holder(
+        credproc.executable, credproc.environment, arguments, mqauth_rolesanywhere, waiting=4
+    )
+    assert set(takeover.codes) == {0}, takeover.said
+    assert len(set(takeover.outputs)) == 1
+    assert mqauth_rolesanywhere.requests == before + 2
+    assert takeover.holder == -signal.SIGKILL
 
 
 def test_waiters_learn_of_a_failure(

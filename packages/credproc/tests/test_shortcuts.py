@@ -121,6 +121,27 @@ def run(command: Sequence[str], environ: dict[str, str]) -> subprocess.Completed
     )
 
 
+def test_short_cuts_are_written_once(folder: Path, words: list[str], answer: Answer) -> None:
+    """Who finds them as they should be writes nothing; once a file has changed, they are new."""
+    document = cache_answer(folder, words)
+    first = identities(folder)
+    options = options_of(folder)
+    cache = open_cache(options, os.environb)
+    assert cache is not None
+    remember(cache, "key", options, words)
+    assert identities(folder) == first
+    os.utime(folder / "host.key")
+    assert answer(words) is None
+    remember(cache, "key", options, words)
+    assert identities(folder) != first
+    assert answer(words) == document
+
+
+def identities(folder: Path) -> dict[str, int]:
+    """Return which files the cache consists of."""
+    return {path.name: path.stat().st_ino for path in (folder / "cache").iterdir()}
+
+
 def test_the_same_line_again(folder: Path, words: list[str], answer: Answer) -> None:
     """What was cached for a line is printed byte by byte, special characters included."""
     document = cache_answer(folder, words)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any
 
 from credproc.credentials import SessionCredentials, format_time
 from credproc.errors import AnswerError
 from credproc.identity.der import GENERALIZED_TIME, DerError, Element, timestamp
+from credproc.light import TYPE_CHECKING
+from credproc.quick_json import read_json
 from credproc.secret import Secret
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from credproc.http1 import Response
 
 FIELDS = ("accessKeyId", "secretAccessKey", "sessionToken", "expiration")
@@ -48,7 +50,7 @@ def read_credentials(response: Response) -> SessionCredentials:
 
 def _document(response: Response) -> Any:
     try:
-        return json.loads(response.body)
+        return read_json(response.body)
     except (ValueError, RecursionError):
         kind = response.headers.get("content-type", "").partition(";")[0] or "something"
         raise _unusable(f"it is {kind} and no JSON") from None

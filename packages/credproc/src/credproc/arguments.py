@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from credproc.flags import BY_NAME, FLAGS, NUMBER, SWITCH
+from credproc.light import TYPE_CHECKING
 from credproc.options import Value, build
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from credproc.cli import Commands
     from credproc.options import SessionOptions
 
 COMMAND = "credential-process"
@@ -71,6 +71,49 @@ def add_session_flags(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help=flag.help,
         )
+
+
+def add_named_command(
+    commands: Commands, name: str, *, summary: str, description: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """Add a command that takes the name of a profile, and return its parser.
+
+    The session's flags are left to `add_session_flags`, since a command's own stand before them.
+
+    Args:
+        commands: Where to.
+        name: The command's.
+        summary: What it does, in the list of all commands.
+        description: The same at the top of its own help, printed as it stands.
+        epilog: What stands below the flags, printed as it stands.
+    """
+    import argparse
+
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
+    return parser
+
+
+def add_aws_profile(parser: argparse.ArgumentParser, file: str) -> None:
+    """Add the flag that names the profile to write.
+
+    Args:
+        parser: Where to.
+        file: What AWS calls the file that it is in.
+    """
+    parser.add_argument(
+        "--profile",
+        dest="aws_profile",
+        metavar="NAME",
+        default="default",
+        help=f"profile of the {file} (default)",
+    )
 
 
 def session_flags(namespace: argparse.Namespace) -> dict[str, Value]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from credproc.errors import UsageError
+from credproc.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from credproc.options import SessionOptions

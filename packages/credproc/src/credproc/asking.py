@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from credproc.errors import CredprocError
 from credproc.files import read_file
 from credproc.helper.selection import TPM_HANDLE, reason_for_helper
 from credproc.identity.load import CertificateFiles, uses_pkcs11
 from credproc.identity.passwords import Passwords
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from credproc.options import SessionOptions

@@ -6,13 +6,12 @@ no other owner, no rights for others; whatever looks wrong counts as "nothing ca
 
 from __future__ import annotations
 
-import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from credproc import shortcut
 from credproc.credentials import SessionCredentials
 from credproc.errors import CacheError
+from credproc.light import TYPE_CHECKING, NamedTuple
 from credproc.secret import Secret
 
 if TYPE_CHECKING:
@@ -118,14 +117,12 @@ class SessionCache:
                 content += name + b"\0" + shortcut.file_facts(name) + b"\0"
         except OSError:
             return
-        self.replace(f"{self.directory}/{shortcut.alias_name(material).decode()}", content)
+        self.keep(f"{self.directory}/{shortcut.alias_name(material).decode()}", content)
 
     def keys(self) -> list[str]:
         """Return the keys of all cached sessions."""
-        with contextlib.suppress(OSError):
-            names = sorted(os.listdir(self.directory))  # pathlib takes 10 ms
-            return [name.removesuffix(ANSWER) for name in names if name.endswith(ANSWER)]
-        return []
+        names = sorted(self._names())
+        return [name.removesuffix(ANSWER) for name in names if name.endswith(ANSWER)]
 
     def clear(self) -> int:
         """Forget all sessions and return how many there were.
@@ -133,11 +130,28 @@ class SessionCache:
         Locks stay: another process may be holding one.
         """
         keys = self.keys()
-        with contextlib.suppress(OSError):
-            for name in os.listdir(self.directory):
-                if not name.endswith(LOCK):
-                    self._remove(f"{self.directory}/{name}")
+        for name in self._names():
+            if not name.endswith(LOCK):
+                self._remove(f"{self.directory}/{name}")
         return len(keys)
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self.directory)  # pathlib takes 10 ms
+        except OSError:
+            return []
+
+    def keep(self, path: str, content: bytes) -> bool:
+        """As `replace`, but write nothing if the file is as it should be.
+
+        Of many that have waited for one answer, the first has written what the others would.
+        """
+        try:
+            if shortcut.read_private(os.fsencode(path)) == content:
+                return True
+        except OSError:
+            pass
+        return self.replace(path, content)
 
     def replace(self, path: str, content: bytes) -> bool:
         """Write a private file in one step; return False where that fails."""
@@ -159,8 +173,10 @@ class SessionCache:
 
     @staticmethod
     def _remove(path: str) -> None:
-        with contextlib.suppress(OSError):
+        try:  # `contextlib` takes 4 ms
             os.unlink(path)
+        except OSError:
+            pass
 
 
 def fresh_until(expires_at: int, now: float) -> int:
@@ -217,9 +233,9 @@ def _make_private(path: str, *, parents: bool) -> str:
 
 
 def _credentials(document: bytes, expires_at: int) -> SessionCredentials:
-    import json  # not needed while others fetch
+    from credproc.quick_json import read_json  # not needed while others fetch
 
-    found = json.loads(document)
+    found = read_json(document)
     return SessionCredentials(
         access_key_id=str(found["AccessKeyId"]),
         secret_access_key=Secret(str(found["SecretAccessKey"])),

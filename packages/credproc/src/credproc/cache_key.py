@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+from credproc.light import TYPE_CHECKING
 from credproc.shortcut import file_facts
-from credproc.signing import sha256_hex
 
 if TYPE_CHECKING:
     from credproc.identity.load import CertificateFiles
@@ -53,12 +52,21 @@ def cache_key(options: SessionOptions, files: CertificateFiles | None) -> str:
     ]
     if files is not None:
         found = [files.certificate] if files.certificate is not None else []
-        parts += [sha256_hex(each.der) for each in (*found, *files.others)]
-        parts.append(sha256_hex(files.container or b""))
+        parts += [fingerprint(each.der) for each in (*found, *files.others)]
+        parts.append(fingerprint(files.container or b""))
     key = options.private_key
     if key is not None and is_file(key):
         parts.append(file_facts(os.fsencode(key)).decode())
-    return sha256_hex("\0".join(parts).encode("utf-8", "surrogateescape"))[:40]
+    return fingerprint("\0".join(parts).encode("utf-8", "surrogateescape"))
+
+
+def fingerprint(data: bytes) -> str:
+    """Return a short digest, without OpenSSL: those who find their answer cached need none."""
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    return blake2b(data, digest_size=20).hexdigest()
 
 
 def involved_files(options: SessionOptions) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from credproc.arns import Target, check_target
 from credproc.deadline import Deadline
@@ -12,7 +11,7 @@ from credproc.endpoint import Endpoint, resolve_endpoint
 from credproc.errors import CredprocError
 from credproc.identity.checks import check_certificate, check_chain, check_identity
 from credproc.identity.load import CertificateFiles, load_identity, uses_pkcs11
-from credproc.proxies import choose_proxy
+from credproc.light import TYPE_CHECKING
 from credproc.signing import query_string, signed_headers
 from credproc.wire import Connection
 
@@ -43,7 +42,7 @@ class Exchange:
         self._options = options
         self._target: Target = check_target(options)
         self._endpoint: Endpoint = resolve_endpoint(options, self._target)
-        self._proxy = choose_proxy(self._endpoint, os.environ) if options.with_proxy else None
+        self._proxy = self._choose_proxy() if options.with_proxy else None
         self._deadline = Deadline(options.time_limit)
         self._query = query_string(
             [
@@ -53,6 +52,11 @@ class Exchange:
             ]
         )
         self._body = _body(options)
+
+    def _choose_proxy(self) -> Endpoint | None:
+        from credproc.proxies import choose_proxy
+
+        return choose_proxy(self._endpoint, os.environ)
 
     def run(self, files: CertificateFiles | None = None) -> SessionCredentials:
         """Return the session's credentials.
@@ -73,6 +77,7 @@ class Exchange:
             check_certificate(identity.certificate)
             check_chain(identity.chain)
             check_identity(identity)
+            connection.key_is_loaded()
         except BaseException:
             connection.abandon()
             raise
@@ -92,6 +97,7 @@ class Exchange:
                 self._pause(attempt, error)
             attempt += 1
             connection = self._connect()
+            connection.key_is_loaded()
 
     def _attempt(self, identity: Identity, connection: Connection) -> SessionCredentials:
         headers = signed_headers(

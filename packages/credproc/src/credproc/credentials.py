@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from credproc.light import TYPE_CHECKING, NamedTuple
 from credproc.secret import Secret
 
 if TYPE_CHECKING:
@@ -41,16 +41,16 @@ class SessionCredentials(NamedTuple):
 
     def to_json(self) -> str:
         """Return the compact JSON that `credential_process` prints, secrets revealed."""
-        import json  # the warm path copies bytes and needs none
+        from credproc.quick_json import write_json  # the warm path copies bytes
 
-        document = {
+        document: dict[str, str | int] = {
             "Version": 1,
             "AccessKeyId": self.access_key_id,
             "SecretAccessKey": self.secret_access_key.reveal(),
             "SessionToken": self.session_token.reveal(),
             "Expiration": self.expiration_text,
         }
-        return json.dumps(document, separators=(",", ":"))
+        return write_json(document)
 
 
 def format_time(seconds: float) -> str:

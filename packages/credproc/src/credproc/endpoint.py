@@ -5,9 +5,8 @@ Source: the endpoint rules of the AWS SDKs; the suffixes are those of their part
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from credproc.errors import UsageError
+from credproc.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from credproc.arns import Target

@@ -6,7 +6,7 @@ below them our own.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from credproc.light import NamedTuple
 
 TEXT = "text"
 NUMBER = "number"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from credproc.cache import open_cache
-from credproc.cache_key import cache_key
 from credproc.helper.selection import reason_for_helper
 from credproc.identity.load import CertificateFiles, uses_pkcs11
-from credproc.single_flight import SingleFlight
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from credproc.cache import SessionCache
     from credproc.credentials import SessionCredentials
     from credproc.options import SessionOptions
 
@@ -39,10 +37,13 @@ def obtain(
     Raises:
         CredprocError: There are none to be had.
     """
-    cache = open_cache(options, os.environb)
+    cache = _cache(options)
     files = certificate_files(options)
     if cache is None:
         return fetch(options, files)
+    from credproc.cache_key import cache_key
+    from credproc.single_flight import SingleFlight
+
     key = cache_key(options, files)
     flight = SingleFlight(cache, key, lambda: fetch(options, files), options.time_limit + PATIENCE)
     credentials = flight.obtain(renew=renew)
@@ -51,6 +52,14 @@ def obtain(
 
         remember(cache, key, options, words, config)
     return credentials
+
+
+def _cache(options: SessionOptions) -> SessionCache | None:
+    if options.no_cache:
+        return None
+    from credproc.cache import open_cache
+
+    return open_cache(options, os.environb)
 
 
 def certificate_files(options: SessionOptions) -> CertificateFiles | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 from credproc.errors import UsageError
 from credproc.flags import BY_FIELD, FLAGS, NUMBER, SWITCH, Flag
+from credproc.light import TYPE_CHECKING, NamedTuple
 from credproc.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Value = str | int | bool | Secret
 

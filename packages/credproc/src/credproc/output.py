@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from credproc.files import warn_if_open
+from credproc.light import TYPE_CHECKING
 from credproc.obtain import obtain
 
 if TYPE_CHECKING:

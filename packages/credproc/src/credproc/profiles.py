@@ -12,10 +12,11 @@ The keys are the flags' names. `[defaults]` holds what all entries share. The fi
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from credproc.errors import UsageError
 from credproc.flags import BY_NAME, SWITCH
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,10 +6,9 @@ a loopback host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from credproc.endpoint import Endpoint, is_loopback, parse_url
 from credproc.errors import UsageError
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from credproc.errors import (
     AnswerError,
@@ -17,6 +16,7 @@ from credproc.errors import (
     ThrottledError,
     UnavailableError,
 )
+from credproc.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from credproc.http1 import Response

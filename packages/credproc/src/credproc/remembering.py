@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from credproc import shortcut
 from credproc.cache_key import involved_files
 from credproc.flags import FLAGS
+from credproc.light import TYPE_CHECKING
 from credproc.shell_cache import store_fast
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from credproc.awsfiles import command, edit, replace
 from credproc.awsfiles.profiles import config_sections, overshadowing
 from credproc.errors import UsageError
 from credproc.flags import BY_FIELD, SWITCH
+from credproc.light import NamedTuple
 from credproc.options import Value
 
 KEY = "credential_process"

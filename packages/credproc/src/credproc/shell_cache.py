@@ -18,10 +18,10 @@ short text, nothing is written, and Python answers.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from credproc.cache_key import involved_files, is_file
 from credproc.flags import FLAGS
+from credproc.light import TYPE_CHECKING
 from credproc.shortcut import CLOCK_TOLERANCE, ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def store_fast(
         str(options.certificate),
         certificate,
     ]
-    cache.replace(path, "\n".join(lines).encode())
+    cache.keep(path, "\n".join(lines).encode())
 
 
 def _certificate_text(options: SessionOptions) -> str | None:
@@ -112,7 +112,8 @@ def _certificate_text(options: SessionOptions) -> str | None:
 
 
 def _mark(cache: SessionCache, marker: str, path: str) -> None:
-    status = os.stat(path)
-    if not cache.replace(marker, b""):
+    modified = os.stat(path).st_mtime_ns
+    if not cache.keep(marker, b""):
         raise OSError("the marker cannot be written")
-    os.utime(marker, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    if os.stat(marker).st_mtime_ns != modified:
+        os.utime(marker, ns=(modified, modified))

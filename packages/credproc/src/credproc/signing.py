@@ -8,9 +8,9 @@ credential.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from credproc.identity.algorithms import sigv4_algorithm
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,8 +33,10 @@ def query_string(parameters: Iterable[tuple[str, str]]) -> str:
 
 def sha256_hex(data: bytes) -> str:
     """Return a SHA-256 digest in hexadecimal."""
-    from hashlib import sha256  # pulls OpenSSL in, which the connection loads too
-
+    try:
+        from _hashlib import openssl_sha256 as sha256  # the one that `hashlib` hands out
+    except ImportError:
+        from hashlib import sha256
     return sha256(data).hexdigest()
 
 

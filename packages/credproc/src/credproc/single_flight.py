@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING
 
 from credproc.cache import LOCK, CachedSession, Failure
 from credproc.errors import (
@@ -23,6 +22,7 @@ from credproc.errors import (
     UntrustedServerError,
     UsageError,
 )
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

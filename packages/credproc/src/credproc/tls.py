@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import _ssl
 import os
-from typing import TYPE_CHECKING, Any
 
 from credproc.errors import UsageError
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import _socket
+    from typing import Any
 
 TLS_1_2 = 0x0303
 

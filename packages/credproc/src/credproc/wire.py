@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import _thread  # `threading` takes 3 ms to import and is not needed for one thread
-from typing import TYPE_CHECKING, Any
 
 from credproc.errors import (
     AnswerError,
@@ -13,6 +12,7 @@ from credproc.errors import (
     UntrustedServerError,
 )
 from credproc.http1 import HttpError, Response, read_response, request_bytes
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from credproc.endpoint import Endpoint
     from credproc.options import SessionOptions
     from credproc.tls import TlsLink
+
+
+MOMENT = 0.02
+"""Seconds that TLS waits for the key at most; one that takes longer loads beside it."""
 
 
 class Socket(_socket.socket):
@@ -32,6 +36,10 @@ class Socket(_socket.socket):
 
 class Connection:
     """A connection to the service that is being made, then made, then used once.
+
+    Its thread makes the TCP connection, and goes on to TLS when it is told that the key is loaded:
+    both need Python's interpreter, which works for one of them at a time, while a signature (5 ms
+    with an RSA key) and a handshake need it next to never.
 
     Args:
         endpoint: Where to.
@@ -55,29 +63,15 @@ class Connection:
         self._socket: Socket | TlsLink | None = None
         self._error: BaseException | None = None
         self._given_up = False
-        self._context: Any = None
-        self._prepared = _thread.allocate_lock()
-        self._prepared.acquire()
+        self._waits_for_key = _thread.allocate_lock()
+        self._waits_for_key.acquire()
         self._done = _thread.allocate_lock()
         self._done.acquire()
         _thread.start_new_thread(self._connect, ())
-        try:
-            # On this thread, so that OpenSSL is loaded while the first packets travel.
-            self._context = self._make_context()
-        except BaseException:
-            self._given_up = True
-            raise
-        finally:
-            self._prepared.release()
 
-    def _make_context(self) -> Any:
-        if self._endpoint.scheme != "https":
-            return None
-        from credproc.tls import make_context
-
-        return make_context(
-            verify=not self._options.no_verify_ssl, ca_bundle=self._options.ca_bundle
-        )
+    def key_is_loaded(self) -> None:
+        """Let TLS begin."""
+        self._waits_for_key.release()
 
     def post(
         self,
@@ -136,6 +130,8 @@ class Connection:
         return link.recv(size)
 
     def _wait(self) -> Socket | TlsLink:
+        if self._endpoint.scheme == "https":
+            import credproc.tls  # noqa: F401 - where the network is slow, before it is wanted
         # Name resolution knows no time limit of its own, so the wait for the thread has one.
         if not self._done.acquire(timeout=max(self._deadline.remaining(), 0.001)):
             self._given_up = True
@@ -227,16 +223,18 @@ class Connection:
             raise failure
 
     def _open_tls(self, link: Socket) -> TlsLink:
-        self._prepared.acquire()
+        self._waits_for_key.acquire(timeout=MOMENT)
         if self._given_up:
             raise UnavailableError("the connection is not needed any more")
-        import _ssl  # after the other thread has loaded it
+        import _ssl
 
-        from credproc.tls import TlsLink
+        from credproc.tls import TlsLink, make_context
 
-        link.settimeout(self._deadline.within(self._options.connect_timeout))
+        options = self._options
+        context = make_context(verify=not options.no_verify_ssl, ca_bundle=options.ca_bundle)
+        link.settimeout(self._deadline.within(options.connect_timeout))
         try:
-            return TlsLink(link, self._context, self._endpoint.host)
+            return TlsLink(link, context, self._endpoint.host)
         except _ssl.SSLCertVerificationError as error:
             raise UntrustedServerError(
                 f"the TLS certificate of {self._place} is not trusted: {error.verify_message}",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from credproc.arguments import add_session_flags, session_options
+from credproc.arguments import add_named_command, add_session_flags, session_options
+from credproc.light import TYPE_CHECKING
 from credproc.output import print_credentials
 from credproc.profiles import config_path
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_named_command(
+        commands,
         "credential-process",
-        help="print credentials as JSON (also without naming the command)",
+        summary="print credentials as JSON (also without naming the command)",
         description="Print the session's credentials as the JSON that AWS SDKs read.",
     )
-    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
     add_session_flags(parser)
     parser.set_defaults(run=run)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from credproc.arguments import add_session_flags, session_options
+from credproc.arguments import add_named_command, add_session_flags, session_options
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
@@ -30,16 +29,13 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse
-
-    parser = commands.add_parser(
+    parser = add_named_command(
+        commands,
         "doctor",
-        help="find out why there are no credentials",
+        summary="find out why there are no credentials",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_session_flags(parser)
     parser.set_defaults(run=run)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
 
 from credproc.errors import UsageError
 from credproc.files import read_file
 from credproc.identity.algorithms import key_type
 from credproc.identity.certificates import end_entity, read_certificates
 from credproc.identity.selector import describe, matching, parse_selector
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from credproc.arguments import add_session_flags, session_options
+from credproc.arguments import add_named_command, add_session_flags, session_options
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
@@ -32,16 +31,13 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse
-
-    parser = commands.add_parser(
+    parser = add_named_command(
+        commands,
         "serve",
-        help="hand out credentials on a local endpoint",
+        summary="hand out credentials on a local endpoint",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
     parser.add_argument("--port", type=_number(0, 65535), default=PORT, help=f"port ({PORT})")
     parser.add_argument(
         "--hop-limit",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from credproc.arguments import add_session_flags, session_flags
+from credproc.arguments import add_aws_profile, add_named_command, add_session_flags, session_flags
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
@@ -27,23 +26,14 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse
-
-    parser = commands.add_parser(
+    parser = add_named_command(
+        commands,
         "setup",
-        help="write credential_process into the AWS config",
+        summary="write credential_process into the AWS config",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
-    parser.add_argument(
-        "--profile",
-        dest="aws_profile",
-        metavar="NAME",
-        default="default",
-        help="profile of the AWS config (default)",
-    )
+    add_aws_profile(parser, "AWS config")
     parser.add_argument("--dry-run", action="store_true", help="show the change, make none")
     add_session_flags(parser)
     parser.set_defaults(run=run)

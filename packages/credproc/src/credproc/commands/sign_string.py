@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from credproc.arguments import add_session_flags, session_flags
 from credproc.identity import algorithms, der
 from credproc.identity.load import PKCS11, load_identity, load_signer
+from credproc.light import TYPE_CHECKING
 from credproc.options import SessionOptions, convert, from_environment
 
 if TYPE_CHECKING:

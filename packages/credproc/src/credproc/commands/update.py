@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from credproc.arguments import add_session_flags, session_options
+from credproc.arguments import (
+    add_aws_profile,
+    add_named_command,
+    add_session_flags,
+    session_options,
+)
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
@@ -27,23 +31,14 @@ examples:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    import argparse
-
-    parser = commands.add_parser(
+    parser = add_named_command(
+        commands,
         "update",
-        help="keep a profile of the AWS credentials file supplied",
+        summary="keep a profile of the AWS credentials file supplied",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
-    parser.add_argument(
-        "--profile",
-        dest="aws_profile",
-        metavar="NAME",
-        default="default",
-        help="profile of the credentials file (default)",
-    )
+    add_aws_profile(parser, "credentials file")
     parser.add_argument("--once", action="store_true", help="write once and leave")
     add_session_flags(parser)
     parser.set_defaults(run=run)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from credproc.diagnosis import identity_links, network_links, session_links
 from credproc.diagnosis.links import Facts, Warn
 from credproc.diagnosis.report import Finding
 from credproc.errors import CredprocError
+from credproc.light import NamedTuple
 from credproc.options import SessionOptions
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
 
 from credproc.errors import (
     AnswerError,
@@ -15,6 +14,7 @@ from credproc.errors import (
     UntrustedServerError,
 )
 from credproc.http1 import Response
+from credproc.light import TYPE_CHECKING
 from credproc.refusals import refusal
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from credproc.errors import IdentityError
 from credproc.identity.passwords import Passwords
+from credproc.light import TYPE_CHECKING
 from credproc.secret import Secret
 
 if TYPE_CHECKING:

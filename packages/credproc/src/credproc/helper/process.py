@@ -17,7 +17,8 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+
+from credproc.light import NamedTuple
 
 CHUNK = 65536
 LARGEST_OUTPUT = 256 * 1024

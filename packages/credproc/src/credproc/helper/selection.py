@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from credproc.errors import IdentityError
 from credproc.files import read_file
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from credproc.options import SessionOptions

@@ -8,7 +8,7 @@ import os
 import random
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from credproc.answer import FIELDS, read_credentials
 from credproc.arns import check_target
@@ -23,6 +23,7 @@ from credproc.helper.process import Finished, OutputLimitError, TimeLimitError, 
 from credproc.http1 import Response
 from credproc.identity.checks import check_certificate
 from credproc.identity.load import CertificateFiles, uses_pkcs11
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from credproc.credentials import SessionCredentials

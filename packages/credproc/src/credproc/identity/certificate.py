@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import binascii
-from typing import NamedTuple
 
 from credproc.identity import der
+from credproc.light import NamedTuple
 
 BASIC_CONSTRAINTS = "2.5.29.19"
 KEY_USAGE = "2.5.29.15"

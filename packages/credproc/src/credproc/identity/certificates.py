@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from credproc.errors import IdentityError
 from credproc.identity import der, pem
 from credproc.identity.certificate import Certificate, parse
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

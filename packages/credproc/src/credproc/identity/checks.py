@@ -6,12 +6,12 @@ Source of the rules: the IAM Roles Anywhere User Guide, "Trust model", and RFC 5
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from credproc.credentials import format_time
 from credproc.errors import IdentityError
 from credproc.identity import algorithms
 from credproc.identity.certificate import DIGITAL_SIGNATURE, Certificate
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ what decides is read. Whatever looks strange is refused, and the service has the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from credproc.light import NamedTuple
 
 INTEGER, BIT_STRING, OCTET_STRING, OID = 0x02, 0x03, 0x04, 0x06
 SEQUENCE, SET = 0x30, 0x31
@@ -76,6 +76,15 @@ def sequence(data: bytes) -> list[Element]:
     if element.tag != SEQUENCE:
         raise DerError("no sequence")
     return element.children()
+
+
+def encode(tag: int, content: bytes) -> bytes:
+    """Return the encoding of an element."""
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    size = (length.bit_length() + 7) // 8
+    return bytes([tag, 0x80 | size]) + length.to_bytes(size, "big") + content
 
 
 def integer(element: Element) -> int:

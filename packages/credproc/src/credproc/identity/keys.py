@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from credproc.errors import IdentityError
 from credproc.identity.loading import load_private_key
 from credproc.identity.ml_dsa import is_ml_dsa, with_seed_alone
 from credproc.identity.passwords import TRIES, Passwords
 from credproc.identity.pem import Block, PemError, blocks
 from credproc.identity.software_key import SoftwareKey
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from credproc.secret import Secret
 
 ENCRYPTED = "ENCRYPTED PRIVATE KEY"

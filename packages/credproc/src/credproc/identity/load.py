@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from credproc.errors import IdentityError, UsageError
 from credproc.files import read_file
 from credproc.identity.certificates import end_entity, order_chain, read_certificates
-from credproc.identity.keys import load_key
-from credproc.identity.passwords import Passwords
-from credproc.identity.signer import Identity, Signer
+from credproc.identity.openssl_key import load_openssl_key
+from credproc.identity.signer import Identity
+from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from credproc.identity.certificate import Certificate
+    from credproc.identity.passwords import Passwords
+    from credproc.identity.signer import Signer
     from credproc.options import SessionOptions
 
 PKCS11 = "pkcs11:"
@@ -96,12 +96,11 @@ def load_identity(options: SessionOptions, files: CertificateFiles | None = None
 
         return load_pkcs11_identity(options)
     files = files or CertificateFiles(options)
-    passwords = Passwords(options)
     if files.container is not None:
-        return _from_container(options, files.container, files.others, passwords)
+        return _from_container(options, files.container, files.others)
     if files.certificate is None:
         raise UsageError("--certificate not given", remedy="name the certificate's file")
-    signer = load_signer(options, passwords)
+    signer = load_signer(options)
     return Identity(files.certificate, order_chain(files.certificate, files.others), signer)
 
 
@@ -120,11 +119,25 @@ def load_signer(options: SessionOptions, passwords: Passwords | None = None) -> 
         IdentityError: There is none in it, or a password is wrong.
         UsageError: No file is named.
     """
-    passwords = passwords or Passwords(options)
     path = options.private_key or options.certificate
     if path is None:
         raise UsageError("--private-key not given", remedy="name the key's file")
     content = read_file(path, "private key")
+
+    def long_way() -> Signer:
+        return _load_any(content, path, passwords or _passwords(options))
+
+    return load_openssl_key(content, long_way) or long_way()
+
+
+def _passwords(options: SessionOptions) -> Passwords:
+    from credproc.identity.passwords import Passwords
+
+    return Passwords(options)
+
+
+def _load_any(content: bytes, path: str, passwords: Passwords) -> Signer:
+    """Return the private key of a file, whatever its form."""
     if content[:1] == b"\x30" and _is_container(content):
         from credproc.identity.pkcs12 import load_pkcs12
 
@@ -132,6 +145,8 @@ def load_signer(options: SessionOptions, passwords: Passwords | None = None) -> 
         if key is None:
             raise IdentityError(f"the PKCS#12 file {path} holds no private key")
         return key
+    from credproc.identity.keys import load_key
+
     return load_key(content, path, passwords)
 
 
@@ -146,11 +161,10 @@ def _is_container(content: bytes) -> bool:
         return False
 
 
-def _from_container(
-    options: SessionOptions, content: bytes, others: list[Certificate], passwords: Passwords
-) -> Identity:
+def _from_container(options: SessionOptions, content: bytes, others: list[Certificate]) -> Identity:
     from credproc.identity.pkcs12 import load_pkcs12
 
+    passwords = _passwords(options)
     path = str(options.certificate)
     key, certificates = load_pkcs12(content, path, passwords)
     if not certificates:

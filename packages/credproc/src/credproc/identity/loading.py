@@ -7,8 +7,11 @@ takes them; where a release moves them, the public names still work.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from credproc.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 def private_key_loader(*, pem: bool) -> Callable[..., Any]:

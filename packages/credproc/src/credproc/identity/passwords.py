@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from credproc.errors import IdentityError
+from credproc.light import TYPE_CHECKING
 from credproc.secret import Secret
 
 if TYPE_CHECKING:

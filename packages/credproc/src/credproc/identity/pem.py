@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import binascii
-from typing import NamedTuple
+
+from credproc.light import NamedTuple
 
 
 class Block(NamedTuple):

@@ -7,7 +7,7 @@ the key is, the certificate lies in a file. Authorities on the token complete th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from credproc.errors import IdentityError, UsageError
 from credproc.files import read_file
@@ -21,6 +21,7 @@ from credproc.identity.pkcs11_key import Pkcs11Key, refusal
 from credproc.identity.pkcs11_token import pin_of, text_of, tokens_of
 from credproc.identity.pkcs11_uri import SCHEME, Pkcs11Uri, parse
 from credproc.identity.signer import Identity, Signer
+from credproc.light import TYPE_CHECKING
 from credproc.secret import Secret
 
 if TYPE_CHECKING:

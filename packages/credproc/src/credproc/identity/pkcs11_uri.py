@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from credproc.errors import UsageError
+from credproc.light import NamedTuple
 from credproc.secret import Secret
 
 SCHEME = "pkcs11:"

@@ -7,10 +7,11 @@ The official helper's two forms: `Key=x509Subject,Value=CN=host Key=x509Serial,V
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from credproc.errors import UsageError
 from credproc.files import read_file
+from credproc.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from credproc.light import TYPE_CHECKING, NamedTuple
 
-from credproc.identity.certificate import Certificate
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from credproc.identity.certificate import Certificate
+else:
+    Protocol = object
 
 
 class Signer(Protocol):

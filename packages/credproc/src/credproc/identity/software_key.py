@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from credproc.errors import IdentityError
 from credproc.identity import algorithms, der
 from credproc.identity.loading import public_key_der
+from credproc.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class SoftwareKey:

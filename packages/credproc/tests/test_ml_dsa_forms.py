@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from credproc.errors import IdentityError
 from credproc.identity import der
-from credproc.identity.ml_dsa_key import with_seed_alone
+from credproc.identity.ml_dsa import is_ml_dsa, with_seed_alone
 
 mldsa = pytest.importorskip(
     "cryptography.hazmat.primitives.asymmetric.mldsa",
@@ -49,8 +50,9 @@ def both(last_arc: int, seed: bytes, expanded: bytes) -> bytes:
 def test_the_seed_is_the_key(last_arc: int) -> None:
     """The key that comes out is the one that cryptography makes of the seed."""
     kind, size = KINDS[last_arc]
-    rewritten = with_seed_alone(both(last_arc, SEED, bytes(size)))
-    assert rewritten is not None
+    written = both(last_arc, SEED, bytes(size))
+    assert is_ml_dsa(written)
+    rewritten = with_seed_alone(written, "host.key")
     key = load_der_private_key(rewritten, None)
     wanted = kind.from_seed_bytes(SEED)
     assert isinstance(key, kind)
@@ -58,11 +60,10 @@ def test_the_seed_is_the_key(last_arc: int) -> None:
 
 
 def test_other_keys_are_left_alone() -> None:
-    """Nothing is made of other algorithms, other forms, and noise."""
-    ours = mldsa.MLDSA65PrivateKey.generate()
+    """Other algorithms and noise are none, and a seed of another length is no seed."""
     theirs = ec.generate_private_key(ec.SECP256R1())
-    for key in (ours, theirs):
-        form = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        assert with_seed_alone(form) is None
-    for noise in (b"", b"\x30", both(18, SEED[:31], b""), both(20, SEED, b"")):
-        assert with_seed_alone(noise) is None
+    form = theirs.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    for other in (form, b"", b"\x30", both(20, SEED, b"")):
+        assert not is_ml_dsa(other)
+    with pytest.raises(IdentityError, match="without its seed"):
+        with_seed_alone(both(18, SEED[:31], b""), "host.key")
