@@ -180,10 +180,11 @@ def _not_signed_in(said: str, link: KafkaLink, *, known: bool) -> MQAuthError:
             f"Kafka at {link} refused {identity}, which it has accepted before: {said}",
             remedy="the broker's log has the reason; can it still reach the issuer's keys?",
         )
+    own: str | None = getattr(link.source.provider, "login_remedy", None)
     return LoginRefusedError(
         f"Kafka at {link} refused the login of {identity}: {said}",
-        remedy="the broker's log has the reason: check issuer, audience and signing key; with "
-        "Amazon MSK that the policy allows kafka-cluster:Connect",
+        remedy="the broker's log has the reason: "
+        + (own or "check issuer, audience and signing key"),
     )
 
 

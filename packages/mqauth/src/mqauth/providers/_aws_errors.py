@@ -118,7 +118,7 @@ _EXCEPTIONS: tuple[
         (boto.NoRegionError,),
         ConfigurationError,
         "no AWS region is known",
-        "set the option region, MQAUTH_AWS_IAM_REGION or AWS_DEFAULT_REGION",
+        "set the option region, or AWS_DEFAULT_REGION",
     ),
     (
         (boto.ProfileNotFound,),
