@@ -146,7 +146,7 @@ def _signature(given: dict[str, str], scope: str, region: str, key: AccessKey) -
     signed = {k: v for k, v in given.items() if k not in ("X-Amz-Signature", "User-Agent")}
     query = "&".join(f"{_encoded(k)}={_encoded(v)}" for k, v in sorted(signed.items()))
     host = f"host:kafka.{region}.amazonaws.com\n"
-    canonical = "\n".join(("GET", "/", query, host, "host", _EMPTY_BODY))
+    canonical = f"GET\n/\n{query}\n{host}\nhost\n{_EMPTY_BODY}"
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     to_sign = "\n".join((_ALGORITHM, given["X-Amz-Date"], scope, digest))
     secret = f"AWS4{key.secret_access_key}".encode()

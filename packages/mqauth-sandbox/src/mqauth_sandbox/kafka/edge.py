@@ -228,7 +228,7 @@ def _signed_in_at_broker(port: int, login: tuple[str, str]) -> socket.socket:
         secret = f"\0{login[0]}\0{login[1]}".encode()
         answer = _ask(broker, _AUTHENTICATE, 0, struct.pack(">i", len(secret)) + secret)
         if struct.unpack_from(">h", answer, 4)[0]:
-            raise ConnectionError("the broker does not take the edge's login")
+            raise ConnectionError("the broker does not take the edge's login")  # noqa: TRY301
     except BaseException:
         broker.close()
         raise
