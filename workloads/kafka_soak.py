@@ -125,7 +125,7 @@ class IdleConsumer:
         """Begin to wait."""
         self._connection = connection
         self._lost: dict[str, int] = {}
-        options = dict(connection.transport_options)
+        options = dict(connection.transport_options or {})
         options["kafka_consumer_config"] = {
             "statistics.interval.ms": 500,
             "stats_cb": self._count,

@@ -130,6 +130,8 @@ def _connected(
         if reports.text(ALL_DOWN) and limit - left > _DOWN_LIMIT:
             break  # when to try again is the business of Kombu and Celery
         look = min(look * 2, _LONGEST_LOOK)
+    # Not to live on in the frames of the error, trying.
+    del client
     raise cause_of(
         reports,
         link,
