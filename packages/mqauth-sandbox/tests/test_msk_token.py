@@ -25,7 +25,7 @@ KEY = AccessKey(
 )
 
 
-class Given(CredentialProvider):  # type: ignore[misc]  # the stubs leave it Any
+class Given(CredentialProvider):
     """Gives the signer the key."""
 
     def load(self) -> Credentials:

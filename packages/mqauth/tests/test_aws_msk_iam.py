@@ -219,7 +219,7 @@ def test_a_thousand_tokens_agree_with_the_signer() -> None:
         assert found.ends_at == ends
 
 
-class Fixed(CredentialProvider):  # type: ignore[misc]  # the stubs leave it Any
+class Fixed(CredentialProvider):
     """Gives AWS's signer credentials."""
 
     def __init__(self, credentials: Credentials) -> None:
