@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
+from collections.abc import Iterable
 from functools import cached_property
 from queue import Empty
 from typing import Any
@@ -30,6 +32,8 @@ from celery_mqauth.kafka.token import TokenCallback
 CONNECT_LIMIT = 10.0
 PUBLISH_LIMIT = 30.0
 """Seconds, where the transport options say nothing else."""
+CLOSE_LIMIT = 5.0
+"""Seconds for consumers to commit and to leave their groups."""
 
 _LOOK = 1.0
 _SILENT = 2  # librdkafka's own lines on stderr: what matters of them comes to `error_cb`, too
@@ -70,7 +74,9 @@ class Channel(confluentkafka.Channel):
     def close(self) -> None:
         """End all clients; what was acknowledged is committed first."""
         if not self.closed:
+            consumers, self._kafka_consumers = self._kafka_consumers, {}
             super().close()
+            _close_within(CLOSE_LIMIT, consumers.values())
             # A client lives, and renews its token, for as long as somebody has it.
             self._client = None
             self.link.source.detach(self.token)
@@ -257,3 +263,21 @@ class Channel(confluentkafka.Channel):
     @property
     def _publish_limit(self) -> float:
         return float(self.options.get("publish_limit", PUBLISH_LIMIT))
+
+
+def _close_within(limit: float, consumers: Iterable[Any]) -> None:
+    """Close consumers at the same time, and leave those behind that wait for a broker."""
+    closing = [
+        threading.Thread(target=_close, args=(consumer,), name="mqauth-kafka-close", daemon=True)
+        for consumer in consumers
+    ]
+    deadline = time.monotonic() + limit
+    for thread in closing:
+        thread.start()
+    for thread in closing:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _close(consumer: Any) -> None:
+    with contextlib.suppress(KafkaException, RuntimeError):
+        consumer.close()
