@@ -74,7 +74,8 @@ class Channel(confluentkafka.Channel):
     def close(self) -> None:
         """End all clients; what was acknowledged is committed first."""
         if not self.closed:
-            consumers, self._kafka_consumers = self._kafka_consumers, {}
+            consumers: dict[str, Any] = self._kafka_consumers
+            self._kafka_consumers: dict[str, Any] = {}
             super().close()
             _close_within(CLOSE_LIMIT, consumers.values())
             # A client lives, and renews its token, for as long as somebody has it.

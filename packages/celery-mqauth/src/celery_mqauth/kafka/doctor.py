@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicCollection
@@ -40,7 +41,7 @@ def links_of(connection: Any, *, topics: Sequence[str] = ()) -> list[Link]:
     return [
         Link(name="address", look=visit.address),
         Link(name="login", look=visit.login),
-        *(Link(name=f"topic {name}", look=lambda t, n=name: visit.topic(n, t)) for name in topics),
+        *(Link(name=f"topic {name}", look=partial(visit.topic, name)) for name in topics),
     ]
 
 
