@@ -134,7 +134,7 @@ def test_no_credentials(sts: StsEndpoint, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_region(sts: StsEndpoint) -> None:
     """Without a region nothing is signed."""
-    with pytest.raises(ConfigurationError, match="no AWS region"):
+    with pytest.raises(ConfigurationError, match=r"no AWS region.*MQAUTH_AWS_MSK_IAM_REGION"):
         make(region=None).fetch(timeout=10)
 
 

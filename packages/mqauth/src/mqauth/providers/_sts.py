@@ -103,7 +103,7 @@ class StsTokens:
             except MQAuthError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - botocore raises whatever its parsers hit
-                failure = translate(error, self._secrets)
+                failure = translate(error, self._secrets, provider=self._provider)
         raise failure
 
     def _fetch_twice_if_expired(self, deadline: Deadline) -> BrokerCredentials:
