@@ -11,13 +11,15 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 import click
 
 from mqauth_sandbox import SandboxError
 from workloads.console import Console
+from workloads.kafka_soak import KafkaPlan, KafkaVerdict, run_kafka_soak
 from workloads.load import Load, slots
 from workloads.processes import terminate_like_interrupt
 from workloads.run import Plan, Run, RunError
@@ -28,6 +30,9 @@ from workloads.verdict import Verdict, judge
 
 POOLS = ("prefork", "threads", "solo", "gevent", "eventlet")
 STEP_SECONDS = 0.5
+KAFKA = "kafka"
+KAFKA_RATE = 14.0
+KAFKA_REAUTH = 20.0
 
 
 def run_soak(
@@ -94,10 +99,10 @@ def empty_folder(path: Path | None) -> Path | None:
 @click.option("--concurrency", type=int, help="Slots of the pool: 8, green pools 50, solo 1.")
 @click.option(
     "--system",
-    type=click.Choice(list(SYSTEMS)),
+    type=click.Choice([*SYSTEMS, KAFKA]),
     default="oauth2",
     show_default=True,
-    help="Identity system to sign in with.",
+    help="Identity system to sign in with; kafka: oauth2 on a Kafka broker.",
 )
 @click.option(
     "--transport",
@@ -134,6 +139,17 @@ def main(
         raise click.UsageError("the callable password for comparison knows --system oauth2 only")
     terminate_like_interrupt()
     forget_foreign_settings()
+    if system == KAFKA:
+        kafka_plan = KafkaPlan(
+            pool=pool,
+            concurrency=concurrency or 2,
+            late=acks == "late",
+            ttl=ttl,
+            max_reauth=KAFKA_REAUTH,
+            tasks=round(minutes * 60 * KAFKA_RATE),
+            rate=KAFKA_RATE,
+        )
+        _finish(lambda: run_kafka_soak(kafka_plan, Console(quiet=json_only), keep_logs))
     plan = Plan(
         pool=pool,
         concurrency=concurrency or slots(pool),
@@ -143,8 +159,8 @@ def main(
         ttl=ttl,
         load=Load.fitted(pool=pool, ttl=ttl, seconds=minutes * 60),
     )
-    try:
-        verdict = run_soak(
+    _finish(
+        lambda: run_soak(
             plan,
             broker=broker,
             system=system,
@@ -152,6 +168,12 @@ def main(
             logs=keep_logs,
             console=Console(quiet=json_only),
         )
+    )
+
+
+def _finish(run: Callable[[], Verdict | KafkaVerdict]) -> NoReturn:
+    try:
+        verdict = run()
     except (RunError, SandboxError) as error:
         print(f"soak: {error}", file=sys.stderr)
         sys.exit(2)

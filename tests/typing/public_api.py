@@ -53,6 +53,8 @@ from mqauth_sandbox import (
     Faults,
     Identity,
     IdentityFiles,
+    KafkaBroker,
+    KafkaSandbox,
     NotInstalledError,
     OidcIssuer,
     Pki,
@@ -214,6 +216,22 @@ def look_at_the_broker(broker: Broker) -> None:
     broker.add_vhost("prod")
     broker.add_user("user", "throwaway", vhost="prod", permissions=("", ".*", ".*"))
     broker.restart()
+
+
+def look_at_kafka(kafka: KafkaSandbox) -> None:
+    """Ask a Kafka broker for what it is and who has signed in."""
+    broker = kafka.broker
+    assert_type(broker, KafkaBroker)
+    assert_type((broker.tls_port, broker.sasl_port, broker.open_port), tuple[int, int, int | None])
+    assert_type(broker.admin_config, dict[str, str])
+    assert_type(broker.reauthentications(since=broker.log_size()), int)
+    assert_type(broker.refusals(), list[str])
+    assert_type(kafka.issuer, OidcIssuer)
+
+
+def look_at_alibaba(sts: AlibabaSts, auth: ApsaraMqAuth) -> None:
+    """Read where Alibaba Cloud's parts are."""
+    assert_type((sts.url, auth.url), tuple[str, str])
 
 
 def look_at_an_account(account: AwsAccount) -> None:

@@ -38,13 +38,13 @@ def test_a_new_process_knows_the_schemes(use: str, scheme: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     module, uri = done.stdout.split()
-    assert module == "celery_mqauth.transport"
+    assert module == f"celery_mqauth{'.kafka' if 'kafka' in scheme else ''}.transport"
     assert uri.startswith(f"{scheme}://oauth2")
 
 
 def test_importing_it_costs_no_provider() -> None:
     """A process that names another transport loads neither providers nor HTTP libraries."""
-    expensive = ("requests", "authlib", "boto3", "mqauth", "celery")
+    expensive = ("requests", "authlib", "boto3", "mqauth", "celery", "confluent_kafka")
     code = (
         "import sys, kombu.serialization, celery_mqauth;"
         f"print([name for name in {expensive} if name in sys.modules])"
@@ -80,4 +80,8 @@ def test_ports_and_tls_follow_the_scheme() -> None:
     plain, tls = kombu.Connection("mqauth://oauth2@h//"), kombu.Connection("mqauths://oauth2@h//")
     assert (plain.transport.default_connection_params["port"], plain.ssl) == (5672, False)
     assert (tls.transport.default_connection_params["port"], tls.ssl) == (5671, True)
+    kafka = [
+        kombu.Connection(f"{scheme}://oauth2@h") for scheme in ("mqauth-kafka", "mqauths-kafka")
+    ]
+    assert [(c.transport.default_port, c.ssl) for c in kafka] == [(9092, False), (9098, True)]
     assert "userid" not in plain.transport.default_connection_params

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery_mqauth.auth_options import AuthOptions
-from mqauth import apsaramq
-from mqauth.amazonmq import region_from_host
+from mqauth import amazonmq, amazonmsk, apsaramq
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Provider
 from mqauth.shared import SharedSource, shared_source
@@ -46,7 +45,7 @@ def source_for(client: Any) -> SharedSource:
 
 
 def _told_by(host: str) -> Mapping[str, str]:
-    region = region_from_host(host)
+    region = amazonmq.region_from_host(host) or amazonmsk.region_from_host(host)
     return {"region": region} if region else apsaramq.derived_from_host(host)
 
 

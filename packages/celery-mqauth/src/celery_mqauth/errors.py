@@ -21,7 +21,7 @@ import amqp
 from mqauth.errors import MQAuthError
 
 
-class _OneLineError(MQAuthError):
+class OneLineError(MQAuthError):
     """Gives both parents what they expect; AMQP errors keep their text in `reply_text`."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
@@ -29,35 +29,35 @@ class _OneLineError(MQAuthError):
         self.args = (str(self),)
 
 
-class CredentialUnavailableError(_OneLineError, amqp.RecoverableConnectionError):
+class CredentialUnavailableError(OneLineError, amqp.RecoverableConnectionError):
     """The issuer gave no credential; see the exception's cause."""
 
     retryable = True
 
 
-class CredentialRanOutError(_OneLineError, amqp.RecoverableConnectionError):
+class CredentialRanOutError(OneLineError, amqp.RecoverableConnectionError):
     """The connection's credential has expired; nothing was written to it."""
 
     retryable = True
 
 
-class CredentialRefusedError(_OneLineError, amqp.RecoverableConnectionError):
+class CredentialRefusedError(OneLineError, amqp.RecoverableConnectionError):
     """The broker refused a credential of an identity that it has accepted before."""
 
     retryable = True
 
 
-class BrokerUnreachableError(_OneLineError, amqp.RecoverableConnectionError):
+class BrokerUnreachableError(OneLineError, amqp.RecoverableConnectionError):
     """No connection to the broker could be made."""
 
     retryable = True
 
 
-class LoginRefusedError(_OneLineError, amqp.AccessRefused):
+class LoginRefusedError(OneLineError, amqp.AccessRefused):
     """The broker refused this identity, and a freshly fetched credential as well."""
 
 
-class VirtualHostError(_OneLineError, amqp.NotAllowed, amqp.RecoverableConnectionError):
+class VirtualHostError(OneLineError, amqp.NotAllowed, amqp.RecoverableConnectionError):
     """The virtual host does not exist, or this credential may not enter it.
 
     Recoverable though nobody knows when: over `amqp.NotAllowed` alone a worker would connect anew
@@ -67,5 +67,5 @@ class VirtualHostError(_OneLineError, amqp.NotAllowed, amqp.RecoverableConnectio
     retryable = True
 
 
-class TokenTooLargeError(_OneLineError, amqp.exceptions.FrameError):
+class TokenTooLargeError(OneLineError, amqp.exceptions.FrameError):
     """The token does not fit into the frame in which a login must arrive."""

@@ -17,6 +17,8 @@ from kombu.transport import TRANSPORT_ALIASES
 SCHEMES = {
     "mqauth": "celery_mqauth.transport:Transport",
     "mqauths": "celery_mqauth.transport:SSLTransport",
+    "mqauth-kafka": "celery_mqauth.kafka:Transport",
+    "mqauths-kafka": "celery_mqauth.kafka:SSLTransport",
 }
 
 SERIALIZER: tuple[Callable[[Any], str], Callable[[Any], Any], str, str] = (

@@ -1,4 +1,4 @@
-"""A local world for broker credentials: real RabbitMQ nodes, issuers that verify, faults on demand.
+"""A local world for broker credentials: real brokers, issuers that verify, faults on demand.
 
 `Sandbox` composes everything; each part can be used alone too. Names are loaded when first used,
 since the pytest plugin makes every test run of an environment import this package.
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mqauth_sandbox.broker import Broker
     from mqauth_sandbox.errors import BrokerError, NotInstalledError, SandboxError
     from mqauth_sandbox.faults import FaultMode, Faults
+    from mqauth_sandbox.kafka.broker import KafkaBroker
+    from mqauth_sandbox.kafka.sandbox import KafkaSandbox
     from mqauth_sandbox.oidc import OidcIssuer
     from mqauth_sandbox.pki import Identity, IdentityFiles, Pki
     from mqauth_sandbox.proxy import TcpProxy
@@ -41,6 +43,8 @@ __all__ = [
     "Faults",
     "Identity",
     "IdentityFiles",
+    "KafkaBroker",
+    "KafkaSandbox",
     "NotInstalledError",
     "OidcIssuer",
     "Pki",
@@ -58,6 +62,8 @@ _MODULES = {
     "broker": ("Broker",),
     "errors": ("BrokerError", "NotInstalledError", "SandboxError"),
     "faults": ("FaultMode", "Faults"),
+    "kafka.broker": ("KafkaBroker",),
+    "kafka.sandbox": ("KafkaSandbox",),
     "oidc": ("OidcIssuer",),
     "pki": ("Identity", "IdentityFiles", "Pki"),
     "proxy": ("TcpProxy",),

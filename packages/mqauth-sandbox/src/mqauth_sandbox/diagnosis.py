@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mqauth_sandbox.errors import SandboxError
+from mqauth_sandbox.kafka.prepare import find_kafka
 from mqauth_sandbox.ports import has_ipv6_loopback
 from mqauth_sandbox.rabbitmq.installation import isolation_failure
 from mqauth_sandbox.rabbitmq.prepare import cache_directory, find_installation
@@ -43,6 +44,7 @@ def diagnose() -> list[Finding]:
     isolation = _isolation()
     return [
         *(_broker(which, isolation) for which in ("3", "4")),
+        _kafka(),
         isolation,
         _rights(),
         Finding(what="cache", ok=True, found=str(cache_directory())),
@@ -70,6 +72,15 @@ def _broker(which: str, isolation: Finding) -> Finding:
     runs = isolation.ok or installation.root is None
     found = f"{installation.version} in {place}"
     return Finding(what=what, ok=runs, found=found, broker=True)
+
+
+def _kafka() -> Finding:
+    what = "Apache Kafka"
+    try:
+        found = find_kafka()
+    except SandboxError as error:
+        return Finding(what=what, ok=False, found=error.message, remedy=error.remedy)
+    return Finding(what=what, ok=True, found=f"{found.version} in {found.jars}")
 
 
 def _isolation() -> Finding:

@@ -2,7 +2,7 @@
 
 SandboxError
  ├─ NotInstalledError     a part is missing and may not or could not be installed
- └─ BrokerError           a RabbitMQ node did not start, did not stop, or refused a command
+ └─ BrokerError           a broker did not start, did not stop, or refused a command
 
 Every message is one line: what failed, why, and what to do about it.
 """
@@ -30,4 +30,4 @@ class NotInstalledError(SandboxError):
 
 
 class BrokerError(SandboxError):
-    """A RabbitMQ node did not start, did not stop, or refused a command."""
+    """A broker did not start, did not stop, or refused a command."""

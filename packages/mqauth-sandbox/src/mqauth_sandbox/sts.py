@@ -177,6 +177,14 @@ class StsEndpoint(Issuer[StsCall]):
         """Accept a key that another service of the account has issued, until it expires."""
         self._ring.add(key)
 
+    def key_of(self, access_key_id: str, session_token: str | None, now: float) -> AccessKey:
+        """Return a key that is good at `now`, for other services of the account.
+
+        Raises:
+            AwsError: It is unknown, lacks its session token, or has expired.
+        """
+        return self._ring.find(access_key_id, session_token, now)
+
     def __repr__(self) -> str:
         return f"StsEndpoint(region={self.region!r}, faults={self.faults!r})"
 

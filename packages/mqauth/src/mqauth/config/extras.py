@@ -11,6 +11,7 @@ _EXTRA_OF = {
     "requests": "oauth2",
     "boto3": "aws",
     "botocore": "aws",
+    "aws_msk_iam_sasl_signer": "msk",
     "cryptography": "external",
     "click": "cli",
     "urllib3": "management",

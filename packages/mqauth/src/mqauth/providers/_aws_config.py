@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -73,41 +74,46 @@ class AwsIamConfig:
     roles_anywhere: RolesAnywhereIdentity | None = None
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Self:
+    def from_options(cls, options: Mapping[str, Any], *, provider: str = "aws-iam") -> Self:
         """Check validated options against what STS takes.
+
+        Args:
+            options: The options; those that are left out have their defaults.
+            provider: Whose they are, for error messages.
 
         Raises:
             ConfigurationError: They cannot work.
             InsecureTransportError: The token would cross the network in clear.
         """
-        own, identity = roles_anywhere.split(options)
+        require = functools.partial(_required, provider)
+        own, identity = roles_anywhere.split(options, provider)
         role_arn = _whole_arns(own.get("role_arn", ()))
         config = cls(**{**own, "role_arn": role_arn, "roles_anywhere": identity})
-        _require(
+        require(
             config.signing_algorithm in ALGORITHMS,
             f"signing_algorithm must be {' or '.join(ALGORITHMS)}",
         )
-        _require(
+        require(
             SHORTEST <= config.duration <= LONGEST,
             f"duration must be {SHORTEST} to {LONGEST} seconds",
         )
-        _require(bool(config.audience), "audience must not be empty")
-        _require(len(config.tags) <= MOST_TAGS, f"at most {MOST_TAGS} tags are possible")
-        _require(
+        require(bool(config.audience), "audience must not be empty")
+        require(len(config.tags) <= MOST_TAGS, f"at most {MOST_TAGS} tags are possible")
+        require(
             len(config.session_tags) <= MOST_TAGS, f"at most {MOST_TAGS} session_tags are possible"
         )
         if not config.role_arn:
             for name in _ROLE_OPTIONS:
-                _require(not getattr(config, name), f"{name} means nothing without role_arn")
+                require(not getattr(config, name), f"{name} means nothing without role_arn")
         for arn in config.role_arn:
-            _require(
+            require(
                 _ROLE_ARN.fullmatch(arn) is not None,
                 "role_arn must look like arn:aws:iam::123456789012:role/NAME",
             )
         if config.endpoint_url is not None:
             check_url(config.endpoint_url, "the option endpoint_url")
         if config.ca_file is not None:
-            _require(Path(config.ca_file).is_file(), f"the ca_file {config.ca_file} is no file")
+            require(Path(config.ca_file).is_file(), f"the ca_file {config.ca_file} is no file")
         return config
 
 
@@ -122,8 +128,9 @@ def _whole_arns(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(arns)
 
 
-def _require(condition: bool, rule: str) -> None:  # noqa: FBT001 - reads as an assertion
+def _required(provider: str, condition: bool, rule: str) -> None:  # noqa: FBT001 - an assertion
     if not condition:
         raise ConfigurationError(
-            f"the options of the provider aws-iam cannot work: {rule}", remedy="correct the option"
+            f"the options of the provider {provider} cannot work: {rule}",
+            remedy="correct the option",
         )

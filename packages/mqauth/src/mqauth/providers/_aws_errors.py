@@ -11,6 +11,7 @@ from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+from mqauth.config.options import environment_name
 from mqauth.errors import (
     ConfigurationError,
     CredentialExpiredError,
@@ -118,7 +119,7 @@ _EXCEPTIONS: tuple[
         (boto.NoRegionError,),
         ConfigurationError,
         "no AWS region is known",
-        "set the option region, MQAUTH_AWS_IAM_REGION or AWS_DEFAULT_REGION",
+        "set the option region, {variable} or AWS_DEFAULT_REGION",
     ),
     (
         (boto.ProfileNotFound,),
@@ -183,7 +184,11 @@ def error_code(error: ClientError) -> str:
 
 
 def translate(
-    error: Exception, secrets: Iterable[Secret] = (), *, service: str = STS
+    error: Exception,
+    secrets: Iterable[Secret] = (),
+    *,
+    service: str = STS,
+    provider: str = "aws-iam",
 ) -> MQAuthError:
     """Return the error of ours that an exception of boto3's means.
 
@@ -191,13 +196,15 @@ def translate(
         error: What came up.
         secrets: Values that must not show in the message.
         service: Which of AWS's services was asked.
+        provider: Whose options are meant.
     """
     if isinstance(error, ClientError):
         return _answered(error, [secret.reveal() for secret in secrets], service)
     for types, make, message, remedy in _EXCEPTIONS:
         if isinstance(error, types):
             said = message.replace(STS, service).replace("{text}", clean(error))
-            return make(said, remedy=remedy)
+            variable = environment_name(provider, "region")
+            return make(said, remedy=remedy.replace("{variable}", variable))
     return IssuerUnavailableError(
         f"{service} could not be asked, or not understood ({_where(error)})",
         remedy="run aws sts get-caller-identity as this user to see more",

@@ -85,7 +85,7 @@ class AwsSession:
         session = self._made(deadline)
         client = session.client(
             "sts",
-            region_name=self._region(session),
+            region_name=self.region(deadline),
             endpoint_url=self._config.endpoint_url,
             verify=self._config.ca_file,
             config=_bounded(deadline),
@@ -96,10 +96,16 @@ class AwsSession:
         check_url(client.meta.endpoint_url, "the STS endpoint")
         return client
 
-    def _region(self, session: boto3.Session) -> str:
+    def region(self, deadline: Deadline) -> str:
+        """Return the region.
+
+        Raises:
+            BotoCoreError: None is known.
+        """
         # Containers know their region as AWS_REGION, which boto3 does not read. Without any it
         # would take the global endpoint.
-        region = self._config.region or session.region_name or os.environ.get("AWS_REGION")
+        region: str | None = self._config.region or self._made(deadline).region_name
+        region = region or os.environ.get("AWS_REGION")
         if not region and self._config.roles_anywhere is not None:
             region = self._config.roles_anywhere.region
         if not region:

@@ -63,8 +63,14 @@ _ARNS = {
 }
 
 
-def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], RolesAnywhereIdentity | None]:
+def split(
+    options: Mapping[str, Any], provider: str
+) -> tuple[dict[str, Any], RolesAnywhereIdentity | None]:
     """Return the options without those of this module, and the identity that these name.
+
+    Args:
+        options: All of them.
+        provider: Whose they are, for error messages.
 
     Raises:
         ConfigurationError: It is incomplete, malformed, or contradicts another option.
@@ -79,9 +85,9 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], RolesAnywhereIden
     duration = given.pop("session_duration", 3600)
     if not given and duration == 3600:
         return own, None
-    _check_complete(given)
-    _check_contradictions(own)
-    _check_values(given, duration)
+    _check_complete(given, provider)
+    _check_contradictions(own, provider)
+    _check_values(given, duration, provider)
     known = {name: given.get(name) for name in (*_REQUIRED, *_OTHERS)}
     for name in ("certificate", "private_key", "intermediates"):
         if str(known[name]).startswith("~"):
@@ -148,43 +154,45 @@ def _entry_point() -> EntryPoint:
     return next(iter(found.values()))
 
 
-def _check_complete(given: Mapping[str, Any]) -> None:
+def _check_complete(given: Mapping[str, Any], provider: str) -> None:
     missing = [PREFIX + name for name in _REQUIRED if not given.get(name)]
     if missing:
-        variables = ", ".join(environment_name("aws-iam", name) for name in missing)
+        variables = ", ".join(environment_name(provider, name) for name in missing)
         raise ConfigurationError(
-            f"the provider aws-iam names a Roles Anywhere identity and lacks {', '.join(missing)}",
+            f"the provider {provider} names a Roles Anywhere identity and lacks "
+            f"{', '.join(missing)}",
             remedy=f"set {'them' if missing[1:] else 'it'}, for example as {variables}",
         )
 
 
-def _check_contradictions(own: Mapping[str, Any]) -> None:
+def _check_contradictions(own: Mapping[str, Any], provider: str) -> None:
     if own.get("profile"):
         raise ConfigurationError(
-            "the provider aws-iam got both profile and a Roles Anywhere identity: either tells "
+            f"the provider {provider} got both profile and a Roles Anywhere identity: either tells "
             "where the AWS credentials come from",
             remedy=f"leave out profile, or all of {PREFIX}...",
         )
     if os.environ.get("AWS_ACCESS_KEY_ID"):
         _log.warning(
             "The access key in AWS_ACCESS_KEY_ID is not used to sign in to brokers: the options of "
-            "the provider aws-iam name a Roles Anywhere identity"
+            "the provider %s name a Roles Anywhere identity",
+            provider,
         )
 
 
-def _check_values(given: Mapping[str, Any], duration: int) -> None:
+def _check_values(given: Mapping[str, Any], duration: int, provider: str) -> None:
     for name, example in _ARNS.items():
         pattern = re.escape(example).replace("REGION", r"[a-z]+(-[a-z0-9]+)+")
         pattern = pattern.replace("123456789012", r"\d{12}").replace("NAME", r"\S+")
         pattern = pattern.replace("/ID", r"/[\w-]+")
         if re.fullmatch(f"arn:aws[a-z-]*:{pattern}", str(given[name]), re.ASCII) is None:
             raise ConfigurationError(
-                f"the option {PREFIX}{name} of the provider aws-iam is not the ARN it should be",
+                f"the option {PREFIX}{name} of the provider {provider} is not the ARN it should be",
                 remedy=f"it looks like arn:aws:{example}",
             )
     if not SHORTEST <= duration <= LONGEST:
         raise ConfigurationError(
-            f"the option {PREFIX}session_duration of the provider aws-iam is {duration}",
+            f"the option {PREFIX}session_duration of the provider {provider} is {duration}",
             remedy=f"{SHORTEST} to {LONGEST} seconds are possible",
         )
     if given.get("endpoint_url"):

@@ -87,6 +87,14 @@ class StsTokens:
         """
         return self._quietly(lambda: self._signer(deadline))
 
+    def region(self, deadline: Deadline) -> str:
+        """Return the region that is meant, as AWS's own programs find it.
+
+        Raises:
+            ConfigurationError: None is known.
+        """
+        return self._quietly(lambda: self._session.region(deadline))
+
     def _quietly(self, call: Callable[[], _T]) -> _T:
         failure: MQAuthError
         with quiet():
@@ -95,7 +103,7 @@ class StsTokens:
             except MQAuthError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - botocore raises whatever its parsers hit
-                failure = translate(error, self._secrets)
+                failure = translate(error, self._secrets, provider=self._provider)
         raise failure
 
     def _fetch_twice_if_expired(self, deadline: Deadline) -> BrokerCredentials:
@@ -133,7 +141,7 @@ class StsTokens:
             signer = self._session.signer(deadline, lasting=lasting)
             self._secrets = signer.secrets
             return signer
-        if self._role is None or self._left(self._role) < self._config.duration + SESSION_MARGIN:
+        if self._role is None or self.left(self._role) < self._config.duration + SESSION_MARGIN:
             self._role = self._assume_roles(deadline)
         self._secrets = self._role.secrets
         return self._role
@@ -175,7 +183,7 @@ class StsTokens:
     def _token(self, signer: AwsCredentials, deadline: Deadline) -> dict[str, Any]:
         duration = self._config.duration
         if signer.expires_at is not None:
-            duration = max(SHORTEST, min(duration, int(self._left(signer)) - SHORTENING))
+            duration = max(SHORTEST, min(duration, int(self.left(signer)) - SHORTENING))
         try:
             return self._ask("get_web_identity_token", self._wanted(duration), signer, deadline)
         except ClientError as error:
@@ -188,7 +196,7 @@ class StsTokens:
         """Return what the session has left; the refusal has just told AWS's time."""
         left = SHORTEST
         if signer.expires_at is not None:
-            left = int(self._left(signer)) - SHORTENING
+            left = int(self.left(signer)) - SHORTENING
         if SHORTEST <= left < duration:
             return left
         raise CredentialExpiredError(
@@ -231,7 +239,8 @@ class StsTokens:
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         self._clock_skew = clock_skew(headers, (asked_at + time.time()) / 2)
 
-    def _left(self, signer: AwsCredentials) -> float:
+    def left(self, signer: AwsCredentials) -> float:
+        """Return the seconds until AWS credentials end, on AWS's clock as far as it is known."""
         if signer.expires_at is None:
             return float("inf")
         return signer.expires_at.timestamp() - self._clock_skew - time.time()

@@ -102,7 +102,11 @@ class AwsIamProvider:
             who = f"{config.roles_anywhere.role_arn} -> {' -> '.join(config.role_arn)}"
             who = f"{who.removesuffix(' -> ')} by {config.roles_anywhere.certificate}"
             basis = roles_anywhere.fingerprint(config.roles_anywhere)
-        return f"aws-iam {who} in {where} for {','.join(config.audience)} [{basis}]"
+        return f"{self.name} {who} in {where}{self._purpose} [{basis}]"
+
+    @property
+    def _purpose(self) -> str:
+        return f" for {','.join(self._config.audience)}"
 
     def prepare(self) -> None:
         """Load boto3, which takes longer than everything else."""
@@ -158,15 +162,16 @@ class AwsIamProvider:
         if self._tokens is None or self._process != os.getpid():
             # A process that takes its credential from the host's cache never gets here, and boto3
             # takes longer to load than everything else.
-            from mqauth.providers._sts import StsTokens  # noqa: PLC0415
-
             if self._process != os.getpid():
                 self._aws_identity = None
-            self._tokens = StsTokens(
-                self._config, provider=self.name, identity=self._identity_of_this_process()
-            )
+            self._tokens = self._new_tokens(self._identity_of_this_process())
             self._process = os.getpid()
         return self._tokens
+
+    def _new_tokens(self, identity: AwsIdentity | None) -> StsTokens:
+        from mqauth.providers._sts import StsTokens  # noqa: PLC0415 - as above
+
+        return StsTokens(self._config, provider=self.name, identity=identity)
 
     def _identity_of_this_process(self) -> AwsIdentity | None:
         # Its session outlives calls to STS that hang and are given up.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from mqauth.amazonmq import region_from_host
+from mqauth import amazonmq, amazonmsk
 from mqauth.cli.exit_codes import exit_code
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import duration, examples, json_option, print_json, text
@@ -55,7 +55,9 @@ class Finding:
     multiple=True,
     help="An option of the provider or a setting of the source; may be repeated.",
 )
-@click.option("--host", metavar="HOST", help="The broker's host: Amazon MQ's tells the region.")
+@click.option(
+    "--host", metavar="HOST", help="The broker's host: that of Amazon MQ or MSK tells the region."
+)
 @json_option
 @click.pass_context
 def command(
@@ -104,7 +106,7 @@ def _findings(name: str | None, options: dict[str, str], host: str | None) -> It
 
 def _parts(name: str, options: dict[str, str], host: str | None) -> Parts:
     refuse_secrets(name, options)
-    region = region_from_host(host) if host else None
+    region = amazonmq.region_from_host(host or "") or amazonmsk.region_from_host(host or "")
     explicit = {**options, "cache": False}
     return parts(resolve(name, explicit=explicit, derived={"region": region} if region else {}))
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from mqauth.amazonmq import region_from_host
+from mqauth import amazonmq, amazonmsk
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import examples, json_option, print_facts, print_json
 from mqauth.cli.token_facts import facts_of
@@ -33,7 +33,9 @@ from mqauth.rotation.source import CredentialSource
     multiple=True,
     help="An option of the provider or a setting of the source; may be repeated.",
 )
-@click.option("--host", metavar="HOST", help="The broker's host: Amazon MQ's tells the region.")
+@click.option(
+    "--host", metavar="HOST", help="The broker's host: that of Amazon MQ or MSK tells the region."
+)
 @click.option("--fresh", is_flag=True, help="Ask the issuer, whatever this host's cache holds.")
 @click.option("--raw", is_flag=True, help="Print the token (or password) itself and nothing else.")
 @json_option
@@ -56,7 +58,7 @@ def command(
     refuse_secrets(name, parsed(options))
     if fresh:
         explicit["cache"] = False
-    region = region_from_host(host) if host else None
+    region = amazonmq.region_from_host(host or "") or amazonmsk.region_from_host(host or "")
     config = resolve(name, explicit=explicit, derived={"region": region} if region else {})
     source = CredentialSource.from_parts(parts(config))
     try:

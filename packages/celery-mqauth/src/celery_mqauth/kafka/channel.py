@@ -1,0 +1,284 @@
+"""A channel whose clients sign in by token, and which says so when they get nowhere."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable
+from functools import cached_property
+from queue import Empty
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from kombu.transport import confluentkafka
+from kombu.utils.encoding import str_to_bytes
+from kombu.utils.json import dumps, loads
+
+from celery_mqauth.errors import BrokerUnreachableError
+from celery_mqauth.kafka.endpoints import KafkaLink
+from celery_mqauth.kafka.errors import (
+    NOT_ALLOWED,
+    ClientReports,
+    NotConfirmedError,
+    cause_of,
+    not_authorized,
+)
+from celery_mqauth.kafka.login import has_signed_in, new_client, sign_in
+from celery_mqauth.kafka.qos import Message, QoS
+from celery_mqauth.kafka.token import TokenCallback
+
+CONNECT_LIMIT = 10.0
+PUBLISH_LIMIT = 30.0
+"""Seconds, where the transport options say nothing else."""
+CLOSE_LIMIT = 5.0
+"""Seconds for consumers to commit and to leave their groups."""
+
+_LOOK = 1.0
+_SILENT = 2  # librdkafka's own lines on stderr: what matters of them comes to `error_cb`, too
+_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - librdkafka's
+
+
+class Channel(confluentkafka.Channel):
+    """Kombu's channel on clients with renewed tokens; every wait in it has an end."""
+
+    QoS = QoS
+    Message = Message
+
+    # Kombu's 5 s are for each queue in turn, and as long as a worker takes to notice its shutdown.
+    default_wait_time_seconds = 1
+
+    def __init__(self, connection: Any, **options: Any) -> None:
+        """Sign in."""
+        self.link: KafkaLink = connection.link
+        self.token = TokenCallback(self.link.source)
+        self._reports: dict[Any, ClientReports] = {}
+        self._troubled_since: dict[str, float] = {}
+        super().__init__(connection, **options)
+
+    @cached_property
+    def common_config(self) -> dict[str, Any]:
+        """Settings of librdkafka for all clients."""
+        return {
+            "log_level": _SILENT,
+            **self._given("kafka_common_config"),
+            **self.link.settings,
+            "oauth_cb": self.token,
+        }
+
+    def existing_consumer(self, topic: str) -> Any:
+        """Return the consumer of a topic, or None."""
+        return self._kafka_consumers.get(topic)
+
+    def close(self) -> None:
+        """End all clients; what was acknowledged is committed first."""
+        if not self.closed:
+            consumers: dict[str, Any] = self._kafka_consumers
+            self._kafka_consumers: dict[str, Any] = {}
+            super().close()
+            _close_within(CLOSE_LIMIT, consumers.values())
+            # A client lives, and renews its token, for as long as somebody has it.
+            self._client = None
+            self.link.source.detach(self.token)
+
+    def _open(self) -> AdminClient:
+        settings = {**self.common_config, **self._given("kafka_admin_config")}
+        return sign_in(self.link, self.token, settings, self._connect_limit)
+
+    def _get_producer(self, queue: str) -> Any:
+        # One for all topics: each has a link, and a login, to each broker.
+        producer = self._kafka_producers.get("")
+        if producer is None:
+            settings = {"message.timeout.ms": round(self._publish_limit * 1000)}
+            settings |= self.common_config | self._given("kafka_producer_config")
+            producer = self._new_client(Producer, settings, "")
+            self._kafka_producers[""] = producer
+        return producer
+
+    def _get_consumer(self, queue: str) -> Any:
+        topic = self.sanitize_queue_name(queue)
+        consumer = self._kafka_consumers.get(topic)
+        if consumer is None:
+            settings = {
+                "group.id": f"{topic}-consumer-group",
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                **self.common_config,
+                **self._given("kafka_consumer_config"),
+            }
+            consumer = self._new_client(Consumer, settings, topic)
+            consumer.subscribe([topic])
+            self._kafka_consumers[topic] = consumer
+        return consumer
+
+    def _put(self, queue: str, message: Any, **options: Any) -> None:
+        """Publish, and wait until the broker has confirmed it.
+
+        Raises:
+            NotAuthorizedError: The broker does not let this principal write there.
+            NotConfirmedError: It has not confirmed it in time.
+        """
+        topic = self.sanitize_queue_name(queue)
+        producer = self._get_producer(topic)
+        failures: list[Any] = []
+        told: list[bool] = []
+
+        def delivered(error: Any, _: Any) -> None:
+            told.append(True)
+            if error is not None:
+                failures.append(error)
+
+        try:
+            producer.produce(topic, str_to_bytes(dumps(message)), on_delivery=delivered)
+        except (BufferError, KafkaException) as error:
+            raise NotConfirmedError(
+                f"librdkafka does not take a message for {topic!r}: {error}",
+                remedy="see the log for why earlier ones do not get through",
+            ) from None
+        # A moment longer than it keeps trying, so that it says why before this ends.
+        producer.flush(self._publish_limit + _LOOK)
+        if failures or not told:
+            raise self._not_published(topic, failures[0] if failures else None)
+        self._reports[""].clear()
+
+    def _get(self, queue: str, **options: Any) -> dict[str, Any]:
+        """Return the next message.
+
+        Raises:
+            Empty: There is none at this moment.
+            NotAuthorizedError: The broker does not let this principal read there.
+            amqp.RecoverableConnectionError: The broker has been out of reach for too long.
+        """
+        topic = self.sanitize_queue_name(queue)
+        consumer = self._get_consumer(topic)
+        message = consumer.poll(self.wait_time_seconds)
+        error = message.error() if message is not None else None
+        if message is None or error is not None:
+            self._look_after(topic, consumer, error)
+            raise Empty
+        self._troubled_since.pop(topic, None)
+        self._reports[topic].clear()
+        place = {
+            "topic": message.topic(),
+            "partition": message.partition(),
+            "offset": message.offset(),
+        }
+        return {**loads(message.value()), **place}
+
+    def _look_after(self, topic: str, consumer: Any, error: Any) -> None:
+        """Find out whether a consumer that has nothing is cut off; librdkafka tries for ever."""
+        reports = self._reports[topic]
+        if error is not None:
+            if error.code() in NOT_ALLOWED:
+                raise not_authorized(error, topic, self.link)
+            if error.code() not in _GONE:
+                reports(error)
+        if reports.newest() is None:
+            return
+        since = self._troubled_since.setdefault(topic, time.monotonic())
+        with contextlib.suppress(KafkaException):
+            consumer.list_topics(timeout=_LOOK)
+            self._troubled_since.pop(topic)
+            reports.clear()
+            return
+        if time.monotonic() - since > self._connect_limit:
+            raise self._cause(reports)
+
+    def _has_queue(self, queue: str, **options: Any) -> bool:
+        return self.sanitize_queue_name(queue) in self._topics()
+
+    def _new_queue(self, queue: str, **options: Any) -> None:
+        topic = self.sanitize_queue_name(queue)
+        if topic in self._topics():
+            return
+        wanted = NewTopic(
+            topic,
+            num_partitions=self.options.get("num_partitions", 1),
+            replication_factor=self.options.get("replication_factor", 1),
+            config=self.options.get("topic_config", {}),
+        )
+        future = self.client.create_topics([wanted], request_timeout=self._connect_limit)[topic]
+        self._wait_for(future, topic, KafkaError.TOPIC_ALREADY_EXISTS)
+
+    def _delete(self, queue: str, *args: Any, **options: Any) -> None:
+        topic = self.sanitize_queue_name(queue)
+        consumer = self._kafka_consumers.pop(topic, None)
+        if consumer is not None:
+            consumer.close()
+        future = self.client.delete_topics([topic], request_timeout=self._connect_limit)[topic]
+        self._wait_for(future, topic, KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+    def _topics(self) -> Any:
+        try:
+            return self.client.list_topics(timeout=self._connect_limit).topics
+        except KafkaException:
+            self.client.poll(0)
+            raise self._cause(ClientReports()) from None
+
+    def _wait_for(self, future: Any, topic: str, harmless: int) -> None:
+        try:
+            future.result(self._connect_limit + _LOOK)
+        except KafkaException as raised:
+            error = raised.args[0]
+            if error.code() in NOT_ALLOWED:
+                raise not_authorized(error, topic, self.link) from None
+            if error.code() != harmless:
+                raise BrokerUnreachableError(
+                    f"Kafka at {self.link} did nothing about the topic {topic!r}: {error.str()}",
+                    remedy="see the broker's log",
+                ) from None
+
+    def _not_published(self, topic: str, error: Any) -> Exception:
+        if error is not None and error.code() in NOT_ALLOWED:
+            return not_authorized(error, topic, self.link)
+        reports = self._reports[""]
+        if self.token.failure is not None or reports.newest() is not None:
+            return self._cause(reports)
+        reason = error.str() if error is not None else f"no answer in {self._publish_limit:g} s"
+        return NotConfirmedError(
+            f"Kafka at {self.link} has not confirmed a message for {topic!r}: {reason}",
+            remedy="check the broker's load and the topic's replicas",
+        )
+
+    def _cause(self, reports: ClientReports) -> Exception:
+        return cause_of(
+            reports,
+            self.link,
+            failure=self.token.failure,
+            known=has_signed_in(self.link),
+            otherwise=f"no answer within {self._connect_limit:g} s",
+        )
+
+    def _new_client(self, make: Any, settings: dict[str, Any], key: str) -> Any:
+        reports = self._reports[key] = ClientReports(settings.get("error_cb"))
+        return new_client(make, {**settings, "error_cb": reports})
+
+    def _given(self, name: str) -> dict[str, Any]:
+        return dict(self.options.get(name) or {})
+
+    @property
+    def _connect_limit(self) -> float:
+        return float(self.options.get("connect_limit", CONNECT_LIMIT))
+
+    @property
+    def _publish_limit(self) -> float:
+        return float(self.options.get("publish_limit", PUBLISH_LIMIT))
+
+
+def _close_within(limit: float, consumers: Iterable[Any]) -> None:
+    """Close consumers at the same time, and leave those behind that wait for a broker."""
+    closing = [
+        threading.Thread(target=_close, args=(consumer,), name="mqauth-kafka-close", daemon=True)
+        for consumer in consumers
+    ]
+    deadline = time.monotonic() + limit
+    for thread in closing:
+        thread.start()
+    for thread in closing:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _close(consumer: Any) -> None:
+    with contextlib.suppress(KafkaException, RuntimeError):
+        consumer.close()

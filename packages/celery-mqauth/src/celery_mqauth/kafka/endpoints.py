@@ -1,0 +1,182 @@
+"""From a Kombu connection to the settings of librdkafka that say where and how to connect."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kombu.utils.url import parse_url
+
+from celery_mqauth.endpoints import AUTH, source_for
+from celery_mqauth.protection import is_loopback, unusable_file
+from mqauth.errors import ConfigurationError, InsecureTransportError
+from mqauth.rotation.source import CredentialSource
+
+CLIENT_OPTIONS = (
+    "kafka_common_config",
+    "kafka_producer_config",
+    "kafka_consumer_config",
+    "kafka_admin_config",
+)
+"""Transport options that hold settings of librdkafka."""
+
+_SIGNS_IN = frozenset({"security_protocol", "sasl_mechanism"})
+_SAID_ELSEWHERE = frozenset(
+    {"bootstrap.servers", "metadata.broker.list", "security.protocol", "oauth_cb"}
+)
+_VERIFICATION = "enable.ssl.certificate.verification"
+_HOST_NAME_CHECK = "ssl.endpoint.identification.algorithm"
+_TLS_OPTIONS = {
+    "ca_certs": "ssl.ca.location",
+    "certfile": "ssl.certificate.location",
+    "keyfile": "ssl.key.location",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KafkaLink:
+    """Where a connection goes and who signs in.
+
+    Args:
+        source: Gives the tokens.
+        servers: Bootstrap servers, `host:port`.
+        settings: What librdkafka needs to know to get there.
+        insecure: Whether the user allows tokens to travel unprotected.
+    """
+
+    source: CredentialSource
+    servers: tuple[str, ...]
+    settings: Mapping[str, Any]
+    insecure: bool
+
+    @property
+    def tls(self) -> bool:
+        """Whether the link has TLS."""
+        return bool(self.settings["security.protocol"] == "SASL_SSL")
+
+    def __str__(self) -> str:
+        return ",".join(self.servers)
+
+
+def link_of(client: Any, default_port: int) -> KafkaLink:
+    """Return the link that a Kombu connection stands for.
+
+    Args:
+        client: The Kombu connection.
+        default_port: Port where the URL names none.
+
+    Raises:
+        ConfigurationError: What the user wrote cannot work.
+        InsecureTransportError: Tokens would cross the network in clear.
+    """
+    shared = source_for(client)
+    _check_options(client.transport_options or {}, insecure=shared.insecure)
+    addresses = _addresses(client, default_port)
+    settings = {
+        "bootstrap.servers": ",".join(_joined(host, port) for host, port in addresses),
+        "sasl.mechanism": "OAUTHBEARER",
+    }
+    if client.ssl is None or client.ssl is False:
+        if not shared.insecure:
+            for host, _ in addresses:
+                check_loopback(host)
+        settings["security.protocol"] = "SASL_PLAINTEXT"
+    else:
+        settings |= _tls(client.ssl, insecure=shared.insecure)
+    return KafkaLink(
+        source=shared.source,
+        servers=tuple(settings["bootstrap.servers"].split(",")),
+        settings=settings,
+        insecure=shared.insecure,
+    )
+
+
+def check_loopback(host: str) -> None:
+    """Raise `InsecureTransportError` if `host` is not this host."""
+    if not is_loopback(host):
+        raise InsecureTransportError(
+            f"a credential would be sent to {host} in clear text",
+            remedy='use mqauths-kafka://, or say {"auth": {"insecure": true}} if the network is '
+            "safe",
+        )
+
+
+def _addresses(client: Any, default_port: int) -> list[tuple[str, int]]:
+    """Return host and port of all bootstrap servers, the one Kombu is at first."""
+    found = dict.fromkeys(_hosts(client.hostname, client.port, default_port))
+    for url in client.alt or ():
+        parsed = parse_url(url) if "://" in url else {}
+        same = parsed.get("transport") == client.transport_cls
+        if same and parsed["userid"] == client.userid:
+            found |= dict.fromkeys(_hosts(parsed["hostname"], parsed["port"], default_port))
+    return list(found)
+
+
+def _hosts(hosts: str | None, port: int | None, default: int) -> Iterable[tuple[str, int]]:
+    return [(host, port or default) for host in (hosts or "localhost").split(",") if host]
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _tls(given: Any, *, insecure: bool) -> dict[str, Any]:
+    options = dict(given) if isinstance(given, Mapping) else {}
+    known = {*_TLS_OPTIONS, "cert_reqs"}
+    for key in sorted(options.keys() - known, key=str):
+        raise ConfigurationError(
+            f"broker_use_ssl has no option {str(key)[:60]!r} with Kafka",
+            remedy=f"known options: {', '.join(sorted(known))}",
+        )
+    unusable = unusable_file(options)
+    if unusable is not None:
+        raise unusable
+    verifies = options.pop("cert_reqs", ssl.CERT_REQUIRED) == ssl.CERT_REQUIRED
+    if not verifies and not insecure:
+        raise _unverified("broker_use_ssl")
+    settings = {_TLS_OPTIONS[key]: str(value) for key, value in options.items() if value}
+    trusted = ssl.get_default_verify_paths().cafile
+    if trusted:
+        # What Python trusts, SSL_CERT_FILE included; librdkafka would look for a file by itself.
+        settings.setdefault("ssl.ca.location", trusted)
+    return {
+        "security.protocol": "SASL_SSL",
+        _HOST_NAME_CHECK: "https",
+        _VERIFICATION: verifies,
+        **settings,
+    }
+
+
+def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
+    for key in sorted(_SIGNS_IN & options.keys()):
+        raise ConfigurationError(
+            f"the transport option {key!r} contradicts the broker URL's scheme",
+            remedy="take it out; mqauth signs in by itself",
+        )
+    for name in CLIENT_OPTIONS:
+        given = options.get(name) or {}
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(
+                f"the transport option {name!r} is a {type(given).__name__}",
+                remedy="give a mapping of librdkafka's settings",
+            )
+        for key in given:
+            if key in _SAID_ELSEWHERE or str(key).startswith("sasl."):
+                raise ConfigurationError(
+                    f"the setting {key!r} in {name!r} contradicts the broker URL",
+                    remedy="take it out; the URL, broker_use_ssl and the options in "
+                    f"{AUTH!r} say it",
+                )
+        verified = str(given.get(_VERIFICATION, True)).lower() not in {"false", "0"}
+        named = str(given.get(_HOST_NAME_CHECK, "https")).lower() == "https"
+        if not insecure and not (verified and named):
+            raise _unverified(name)
+
+
+def _unverified(where: str) -> InsecureTransportError:
+    return InsecureTransportError(
+        f"{where} switches the verification of the broker's certificate off",
+        remedy='name its CA with broker_use_ssl={"ca_certs": path} instead',
+    )

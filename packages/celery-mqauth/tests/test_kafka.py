@@ -1,0 +1,477 @@
+"""The Kafka transports on a real broker: signing in, staying signed in, and bad input."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError
+from queue import Empty
+from typing import Any
+
+import kombu
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from celery_mqauth import kafka as kafka_package
+from celery_mqauth.errors import (
+    BrokerUnreachableError,
+    CredentialRefusedError,
+    CredentialUnavailableError,
+    LoginRefusedError,
+)
+from celery_mqauth.kafka import client_version, doctor, login
+from celery_mqauth.kafka.errors import MechanismError, NotAuthorizedError, NotConfirmedError
+from mqauth.errors import ConfigurationError, InsecureTransportError
+from mqauth.links import Link
+from mqauth.shared import shared_sources
+from mqauth_sandbox import KafkaSandbox
+
+LIFETIME = 6.0
+REAUTH = 3.0
+LIMIT = 20.0
+
+Connect = Callable[..., kombu.Connection]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[KafkaSandbox]:
+    """A broker with ports for every mistake, which wants a login every three seconds."""
+    with KafkaSandbox(token_lifetime=LIFETIME, max_reauth=REAUTH, open_listener=True) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def well_again(world: KafkaSandbox) -> Iterator[None]:
+    """Leave issuer and broker as they were."""
+    audience = world.issuer.resource_server_id
+    login._has_signed_in.clear()
+    yield
+    world.issuer.faults.reset()
+    world.issuer.resource_server_id = audience
+    world.issuer.token_lifetime = LIFETIME
+    world.broker.start()
+
+
+@pytest.fixture
+def auth(world: KafkaSandbox) -> dict[str, Any]:
+    """Options of the oauth2 provider that sign in to the broker."""
+    return {
+        "issuer": world.issuer.issuer_url,
+        "client_id": world.issuer.client_id,
+        "client_secret_file": str(world.client_secret_file),
+        "ca_file": str(world.ca_file),
+    }
+
+
+@pytest.fixture
+def connection(world: KafkaSandbox, auth: dict[str, Any]) -> Iterator[Connect]:
+    """Return a function that makes a Kombu connection, not open yet; all end with the test."""
+    with contextlib.ExitStack() as opened:
+
+        def make(
+            *,
+            tls: bool = True,
+            who: str = "oauth2",
+            servers: str | None = None,
+            auth_options: dict[str, Any] | None = None,
+            **rest: Any,
+        ) -> kombu.Connection:
+            usual = world.broker.tls_port if tls else world.broker.sasl_port
+            scheme = "mqauths-kafka" if tls else "mqauth-kafka"
+            options = rest.pop("options", {})
+            rest.setdefault("ssl", {"ca_certs": str(world.ca_file)} if tls else False)
+            made = kombu.Connection(
+                f"{scheme}://{who}@{servers or f'localhost:{usual}'}",
+                transport_options={"auth": {**auth, **(auth_options or {})}, **options},
+                **rest,
+            )
+            opened.callback(made.release)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def topic() -> str:
+    """The name of a topic that nobody has used."""
+    return f"topic-{next(_numbers)}"
+
+
+def exchange_messages(connection: kombu.Connection, topic: str, count: int = 5) -> None:
+    """Send and receive messages of a topic."""
+    queue = connection.SimpleQueue(topic)
+    for number in range(count):
+        queue.put({"number": number})
+    for number in range(count):
+        message = queue.get(timeout=LIMIT)
+        assert message.payload == {"number": number}
+        message.ack()
+    queue.close()
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
+def test_messages_come_and_go(
+    connection: Connect,
+    topic: str,
+    tls: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Messages sent over either listener are received over it."""
+    exchange_messages(connection(tls=tls), topic)
+
+
+@pytest.mark.parametrize(
+    "servers", ["localhost,127.0.0.1:{0}", "localhost:{0};{1}://oauth2@127.0.0.1:{0}"]
+)
+def test_several_bootstrap_servers(
+    world: KafkaSandbox, connection: Connect, topic: str, servers: str
+) -> None:
+    """Hosts that share a port, or URLs with `;` between them, are all told to librdkafka."""
+    port = world.broker.tls_port
+    opened = connection(servers=servers.format(port, "mqauths-kafka"))
+    opened.connect()
+    told = opened.connection.link.settings["bootstrap.servers"]
+    assert told == f"localhost:{port},127.0.0.1:{port}"
+    exchange_messages(opened, topic)
+
+
+def test_an_acknowledged_message_stays_away_and_others_come_back(
+    connection: Connect, topic: str
+) -> None:
+    """After a restart a consumer gets what it had not acknowledged, and nothing else."""
+    first = connection()
+    queue = first.SimpleQueue(topic)
+    for number in range(4):
+        queue.put(number)
+    messages = [queue.get(timeout=LIMIT) for _ in range(3)]
+    messages[0].ack()
+    first.release()
+    again = connection().SimpleQueue(topic)
+    assert [again.get(timeout=LIMIT).payload for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_rejected_message_can_be_queued_again(connection: Connect, topic: str) -> None:
+    """`requeue` puts a message at the end of its topic, once."""
+    queue = connection().SimpleQueue(topic)
+    queue.put("again")
+    queue.get(timeout=LIMIT).requeue()
+    message = queue.get(timeout=LIMIT)
+    assert message.payload == "again"
+    message.ack()
+    with pytest.raises(queue.Empty):
+        queue.get(timeout=2)
+
+
+def test_idle_clients_sign_in_again(
+    world: KafkaSandbox, connection: Connect, topic: str, eventually: Callable[..., None]
+) -> None:
+    """Producer, consumer and admin client that do nothing outlive several tokens, and then work."""
+    idle = connection()
+    exchange_messages(idle, topic)
+    begun, fetched = world.broker.log_size(), world.issuer.fetches
+    eventually(lambda: world.broker.reauthentications(begun) >= 9, "re-authentications", 60)
+    assert world.issuer.fetches - fetched >= 2
+    assert world.broker.refusals(begun) == []
+    exchange_messages(idle, topic)
+
+
+def test_all_clients_of_a_process_share_a_source(
+    world: KafkaSandbox, connection: Connect, topic: str
+) -> None:
+    """However many clients sign in, the issuer is asked once."""
+    world.issuer.token_lifetime = 300
+    fetched = world.issuer.fetches
+    for number in range(2):
+        exchange_messages(connection(), f"{topic}-{number}")
+    assert world.issuer.fetches - fetched == 1
+    assert [source.status().connections for source in shared_sources()] == [2]
+
+
+def test_a_refused_login_is_final_and_says_why(world: KafkaSandbox, connection: Connect) -> None:
+    """A token for another audience is tried twice, with a fresh one the second time."""
+    world.issuer.resource_server_id = "another"
+    world.issuer.token_lifetime = 300
+    fetched = world.issuer.fetches
+    with pytest.raises(LoginRefusedError, match=r"refused the login.*invalid_token.*audience"):
+        connection().connect()
+    assert world.issuer.fetches - fetched == 2
+
+
+def test_an_expired_token_is_refused(world: KafkaSandbox, connection: Connect) -> None:
+    """The broker does not let an expired token in, whatever the client believes."""
+    begun = world.broker.log_size()
+    expired = world.issuer.mint(lifetime=-5)
+    settings: dict[str, Any] = {
+        "bootstrap.servers": f"localhost:{world.broker.sasl_port}",
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "log_level": 0,
+        "oauth_cb": lambda _: (expired, time.time() + 60),
+    }
+    admin = AdminClient(settings)
+    with pytest.raises(Exception, match="transport failure"):
+        admin.list_topics(timeout=2)
+    assert any("invalid_token" in line for line in world.broker.refusals(begun))
+
+
+def test_a_refusal_after_a_success_is_recoverable(world: KafkaSandbox, connection: Connect) -> None:
+    """An identity that was accepted before is not sent away for good."""
+    connection().connect()
+    world.issuer.resource_server_id = "another"
+    for source in shared_sources():
+        assert source.current is not None
+        source.invalidate(source.current)
+    with pytest.raises(CredentialRefusedError, match="accepted before"):
+        connection()._establish_connection()
+
+
+def test_an_issuer_that_is_down_is_named(world: KafkaSandbox, connection: Connect) -> None:
+    """Where no token can be had, the error is recoverable and has the issuer's reason."""
+    with (
+        world.issuer.faults.during("error500"),
+        pytest.raises(CredentialUnavailableError, match="no credential to sign in with"),
+    ):
+        connection()._establish_connection()
+
+
+@pytest.mark.parametrize(
+    ("port", "tls", "error", "words"),
+    [
+        ("admin_port", False, MechanismError, r"not take OAUTHBEARER there, but PLAIN \("),
+        ("open_port", False, MechanismError, r"does not speak SASL there.*listener with SASL"),
+        ("sasl_port", True, BrokerUnreachableError, r"no TLS with Kafka.*TLS port"),
+        ("tls_port", False, BrokerUnreachableError, r"no connection.*wants mqauths-kafka"),
+    ],
+    ids=["mechanism", "no SASL", "TLS to plain", "plain to TLS"],
+)
+def test_a_wrong_listener_is_told_apart(  # noqa: PLR0917 - parameters of the test
+    world: KafkaSandbox,
+    connection: Connect,
+    port: str,
+    tls: bool,  # noqa: FBT001 - a parameter of the test
+    error: type[Exception],
+    words: str,
+) -> None:
+    """Each kind of wrong listener gives its own cause and remedy, and soon."""
+    servers = f"localhost:{getattr(world.broker, port)}"
+    wrong = connection(tls=tls, servers=servers, options={"connect_limit": 3})
+    with pytest.raises(error, match=words):
+        wrong._establish_connection()
+
+
+def test_a_certificate_of_somebody_else_is_not_trusted(connection: Connect) -> None:
+    """Without the authority's certificate the error says how to name it."""
+    with pytest.raises(BrokerUnreachableError, match=r"not to be trusted.*ca_certs"):
+        connection(ssl=True)._establish_connection()
+
+
+def test_nobody_there(connection: Connect) -> None:
+    """A port where nobody listens is an unreachable broker."""
+    with pytest.raises(BrokerUnreachableError, match=r"localhost:1: .*refused"):
+        connection(servers="localhost:1")._establish_connection()
+
+
+def test_a_broker_that_is_gone_is_not_waited_for(
+    world: KafkaSandbox, connection: Connect, topic: str
+) -> None:
+    """Without its broker a publish fails within its limit, and a consumer says so as well."""
+    opened = connection(options={"publish_limit": 2, "connect_limit": 2})
+    exchange_messages(opened, topic)
+    world.broker.kill()
+    with pytest.raises((NotConfirmedError, BrokerUnreachableError)):
+        opened.default_channel._put(topic, {"body": ""})
+    with pytest.raises(BrokerUnreachableError, match="no connection to Kafka"):
+        read_for_long(opened.default_channel, topic)
+    opened.release()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"tls": False, "servers": "broker.example:9092"}, InsecureTransportError, "clear text"),
+        ({"tls": False, "servers": "localhost,b:1"}, InsecureTransportError, "clear text"),
+        ({"ssl": {"ca_cert": "x"}}, ConfigurationError, "no option 'ca_cert'"),
+        ({"ssl": {"ca_certs": "/nowhere.pem"}}, ConfigurationError, "/nowhere.pem"),
+        ({"ssl": {"cert_reqs": 0}}, InsecureTransportError, "verification"),
+        ({"options": {"sasl_mechanism": "PLAIN"}}, ConfigurationError, "sasl_mechanism"),
+        (
+            {"options": {"kafka_common_config": {"sasl.password": "x"}}},
+            ConfigurationError,
+            "sasl.password",
+        ),
+        (
+            {"options": {"kafka_admin_config": {"enable.ssl.certificate.verification": "false"}}},
+            InsecureTransportError,
+            "kafka_admin_config switches",
+        ),
+        (
+            {"options": {"kafka_common_config": {"no.such.setting": 1}}},
+            ConfigurationError,
+            "no.such.setting",
+        ),
+        ({"options": {"kafka_common_config": "x"}}, ConfigurationError, "is a str"),
+        ({"who": "oauth2:password"}, ConfigurationError, "holds a password"),
+    ],
+    ids=lambda value: None,
+)
+def test_what_cannot_work_is_refused(
+    connection: Connect, settings: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    """Contradictions and unsafe settings are refused before anything is sent."""
+    with pytest.raises(error, match=words):
+        connection(**settings).connect()
+
+
+def test_a_password_is_no_token(
+    connection: Connect, auth: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider of user names and passwords is refused: OAUTHBEARER wants a token."""
+    monkeypatch.setenv("MQAUTH_STATIC_USERNAME", "u")
+    monkeypatch.setenv("MQAUTH_STATIC_PASSWORD", "p")
+    auth.clear()
+    with pytest.raises(ConfigurationError, match=r"by a user name and a password.*OAUTHBEARER"):
+        connection(who="static").connect()
+
+
+@pytest.mark.parametrize(
+    ("installed", "words"),
+    [(None, r"confluent-kafka is not installed.*celery-mqauth\[kafka\]"), ("2.12.2", r"2\.12\.2")],
+    ids=["missing", "old"],
+)
+def test_the_client_is_checked(
+    monkeypatch: pytest.MonkeyPatch, installed: str | None, words: str
+) -> None:
+    """A missing or old confluent-kafka is one line that names the extra."""
+
+    def version(name: str) -> str:
+        if installed is None:
+            raise PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(client_version, "version", version)
+    with pytest.raises(ConfigurationError, match=words):
+        _ = kafka_package.Transport
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[KafkaSandbox]:
+    """A broker on which nothing is allowed that no ACL allows."""
+    with KafkaSandbox(acls=True) as running:
+        yield running
+
+
+@pytest.fixture
+def allow(guarded: KafkaSandbox, topic: str) -> Callable[..., None]:
+    """Make the topic; return a function that allows operations on it or its consumers' group."""
+    admin = AdminClient({**guarded.broker.admin_config})
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(LIMIT)
+
+    def add(*operations: AclOperation, of: ResourceType = ResourceType.TOPIC) -> None:
+        name = topic if of == ResourceType.TOPIC else f"{topic}-consumer-group"
+        principal = f"User:{guarded.issuer.client_id}"
+        for one in operations:
+            acl = AclBinding(
+                of, name, ResourcePatternType.LITERAL, principal, "*", one, AclPermissionType.ALLOW
+            )
+            for made in admin.create_acls([acl]).values():
+                made.result(LIMIT)
+
+    return add
+
+
+@pytest.fixture
+def channel(guarded: KafkaSandbox) -> Iterator[Any]:
+    """A channel to that broker; Kombu's way over it would try again for long."""
+    options = {
+        "issuer": guarded.issuer.issuer_url,
+        "client_id": guarded.issuer.client_id,
+        "client_secret_file": str(guarded.client_secret_file),
+        "ca_file": str(guarded.ca_file),
+    }
+    url = f"mqauth-kafka://oauth2@localhost:{guarded.broker.sasl_port}"
+    with kombu.Connection(url, transport_options={"auth": options}) as connection:
+        yield connection.default_channel
+
+
+def test_a_topic_that_may_not_be_written(
+    allow: Callable[..., None], channel: Any, topic: str
+) -> None:
+    """A publish that no ACL allows fails at once, with the topic's name and a remedy."""
+    with pytest.raises(NotAuthorizedError, match=rf"celery use the topic '{topic}'.*ACL"):
+        channel._put(topic, {"body": ""})
+
+
+def test_a_topic_that_may_not_be_created(channel: Any, topic: str) -> None:
+    """The same holds for a topic that would have to be made."""
+    with pytest.raises(NotAuthorizedError, match=rf"'{topic}'"):
+        channel._new_queue(topic)
+
+
+@pytest.mark.parametrize("missing", ["topic", "consumer group"])
+def test_what_may_not_be_read(
+    allow: Callable[..., None], channel: Any, topic: str, missing: str
+) -> None:
+    """A consumer that may not read fails instead of waiting for ever."""
+    if missing == "topic":
+        allow(AclOperation.READ, of=ResourceType.GROUP)
+    else:
+        allow(AclOperation.READ, AclOperation.DESCRIBE)
+    with pytest.raises(NotAuthorizedError, match=missing):
+        read_for_long(channel, topic)
+
+
+def read_for_long(channel: Any, topic: str) -> None:
+    """Read for as long as there is only nothing to be had."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Empty):
+            channel._get(topic)
+
+
+def test_what_is_allowed_works(allow: Callable[..., None], channel: Any, topic: str) -> None:
+    """With the ACLs that it takes, messages come and go, and the diagnosis says so."""
+    allow(AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE)
+    allow(AclOperation.READ, of=ResourceType.GROUP)
+    exchange_messages(channel.connection.client, topic)
+    told = {link.name: link.look(LIMIT) for link in diagnosis(channel, topic)}
+    assert list(told) == ["address", "login", f"topic {topic}"]
+    assert told["login"] == "signed in as celery, 1 broker"
+    assert told[f"topic {topic}"] == "1 partition, may be read and written"
+
+
+def diagnosis(channel: Any, topic: str) -> list[Link]:
+    """Return the links of the channel's connection."""
+    return doctor.links_of(channel.connection.client, topics=[topic])
+
+
+def test_a_diagnosis_names_what_is_missing(
+    allow: Callable[..., None], channel: Any, topic: str
+) -> None:
+    """The operation that no ACL allows is named, on the topic and on its consumers' group."""
+    *_, link = diagnosis(channel, topic)
+    with pytest.raises(NotAuthorizedError, match=topic):
+        link.look(LIMIT)
+    allow(AclOperation.READ, AclOperation.DESCRIBE)
+    with pytest.raises(NotAuthorizedError, match=f"WRITE on the topic '{topic}'"):
+        link.look(LIMIT)
+    allow(AclOperation.WRITE)
+    with pytest.raises(NotAuthorizedError, match="group"):
+        link.look(LIMIT)
+
+
+def test_a_diagnosis_tries_every_address(connection: Connect) -> None:
+    """Each bootstrap server that does not answer is told with its reason."""
+    link, *_ = doctor.links_of(connection(servers="localhost,127.0.0.1:1"))
+    with pytest.raises(BrokerUnreachableError, match=r"localhost:1: .*refused; 127.0.0.1:1: "):
+        link.look(LIMIT)
