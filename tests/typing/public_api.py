@@ -240,18 +240,6 @@ def look_at_an_account(account: AwsAccount) -> None:
     assert_type(sts.add_role("Broker", trusts=sts.role_arn), str)
 
 
-def look_at_alibaba_cloud(sts: AlibabaSts, logins: ApsaraMqAuth) -> None:
-    """Ask for a service account's token, and read what the broker has been told."""
-    assert_type(sts.service_account_token(lifetime=60.0), str)
-    assert_type((sts.url, sts.role_arn, sts.oidc_provider_arn), tuple[str, str, str])
-    assert_type(sts.fetches, int)
-    sts.session_lifetime = 30.0
-    assert_type(
-        [(each.outcome, each.access_key_id) for each in logins.logins], list[tuple[str, str | None]]
-    )
-    assert_type(logins.instance_id, str)
-
-
 def look_at_the_issuers(issuer: OidcIssuer, sts: StsEndpoint) -> None:
     """Read where the issuers are and what they counted."""
     assert_type(issuer.issuer_url, str)

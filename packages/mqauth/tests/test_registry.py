@@ -42,9 +42,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     """A mistyped provider is answered with the nearest one and a list of all."""
     with pytest.raises(UnknownProviderError, match=r"did you mean oauth2\?") as caught:
         provider_class("oauth")
-    known = (
-        "apsaramq-rrsa, aws-iam, aws-msk-iam, command, external, oauth2, static, token-file"
-    )
+    known = "apsaramq-rrsa, aws-iam, aws-msk-iam, command, external, oauth2, static, token-file"
     assert f"(known providers: {known})" in str(caught.value)
 
 
