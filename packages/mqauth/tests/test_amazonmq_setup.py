@@ -293,9 +293,20 @@ def test_what_was_there_stays(world: World) -> None:
     assert "scope_aliases.5" not in world.conf()
 
 
-def test_a_broker_that_trusts_another_issuer_is_left_alone(world: World) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("auth_oauth2.jwks_url", "https://login.example.com/keys"),
+        ("auth_oauth2.issuer", "https://login.example.com"),
+        ("auth_oauth2.oauth_providers.corp.issuer", "https://login.example.com"),
+        ("auth_oauth2.signing_keys.one", "/etc/rabbitmq/one.pem"),
+    ],
+)
+def test_a_broker_that_trusts_another_issuer_is_left_alone(
+    world: World, key: str, value: str
+) -> None:
     """Whoever signs in by another issuer would be locked out: that is for an operator to decide."""
-    conf = "auth_oauth2.jwks_url = https://login.example.com/keys\n"
+    conf = f"{key} = {value}\n"
     mq = world.client("mq")
     revision = mq.update_configuration(
         ConfigurationId=world.configuration, Data=base64.b64encode(conf.encode()).decode()
@@ -307,7 +318,7 @@ def test_a_broker_that_trusts_another_issuer_is_left_alone(world: World) -> None
     world.account.federation_enabled = True
     done = setup(world, "--apply", "--yes")
     assert done.exit_code == 2
-    assert "auth_oauth2.jwks_url (https://login.example.com/keys)" in done.stderr
+    assert f"{key} ({value})" in done.stderr
     assert world.conf() == conf
 
 
@@ -370,6 +381,25 @@ def test_who_may_assume_the_role(world: World) -> None:
     report(world, "--apply", "--yes", "--trust", other, "--role", "Jobs")
     trust = world.client("iam").get_role(RoleName="Jobs")["Role"]["AssumeRolePolicyDocument"]
     assert [s["Principal"] for s in trust["Statement"]] == [{"AWS": other}]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--scope", "rabbitmq/read:*\nloopback_users = none"),
+        ("--scope", "two scopes"),
+        ("--audience", ""),
+        ("--role", "bad name!"),
+        ("--trust", "notanarn"),
+    ],
+)
+def test_what_would_break_halfway_is_refused_first(world: World, option: str, value: str) -> None:
+    """Values that cannot be what they stand for change nothing, and the remedy says the form."""
+    done = setup(world, "--apply", "--yes", option, value)
+    assert done.exit_code == 2
+    assert f"{option} " in done.stderr
+    assert "(give " in done.stderr
+    assert not world.account.federation_enabled
 
 
 def test_a_broker_that_cannot_do_it(world: World) -> None:

@@ -193,8 +193,13 @@ def _older_than_4_1(version: str) -> bool:
     return all(n.isdigit() for n in numbers) and [int(n) for n in numbers] < [4, 1]
 
 
+def _own_remedy(source: CredentialSource) -> str | None:
+    remedy: str | None = getattr(source.provider, "login_remedy", None)
+    return remedy
+
+
 def _what_to_check(source: CredentialSource, credentials: BrokerCredentials) -> str:
-    own: str | None = getattr(source.provider, "login_remedy", None)
+    own = _own_remedy(source)
     if own is not None:
         return own
     if credentials.certificate is not None:
@@ -218,7 +223,8 @@ def _refuse(
     if (identity, str(endpoint)) in _has_signed_in:
         raise CredentialRefusedError(
             f"the broker {endpoint} refused {identity}, which it has accepted before",
-            remedy="the broker's log has the reason; can it still reach the issuer's keys?",
+            remedy="the broker's log has the reason: "
+            + (_own_remedy(source) or "can it still reach the issuer's keys?"),
         ) from refusal.with_traceback(None)
     raise LoginRefusedError(
         f"the broker {endpoint} refused the login of {identity}, twice",

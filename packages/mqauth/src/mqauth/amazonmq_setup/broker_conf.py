@@ -20,6 +20,11 @@ _JWKS_PATH = "/.well-known/jwks.json"
 _LINE = re.compile(r"\s*([\w.-]+)\s*=\s*(.*?)\s*")
 _BACKEND = re.compile(r"auth_backends\.(\d+)")
 _ALIAS = re.compile(r"auth_oauth2\.scope_aliases\.(\d+)\.alias")
+# Whom else a broker may be told to trust: issuers to discover, keys by file, several at once.
+_OTHER_TRUST = re.compile(
+    r"auth_oauth2\.(?:issuer|jwks_uri|discovery_endpoint_path|default_oauth_provider|default_key"
+    r"|(?:oauth_providers|signing_keys|resource_servers)\..+)"
+)
 _OAUTH2_BACKENDS = ("oauth2", "rabbit_auth_backend_oauth2")
 
 
@@ -73,6 +78,7 @@ def _settings(text: str) -> dict[str, str]:
 
 def _refuse_conflicts(settings: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     others = [key for key, value in wanted.items() if settings.get(key, value) != value]
+    others += [key for key in settings if _OTHER_TRUST.fullmatch(key)]
     if others:
         raise ConfigurationError(
             "the broker's configuration already says something else about "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,18 @@ DEFAULT_SCOPES = (
 topics."""
 
 _POLL_EVERY = 5.0
+_FORMS = {
+    "role": r"[\w+=,.@-]{1,64}",
+    "trust": r"arn:[!-~]+|\d{12}",
+    "scope": r"[!-~]+",
+    "audience": r"[!-~]+",
+}
+_REMEDIES = {
+    "role": "give a role's name: letters, digits and +=,.@-_ , at most 64",
+    "trust": "give an ARN, such as arn:aws:iam::123456789012:role/Worker",
+    "scope": "give one scope without blanks, such as rabbitmq/read:prod/*/*",
+    "audience": "give a text without blanks",
+}
 _OLDEST = (3, 13)
 
 
@@ -52,6 +65,17 @@ class Wanted:
     audience: str = "rabbitmq"
     reboot: bool = True
     reboot_timeout: float = 1800.0
+
+    def __post_init__(self) -> None:
+        """Refuse what AWS would refuse halfway, or what would add lines to a configuration."""
+        values = {"scope": self.scopes, "audience": (self.audience,), "trust": self.trusted}
+        for name, forms in _FORMS.items():
+            given = (self.role,) if name == "role" else values[name]
+            for value in given:
+                if not re.fullmatch(forms, value):
+                    raise ConfigurationError(
+                        f"--{name} {value[:80]!a} cannot be one", remedy=_REMEDIES[name]
+                    )
 
     @property
     def policy(self) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -86,6 +87,8 @@ def _credentials(content: Mapping[str, Any], provider: str) -> BrokerCredentials
     username = content.get("username", "")
     if not isinstance(username, str):
         raise _Unusable("printed a username that is no text")
+    if not _printable(username):
+        raise _Unusable("printed a username with control characters")
     secret, now = _secret(content), time.time()
     ends = _end(content, now)
     if secret.reveal().startswith(_JWT_START):
@@ -114,7 +117,14 @@ def _secret(content: Mapping[str, Any]) -> Secret:
         )
     if not isinstance(given[0], str) or not given[0].strip():
         raise _Unusable("printed an empty secret, or one that is no text")
+    if not _printable(given[0].strip()):
+        raise _Unusable("printed a secret with control characters or halves of characters")
     return Secret(given[0].strip())
+
+
+def _printable(text: str) -> bool:
+    # Half a surrogate pair cannot be encoded, and a NUL ends the login in SASL PLAIN.
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def _end(content: Mapping[str, Any], now: float) -> datetime | None:

@@ -39,6 +39,10 @@ _REFUSED = 77
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASS|KEY|CREDENTIAL", re.IGNORECASE)
 # A long word of letters and digits may be a key or a token of a kind that nobody told us about.
 _SECRET_WORD = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9+_=~-]{24,}")
+# What stands after such a name, as in `password=...` or `"token": "..."`.
+_NAMED_SECRET = re.compile(
+    r"""([\w-]*(?:secret|token|pass|key|credential)[\w-]*["']?\s*[:=]\s*)\S+""", re.IGNORECASE
+)
 
 
 class CommandProvider:
@@ -59,6 +63,11 @@ class CommandProvider:
     )
     # What a program prints may depend on its environment, which no identity tells.
     shareable: ClassVar[bool] = False
+    login_remedy: ClassVar[str] = (
+        "check that the program prints the secret of a user whom the broker knows, or a token "
+        "of an issuer that it trusts"
+    )
+    """What to check when a broker refuses the login."""
 
     def __init__(self, command: CommandLine) -> None:
         """Keep the command; nothing runs yet."""
@@ -122,4 +131,5 @@ def _said(finished: Finished) -> str:
     named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
     secrets = [*secrets_in(finished.stdout), *(value for value in named if len(value) > 5)]
     # What was cut at the front of the limit may be the rest of a secret.
-    return clean(_SECRET_WORD.sub(REDACTED, clean(last, secrets)))
+    without_named = _NAMED_SECRET.sub(rf"\1{REDACTED}", clean(last, secrets))
+    return clean(_SECRET_WORD.sub(REDACTED, without_named))

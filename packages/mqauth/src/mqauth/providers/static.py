@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
 from mqauth.credentials import BrokerCredentials
+from mqauth.errors import ConfigurationError, InvalidCredentialError
 from mqauth.provider import Option
 from mqauth.secret import Secret
 
@@ -38,6 +39,7 @@ class StaticProvider:
         """Keep the options."""
         self._username = username
         self._password = password
+        self._has_worked = False
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -54,10 +56,18 @@ class StaticProvider:
 
         Raises:
             ConfigurationError: The password's file cannot be read.
+            InvalidCredentialError: It could be read before, so it may just be being replaced.
         """
+        try:
+            password = self._password.reveal()
+        except ConfigurationError as error:
+            if not self._has_worked:
+                raise
+            raise InvalidCredentialError(error.message, remedy=error.remedy) from None
+        self._has_worked = True
         return BrokerCredentials(
             username=self._username,
-            password=Secret(self._password.reveal()),
+            password=Secret(password),
             issued_at=datetime.now(UTC),
             principal=self._username,
             provider=self.name,
