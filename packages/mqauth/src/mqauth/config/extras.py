@@ -13,6 +13,7 @@ _EXTRA_OF = {
     "botocore": "aws",
     "cryptography": "external",
     "click": "cli",
+    "pcre2": "permissions",
     "urllib3": "management",
 }
 
