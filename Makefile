@@ -52,9 +52,10 @@ types: setup ## Check types strictly: packages, workloads, tests, scripts
 soak: setup ## The measured load (SOAK="--broker 4 --pool prefork --acks late --ttl 25 --minutes 4 --backend none")
 	@$(BIN)/python -m workloads.soak $(SOAK)
 
-bench: setup ## Publish throughput against plain pyamqp, what a rotation costs, credproc against the helper
+bench: setup ## Publish throughput against plain pyamqp, a rotation's cost, credproc against the helper, explain
 	@$(BIN)/python -m workloads.bench $(BENCH)
 	@$(BIN)/python -m workloads.bench_credproc
+	@$(BIN)/python -m workloads.bench_explain
 
 # Only the public index's hashes may end up in the pins: no wheels found elsewhere, and no host named.
 COMPILE = env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL $(BIN)/uv pip compile --quiet \

@@ -50,13 +50,20 @@ def print_wrapped_table(
 
 
 def wrapped(text: str, indent: str = "", *, width: int | None = None) -> str:
-    """Return a text wrapped to the terminal's columns, lines after the first indented."""
+    """Return a text wrapped to the terminal's columns.
+
+    Args:
+        text: The text.
+        indent: Blanks before lines after the first, which stands behind as many columns already.
+        width: The columns; by default the terminal's.
+    """
     columns = line_width() if width is None else width
     if columns is None:
         return text
-    return "\n".join(
-        textwrap.wrap(text, columns, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(
+        text, columns, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
     )
+    return "\n".join(lines)[len(indent) :]
 
 
 def _widths(lengths: list[list[int]], width: int | None) -> list[int]:

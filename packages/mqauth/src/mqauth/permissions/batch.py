@@ -19,7 +19,6 @@ from mqauth.permissions.scope_grant import ScopeGrant
 from mqauth.permissions.versions import NEWEST, BrokerVersion
 
 _KINDS = ("vhost", "resource", "topic")
-_SEPARATORS = (",", ":")
 
 
 class BadQuestionError(ValueError):
@@ -31,18 +30,18 @@ def answers(lines: Iterable[str | bytes], version: BrokerVersion = NEWEST) -> It
 
     A line that is no question is answered with `{"error": ...}`, so that answers keep their places.
     """
-    load, dump = json.loads, json.JSONEncoder(separators=_SEPARATORS, ensure_ascii=False).encode
+    load, quoted = json.loads, json.encoder.encode_basestring
     for line in lines:
         if not line.strip():
             continue
         try:
             grant, check = question(load(line), version)
         except (BadQuestionError, ValueError, RecursionError) as error:
-            yield dump({"error": str(error) or "not JSON"})
+            yield f'{{"error":{quoted(str(error) or "not JSON")}}}'
             continue
         decision = grant.decide(check)
         allow = "true" if decision.allow else "false"
-        yield f'{{"allow":{allow},"because":{dump(decision.because)}}}'
+        yield f'{{"allow":{allow},"because":{quoted(decision.because)}}}'
 
 
 def question(asked: Any, version: BrokerVersion = NEWEST) -> tuple[Grant, Check]:

@@ -53,7 +53,7 @@ def _server(own: Mapping[str, str], name: str, root: Mapping[str, str]) -> Resou
 
 
 def _aliases(settings: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return aliases of both forms: `scope_aliases.1.alias` with `.scope`, and `scope_aliases.x`."""
+    """Return aliases: `scope_aliases.1.alias` with its `.scope`, or `scope_aliases.x` for short."""
     aliases: dict[str, list[str]] = {}
     for key, value in settings.items():
         if not key.startswith("scope_aliases."):

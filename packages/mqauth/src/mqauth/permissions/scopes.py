@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mqauth.permissions.checks import ACTIONS, Action
 from mqauth.permissions.wildcards import decodable, literal, match
@@ -18,8 +19,7 @@ TAG = "tag:"
 _CACHED = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """A scope that grants something.
 
     Attributes:

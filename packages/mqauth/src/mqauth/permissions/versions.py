@@ -91,7 +91,7 @@ DIFFERENCES: dict[str, Difference] = {
     "verify_aud": Difference(((3, 10, 19), (3, 11, 0)), "verify_aud = false accepts any audience"),
     "pipeline": Difference(
         ((4, 1, 0),),
-        "additional_scopes_key takes dotted paths, several at once; scopes are optional; aliases add",
+        "additional_scopes_key takes dotted paths, several at once; scope is optional; aliases add",
     ),
     "conf_aliases": Difference(((4, 1, 0),), "scope aliases can stand in rabbitmq.conf"),
     "frame_8192": Difference(((4, 1, 0),), "the first frame holds tokens of about 8,000 bytes"),
