@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from celery_mqauth import remote_control
+from celery_mqauth.scopes_command import scopes
 
 __all__ = ["mqauth", "remote_control"]
 
@@ -25,6 +26,9 @@ def mqauth() -> None:
 
     Example: celery -A proj mqauth status
     """
+
+
+mqauth.add_command(scopes)
 
 
 @mqauth.command()

@@ -42,6 +42,10 @@ class ScopeGrant:
         self._claims = claims
         self._variables = any("{" in scope for scope in self.scopes) and version.has("variables")
 
+    def with_scopes(self, scopes: Sequence[str]) -> ScopeGrant:
+        """Return the same with other scopes."""
+        return ScopeGrant(scopes, claims=self._claims, version=self.version, prefix=self.prefix)
+
     def decide(self, check: Check) -> Decision:
         """Answer one check as the broker would."""
         wanted = "" if check.kind == "vhost" else check.action or ""

@@ -1,0 +1,133 @@
+"""`celery mqauth scopes`, as it is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mqauth_sandbox.oidc import OidcIssuer
+from mqauth_sandbox.tls import create_certificates
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 40.0
+
+
+def run(
+    *arguments: str, app: str = "classic", stdin: str = "", **variables: str
+) -> tuple[int, str]:
+    """Run the command on an app; return its exit status and what it printed."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MQAUTH_", "AWS_", "CELERY_", "COLUMNS"))
+    }
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "celery", "-A", f"tests.permissions.apps.{app}"),
+            *("mqauth", "scopes", *arguments),
+        ],
+        env={
+            **environment,
+            "PYTHONPATH": str(ROOT),
+            "CELERY_BROKER_URL": "amqp://guest@localhost/prod",
+            **variables,
+        },
+        cwd=ROOT,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> OidcIssuer:
+    """An issuer that mints tokens; nobody asks it for one."""
+    files = create_certificates(tmp_path)
+    return OidcIssuer(certificate=files.certificate_file, private_key=files.key_file)
+
+
+def scopes_of(role: str) -> list[str]:
+    """Return the scopes that are printed for a role."""
+    return run("--role", role, "--format", "scopes")[1].split()
+
+
+def test_a_quiet_worker_needs_less() -> None:
+    """What a worker's options turn off is not granted."""
+    everything = scopes_of("worker")
+    _, quiet = run("-r", "worker", "-f", "scopes", "--without-gossip", "--without-mingle",
+                   "--without-heartbeat", "--without-task-events")  # fmt: skip
+    assert set(quiet.split()) < set(everything)
+    assert "celeryev" not in quiet
+    assert "rabbitmq.write:prod/celeryev/task.*" in everything
+
+
+def test_every_form() -> None:
+    """Each form holds each scope or name."""
+    _, conf = run("--format", "conf", app="quorum")
+    assert "auth_oauth2.scope_aliases.1.alias = celery-worker" in conf
+    assert "rabbitmq.read:prod/celery_delayed_*/*" in conf
+    _, advanced = run("--format", "advanced", "--vhost", "a/b", app="quorum")
+    assert '<<"rabbitmq.write:a%2Fb/jobs/jobs"/utf8>>' in advanced
+    _, amazon = run("-f", "amazonmq", "-r", "worker", "--role-arn", "arn:aws:iam::1:role/W")
+    assert "auth_oauth2.scope_aliases.1.alias = arn:aws:iam::1:role/W" in amazon
+    assert "rabbitmq/configure:prod/celery " in amazon
+    _, regex = run("-f", "regex", "-r", "producer", app="quorum")
+    assert "rabbitmqctl set_permissions -p prod celery-producer '^jobs$'" in regex
+    report = json.loads(run("-f", "json")[1])
+    assert {grant["role"] for grant in report} >= {"worker", "producer", "results", "beat"}
+    assert all(grant["scopes"] and grant["permissions"] for grant in report)
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_the_table_fits(columns: str) -> None:
+    """No line is longer than the terminal, and each says what it is for."""
+    _, table = run("--role", "worker", app="custom", COLUMNS=columns)
+    assert max(map(len, table.splitlines())) <= int(columns)
+    assert "remote control" in table
+    assert "\x1b" not in table
+
+
+def test_a_check(issuer: OidcIssuer) -> None:
+    """What a token lacks, what it does not need and what is too wide are told apart."""
+    scopes = [scope for scope in scopes_of("producer") if "amq.default" not in scope]
+    token = issuer.mint(scopes=[*scopes, "rabbitmq.read:other/*", "rabbitmq.write:prod/cel*/*"])
+    code, said = run("-r", "producer", "--check", "--token", "-", stdin=token)
+    assert code == 3, said
+    assert "producer: 1 missing" in said
+    lines = [line.split() for line in said.splitlines()]
+    assert ["missing", "rabbitmq.write:prod/amq.default", "tasks"] in lines
+    assert ["not", "needed", "rabbitmq.read:other/*"] in lines
+    enough = issuer.mint(scopes=scopes_of("producer"))
+    code, said = run("-r", "producer", "--check", "--token", "-", stdin=enough)
+    assert (code, said) == (0, "producer: enough\n")
+
+
+def test_a_check_of_expressions() -> None:
+    """The expressions of a user of the broker's own can be compared too."""
+    code, said = run("-r", "producer", "--check", "--configure", ".*", "--write", "^celery",
+                     "--read", ".*")  # fmt: skip
+    assert code == 3
+    assert "write: ^amq\\.default$" in said
+
+
+def test_no_credential_to_compare_with() -> None:
+    """An app that signs in by a password is told what to give instead."""
+    code, said = run("--check")
+    assert code == 2
+    assert "does not sign in by mqauth" in said
+
+
+def test_a_queue_that_there_is_not() -> None:
+    """A queue that the app does not have is named, with those that it has."""
+    code, said = run("-Q", "nowhere", app="custom")
+    assert code == 2
+    assert "no queue 'nowhere'" in said
+    assert "shop.mails, shop.orders" in said
