@@ -1,4 +1,4 @@
-"""`celery mqauth scopes`, as it is run."""
+"""`celery mqauth scopes` and `celery mqauth doctor`, as they are run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mqauth_sandbox import Sandbox
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import create_certificates
 
@@ -18,7 +19,11 @@ LIMIT = 40.0
 
 
 def run(
-    *arguments: str, app: str = "classic", stdin: str = "", **variables: str
+    *arguments: str,
+    app: str = "classic",
+    stdin: str = "",
+    command: str = "scopes",
+    **variables: str,
 ) -> tuple[int, str]:
     """Run the command on an app; return its exit status and what it printed."""
     environment = {
@@ -29,7 +34,7 @@ def run(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "celery", "-A", f"tests.permissions.apps.{app}"),
-            *("mqauth", "scopes", *arguments),
+            *("mqauth", command, *arguments),
         ],
         env={
             **environment,
@@ -131,3 +136,44 @@ def test_a_queue_that_there_is_not() -> None:
     assert code == 2
     assert "no queue 'nowhere'" in said
     assert "shop.mails, shop.orders" in said
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_the_doctor_of_an_app(columns: str, sandbox_4: Sandbox) -> None:
+    """An app's own chain is walked to everything that it does, and mended by what is printed."""
+    issuer = sandbox_4.issuer
+    environment = {
+        name: value
+        for name, value in sandbox_4.environment().items()
+        if name.startswith("MQAUTH_OAUTH2_")
+    }
+    environment |= {"CELERY_BROKER_URL": sandbox_4.broker_url, "COLUMNS": columns}
+
+    def doctor() -> tuple[int, str]:
+        return run(*("--role", "worker", "--role", "flower"), command="doctor", **environment)
+
+    before = list(issuer.scopes)
+    try:
+        code, said = doctor()
+        assert code == 0, said
+        assert max(map(len, said.splitlines())) <= int(columns)
+        assert "\x1b" not in said
+        issuer.scopes = ["rabbitmq.read:*/*", "rabbitmq.write:*/*", "rabbitmq.configure:*/*"]
+        code, said = doctor()
+        assert code == 24, said
+        assert "celeryev" in said
+        report = json.loads(
+            run("--json", "-r", "worker", "-r", "flower", command="doctor", **environment)[1]
+        )
+        issuer.scopes += report["links"][-1]["remedy"].removeprefix("add scopes: ").split()
+        code, said = doctor()
+        assert code == 0, said
+    finally:
+        issuer.scopes = before
+
+
+def test_the_doctor_of_an_app_with_a_password() -> None:
+    """An app that mqauth does not sign in is told so."""
+    code, said = run(command="doctor")
+    assert code == 2
+    assert "mqauth does not sign it in" in said

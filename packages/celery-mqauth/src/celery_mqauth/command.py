@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from celery_mqauth import remote_control
+from celery_mqauth.doctor_command import doctor
 from celery_mqauth.scopes_command import scopes
 
 __all__ = ["mqauth", "remote_control"]
@@ -28,6 +29,7 @@ def mqauth() -> None:
     """
 
 
+mqauth.add_command(doctor)
 mqauth.add_command(scopes)
 
 
