@@ -169,6 +169,18 @@ def test_an_alias_and_a_missing_claim_before_4_1() -> None:
     assert read_token(named, server, MIDDLE, now=lambda: NOW).grant.scopes == ("read:*/*",)
 
 
+def test_a_map_where_scopes_belong_before_4_1() -> None:
+    """With aliases, a claim of additional_scopes_key that is a map breaks old brokers' login."""
+    server = ResourceServer(
+        additional_scopes_key="roles", scope_aliases={"worker": ["rabbitmq.read:*/*"]}
+    )
+    claims = {**CLAIMS, "scope": "", "roles": {"rabbitmq": ["read:*/*"]}}
+    refused = read_token(claims, server, OLD, now=lambda: NOW).refused
+    assert refused is not None
+    assert "claim roles is no text" in refused.reason
+    assert read_token(claims, server, NEW, now=lambda: NOW).grant.scopes == ("read:*/*",)
+
+
 def test_the_user_s_name() -> None:
     """Old brokers take client_id first and leave the login name; newer ones take sub first."""
     claims = {**CLAIMS, "scope": "", "sub": "s", "client_id": "c"}

@@ -112,6 +112,8 @@ def collected_scopes(
         return Refused("its scope claim is no text and no list of texts", "correct the mapping")
     collect = _collect_new if version.has("pipeline") else _collect_old
     collected = collect(list(scopes), claims, server)
+    if isinstance(collected, Refused):
+        return collected
     if version.has("rar") and "authorization_details" in claims:
         collected = scopes_of_details(claims["authorization_details"], server) + collected
     return collected
@@ -145,7 +147,9 @@ def _collect_new(scopes: list[str], claims: Mapping[str, Any], server: ResourceS
     return scopes + _aliased(scopes, server)
 
 
-def _collect_old(scopes: list[str], claims: Mapping[str, Any], server: ResourceServer) -> list[str]:
+def _collect_old(
+    scopes: list[str], claims: Mapping[str, Any], server: ResourceServer
+) -> list[str] | Refused:
     """Collect as brokers before 4.1 do: one claim by its plain name, and aliases that replace."""
     key = server.additional_scopes_key
     if key is not None and key in claims:
@@ -163,8 +167,14 @@ def _collect_old(scopes: list[str], claims: Mapping[str, Any], server: ResourceS
         return scopes
     # Whatever the claim of that name holds takes the place of all scopes so far, even nothing.
     value = claims.get(key, [])
-    named = _texts(value) if isinstance(value, list) else [str(value)]
-    return named + _aliased(named, server)
+    named = [_as_text(item) for item in (value if isinstance(value, list) else [value])]
+    texts = [text for text in named if text is not None]
+    if len(texts) < len(named):
+        return Refused(
+            f"its claim {key} is no text and no list of texts, over which this broker stumbles",
+            "correct the issuer's mapping, or go on to RabbitMQ 4.1",
+        )
+    return texts + _aliased(texts, server)
 
 
 def _aliased(scopes: Iterable[str], server: ResourceServer) -> list[str]:
@@ -249,6 +259,13 @@ def _lifetime(
 
 def _split(text: str) -> list[str]:
     return [item for item in text.split(" ") if item]
+
+
+def _as_text(value: object) -> str | None:
+    """Return what Erlang makes of a JSON value that should be a text; None where it fails."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value) if isinstance(value, str | int) else None
 
 
 def _texts(value: object) -> list[str]:
