@@ -76,16 +76,16 @@ def test_a_quiet_worker_needs_less() -> None:
 
 def test_every_form() -> None:
     """Each form holds each scope or name."""
-    _, conf = run("--format", "conf", app="quorum")
+    _, conf = run("--format", "conf", app="custom")
     assert "auth_oauth2.scope_aliases.1.alias = celery-worker" in conf
-    assert "rabbitmq.read:prod/celery_delayed_*/*" in conf
-    _, advanced = run("--format", "advanced", "--vhost", "a/b", app="quorum")
-    assert '<<"rabbitmq.write:a%2Fb/jobs/jobs"/utf8>>' in advanced
+    assert "rabbitmq.read:prod/shop.events/order.%23" in conf
+    _, advanced = run("--format", "advanced", "--vhost", "a/b", app="custom")
+    assert '<<"rabbitmq.write:a%2Fb/shop.mails"/utf8>>' in advanced
     _, amazon = run("-f", "amazonmq", "-r", "worker", "--role-arn", "arn:aws:iam::1:role/W")
     assert "auth_oauth2.scope_aliases.1.alias = arn:aws:iam::1:role/W" in amazon
     assert "rabbitmq/configure:prod/celery " in amazon
-    _, regex = run("-f", "regex", "-r", "producer", app="quorum")
-    assert "rabbitmqctl set_permissions -p prod celery-producer '^jobs$'" in regex
+    _, regex = run("-f", "regex", "-r", "events", app="custom")
+    assert "rabbitmqctl set_permissions -p prod celery-events '^(shop\\.celeryev|" in regex
     report = json.loads(run("-f", "json")[1])
     assert {grant["role"] for grant in report} >= {"worker", "producer", "results", "beat"}
     assert all(grant["scopes"] and grant["permissions"] for grant in report)

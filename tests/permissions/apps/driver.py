@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from kombu.transport.native_delayed_delivery import (
-    bind_queue_to_native_delayed_delivery_exchange,
-    declare_native_delayed_delivery_exchanges_and_queues,
-)
 
 from tests.permissions.apps import tracing
 
@@ -54,7 +50,12 @@ def flower(app: Celery) -> None:
 
 
 def delayed(app: Celery) -> None:
-    """Set up native delayed delivery."""
+    """Set up native delayed delivery, which Kombu has since 5.5."""
+    from kombu.transport.native_delayed_delivery import (  # noqa: PLC0415
+        bind_queue_to_native_delayed_delivery_exchange,
+        declare_native_delayed_delivery_exchanges_and_queues,
+    )
+
     with app.connection_for_write() as connection:
         declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
         for queue in app.amqp.queues.values():

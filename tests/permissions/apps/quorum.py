@@ -7,6 +7,9 @@ from celery import Celery
 from tests.permissions.apps import tracing
 from tests.permissions.apps.tasks import COMMON, add_tasks
 
+SINCE = "5.5"
+"""The first Celery that detects quorum queues and delays natively."""
+
 
 def make() -> Celery:
     """Make the app."""

@@ -36,16 +36,9 @@ _CHUNK = 512
 _SHOWN = 200
 
 
-class _Version(click.ParamType[BrokerVersion]):
-    name = "version"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> BrokerVersion:
-        if isinstance(value, BrokerVersion):
-            return value
-        try:
-            return BrokerVersion.parse(value)
-        except ConfigurationError as error:
-            self.fail(str(error), param, ctx)
+def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> BrokerVersion:
+    del ctx, param  # click's callback has them
+    return NEWEST if value is None else BrokerVersion.parse(value)
 
 
 @click.command(
@@ -112,10 +105,8 @@ class _Version(click.ParamType[BrokerVersion]):
 @click.option(
     "--broker-version",
     "version",
-    type=_Version(),
-    default=NEWEST,
-    show_default="newest",
-    help="Which RabbitMQ is asked, such as 3.13 or 4.2.5.",
+    callback=_version,
+    help="Which RabbitMQ is asked, such as 3.13 or 4.2.5; by default the newest.",
 )
 @click.option("--vhost", default="/", show_default=True, help="The virtual host.")
 @click.option("--queue", default="celery", show_default=True, help="The queue of the table.")
