@@ -65,6 +65,9 @@ def test_two_segments_open_no_topic() -> None:
     assert not explanation.allow
     assert "two segments" in explanation.because
     assert explanation.add == ("write:%2F/celeryev/task.sent",)
+    nothing = explain(ScopeGrant(()), parse_question("publish to exchange celeryev with key a"))
+    assert nothing.add == ("write:%2F/celeryev/a",)
+    assert explain(ScopeGrant(()), parse_question("connect")).add == ("read:%2F/",)
 
 
 def test_what_is_to_be_added_is_enough() -> None:

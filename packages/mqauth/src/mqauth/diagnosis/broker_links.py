@@ -14,7 +14,8 @@ from mqauth.diagnosis.target import Target
 from mqauth.diagnosis.wire import NotAmqpError
 from mqauth.errors import ConfigurationError
 from mqauth.permissions.checks import Check
-from mqauth.permissions.explain import Explanation, explain
+from mqauth.permissions.explain import Explanation, explain, without_covered
+from mqauth.permissions.least_formats import AMAZON_MQ_PREFIX
 from mqauth.permissions.operations import Operation
 from mqauth.permissions.resource_server import ResourceServer
 from mqauth.permissions.token_scopes import TokenReading, read_token
@@ -52,6 +53,7 @@ class BrokerLinks:
         self._link: Any = None
         self._session: Session | None = None
         self._claims: Mapping[str, Any] = {}
+        self._provider = ""
 
     def close(self) -> None:
         """Leave."""
@@ -84,6 +86,7 @@ class BrokerLinks:
     def sign_in(self, credentials: BrokerCredentials, claims: Mapping[str, Any]) -> str:
         """Sign in with the credential."""
         session, self._claims = self._open(), claims
+        self._provider = credentials.provider
         secret = credentials.password.reveal()
         self._check_size(len(secret) + len(credentials.username))
         mechanism, response = "PLAIN", Secret(f"\0{credentials.username}\0{secret}")
@@ -105,7 +108,8 @@ class BrokerLinks:
                 f"the broker ended the connection at login: {str(error) or 'no answer'}",
                 remedy="the token may be too long for its first frame; its log has the reason",
             ) from None
-        return f"as {self._reading().username or credentials.username or 'its own user name'}"
+        named = self._reading().username if claims else None
+        return f"as {named or credentials.principal or credentials.username or 'its own user'}"
 
     def enter(self) -> str:
         """Enter the virtual host."""
@@ -137,7 +141,7 @@ class BrokerLinks:
             more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
             raise BrokenLinkError(
                 f"{len(refused)} of {len(operations)} operations are refused: {shown}{more}",
-                remedy=self._grant_remedy(list(dict.fromkeys(added))),
+                remedy=self._grant_remedy(without_covered(added)),
             )
         return f"{len(operations)} permitted" if operations else "none were named"
 
@@ -145,6 +149,8 @@ class BrokerLinks:
         """Renew the credential in place, with itself."""
         if credentials.expires_at is None:
             return "not needed: the credential never expires"
+        if credentials.certificate is not None or not self._claims:
+            return "connections are replaced when it is renewed: it is no token"
         try:
             self._open().update_secret(credentials.password)
         except (Refusal, LostError, TimeoutError, NotAmqpError) as error:
@@ -201,7 +207,8 @@ class BrokerLinks:
             return self._servers
         audience = self._claims.get("aud")
         names = [audience] if isinstance(audience, str) else audience or ["rabbitmq"]
-        return [ResourceServer(id=str(names[0]), verify_aud=False)]
+        prefix = AMAZON_MQ_PREFIX if self._provider == "aws-iam" else None
+        return [ResourceServer(id=str(names[0]), verify_aud=False, scope_prefix=prefix)]
 
     def _login_remedy(self) -> str:
         if not self._claims:
@@ -228,7 +235,10 @@ class BrokerLinks:
             return f"add a scope for it, at the least {wanted}; mqauth explain shows those it has"
         return "give the user permissions there: rabbitmqctl set_permissions -p VHOST USER ..."
 
-    def _grant_remedy(self, added: list[str]) -> str:
+    def _grant_remedy(self, added: Sequence[str]) -> str:
+        if self._claims and added and "scope" not in self._claims:
+            subject = self._claims.get("sub")
+            return f"the broker's alias of {subject} has to stand for these too: {' '.join(added)}"
         if self._claims and added:
             return f"add scopes: {' '.join(added)}"
         return "give the user these permissions; celery mqauth scopes prints them"

@@ -57,8 +57,26 @@ class Explanation:
 
     @property
     def add(self) -> tuple[str, ...]:
-        """What would have to be added, each once; empty where it is allowed."""
-        return tuple(dict.fromkeys(step.add for step in self.steps if step.add))
+        """What would have to be added, no more than that; empty where it is allowed."""
+        return without_covered(step.add for step in self.steps if step.add)
+
+
+def without_covered(added: Iterable[str]) -> tuple[str, ...]:
+    """Return scopes without those that others of them make unnecessary, and each once.
+
+    A scope with a routing key permits what it does without one, and any scope opens its virtual
+    host. Regular expressions are returned as they are.
+    """
+    once = tuple(dict.fromkeys(added))
+    # The scope that only opens a virtual host has an empty name; so has nothing else.
+    return tuple(one for one in once if not any(o != one and _covers(o, one) for o in once))
+
+
+def _covers(other: str, scope: str) -> bool:
+    if scope.endswith("/"):
+        vhost = scope.partition(":")[2]
+        return other.partition(":")[2].startswith(vhost)
+    return other.startswith(f"{scope}/")
 
 
 def explain(grant: Grant, operation: Operation, version: BrokerVersion = NEWEST) -> Explanation:
