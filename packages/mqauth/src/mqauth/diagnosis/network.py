@@ -27,7 +27,9 @@ def connect(what: str, host: str, port: int, timeout: float) -> socket.socket:
             remedy="check the spelling of the host, and this host's DNS",
         ) from None
     try:
-        return socket.create_connection((host, port), timeout=timeout)
+        link = socket.create_connection((host, port), timeout=timeout)
+        # What is asked are many small frames, each of which waits for its answer.
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except TimeoutError:
         raise BrokenLinkError(
             f"{what}: {host}:{port} did not answer within {timeout:g} s",
@@ -39,6 +41,7 @@ def connect(what: str, host: str, port: int, timeout: float) -> socket.socket:
             f"{what}: no connection to {host}:{port} ({shown}): {error.strerror or error}",
             remedy="check that it runs, and the port",
         ) from None
+    return link
 
 
 def context(

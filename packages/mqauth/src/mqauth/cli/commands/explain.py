@@ -46,7 +46,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> B
     epilog=examples(
         "mqauth explain --from billing publish to exchange celeryev with key task.sent",
         'mqauth explain -s "rabbitmq.read:*/*" consume from queue celery in vhost prod',
-        "mqauth token billing --raw | mqauth explain --token - --queue celery --exchange celeryev",
+        "mqauth explain --token token.jwt --queue celery --exchange celeryev",
         'mqauth explain --configure "^celery" --write "" --read ".*" declare queue celery',
         "mqauth explain --batch < questions.jsonl",
     ),
