@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Action = Literal["configure", "write", "read"]
 Kind = Literal["vhost", "resource", "topic"]
@@ -15,8 +14,7 @@ DEFAULT_EXCHANGE = "amq.default"
 """What the broker calls the exchange without a name where it checks permissions."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing that the broker looks up before it does something.
 
     Attributes:
@@ -44,8 +42,7 @@ class Check:
         return f"{self.action} {self.resource} {self.name!r}"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the broker answers to one check.
 
     Attributes:

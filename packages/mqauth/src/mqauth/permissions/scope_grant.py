@@ -102,10 +102,14 @@ class ScopeGrant:
         return f"no scope allows to {check}"
 
     def _opens_no_topic(self, check: Check) -> bool:
+        if check.action is None:
+            return False
         name = broker_name(check)
-        for scope in self.permissions(check.vhost):
-            if check.action is not None and scope.permits(check.vhost, name, check.action):
-                return scope.routing_key is None
+        for text in self._expanded(check.vhost):
+            if text.startswith(check.action):
+                scope = parse_scope(text)
+                if type(scope) is Scope and scope.permits(check.vhost, name, check.action):
+                    return scope.routing_key is None
         return False
 
 

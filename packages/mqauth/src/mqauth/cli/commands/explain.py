@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -223,6 +224,8 @@ def _servers(given: dict[str, Any]) -> list[ResourceServer]:
 
 
 def _batch(version: BrokerVersion) -> None:
+    # The caches keep much and no circles: to look for those again and again takes time.
+    gc.set_threshold(1_000_000)
     lines = answers(sys.stdin.buffer, version)
     while chunk := list(islice(lines, _CHUNK)):
         sys.stdout.write("\n".join(chunk) + "\n")
