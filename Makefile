@@ -13,7 +13,7 @@ BENCH ?=
 LOCK_ARGS ?=
 
 BIN := $(VENV)/bin
-MEMBERS := mqauth celery-mqauth credproc mqauth-sandbox
+MEMBERS := mqauth celery-mqauth django-mqauth credproc mqauth-sandbox
 
 help: ## List these tasks
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile

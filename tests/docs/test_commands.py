@@ -18,10 +18,10 @@ import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from mqauth.cli.exit_codes import TABLE
 from mqauth.cli.root import cli as mqauth_command
 from mqauth.config.registry import provider_names
 from mqauth.config.resolution import resolve
+from mqauth.diagnosis.exit_codes import TABLE
 from mqauth_sandbox.command import main as sandbox_command
 from tests.docs.conftest import Place, Project, Up
 from tests.docs.documents import PAGES, ROOT, Block, blocks, tables

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-
 import click
 
 from mqauth.amazonmq import region_from_host
-from mqauth.cli.exit_codes import exit_code
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
-from mqauth.cli.output import duration, examples, json_option, print_json, text
+from mqauth.cli.output import examples, json_option, print_json, text
 from mqauth.config.resolution import resolve
-from mqauth.errors import MQAuthError
-from mqauth.links import Link, Linked
-from mqauth.provider import Provider
+from mqauth.diagnosis.doctor import Finding, findings, report
 from mqauth.rotation.building import Parts, parts
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """What one link is like.
-
-    Attributes:
-        status: `ok` or `failed`.
-        detail: What was found, or what failed and why.
-        remedy: What to do about it.
-        seconds: How long it took.
-        code: What the command exits with if the chain ends here.
-    """
-
-    link: str
-    status: str
-    detail: str
-    remedy: str | None = None
-    seconds: float
-    code: int = 0
 
 
 @click.command(
@@ -72,34 +45,14 @@ def command(
     credentials, the roles and the token. Everything is asked anew, past the host's cache. The exit
     code is that of the broken link.
     """
-    findings = []
-    for finding in _findings(name, parsed(options), host):
-        findings.append(finding)
+    found = []
+    for finding in findings(lambda: _parts(name or the_only_entry(), parsed(options), host)):
+        found.append(finding)
         if not as_json:
             _show(finding)
-    code = findings[-1].code
     if as_json:
-        links = [
-            {key: value for key, value in asdict(f).items() if key != "code"} for f in findings
-        ]
-        print_json({"ok": code == 0, "exit_code": code, "links": links})
-    ctx.exit(code)
-
-
-def _findings(name: str | None, options: dict[str, str], host: str | None) -> Iterator[Finding]:
-    made: list[Parts] = []
-
-    def build(_: float) -> str:
-        made.append(_parts(name or the_only_entry(), options, host))
-        return made[0].provider.identity
-
-    yield (finding := _look(Link(name="options", look=build), 0.0))
-    if finding.code:
-        return
-    for link in _links(made[0].provider):
-        yield (finding := _look(link, made[0].policy.timeout))
-        if finding.code:
-            return
+        print_json(report(found))
+    ctx.exit(found[-1].code)
 
 
 def _parts(name: str, options: dict[str, str], host: str | None) -> Parts:
@@ -107,39 +60,6 @@ def _parts(name: str, options: dict[str, str], host: str | None) -> Parts:
     region = region_from_host(host) if host else None
     explicit = {**options, "cache": False}
     return parts(resolve(name, explicit=explicit, derived={"region": region} if region else {}))
-
-
-def _links(provider: Provider) -> Sequence[Link]:
-    if isinstance(provider, Linked):
-        return provider.links()
-
-    def fetch(timeout: float) -> str:
-        credentials = provider.fetch(timeout=timeout)
-        left = credentials.remaining()
-        lasting = "it never expires" if credentials.expires_at is None else f"{duration(left)} left"
-        return f"{credentials.principal or credentials.username or 'fetched'}, {lasting}"
-
-    return [Link(name="credential", look=fetch)]
-
-
-def _look(link: Link, timeout: float) -> Finding:
-    started = time.monotonic()
-    try:
-        detail = link.look(timeout)
-    except MQAuthError as error:
-        return Finding(
-            link=link.name,
-            status="failed",
-            detail=error.message,
-            remedy=error.remedy,
-            seconds=_since(started),
-            code=exit_code(error),
-        )
-    return Finding(link=link.name, status="ok", detail=detail, seconds=_since(started))
-
-
-def _since(started: float) -> float:
-    return round(time.monotonic() - started, 3)
 
 
 def _show(finding: Finding) -> None:

@@ -1,0 +1,178 @@
+"""Asks all workers over Celery's remote control, within a time limit that holds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from django_mqauth import conf
+from django_mqauth.login import bounded, explain
+from django_mqauth.workers import memory
+from django_mqauth.workers.replies import WorkerReport, understand
+
+COMMAND = "mqauth"
+_SLACK = 2.0
+"""Seconds on top of the wait for replies: to sign in and to look queues up."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """What asking brought.
+
+    Attributes:
+        workers: One report for each worker that answered or ought to have.
+        problem: Why nobody could be asked, or not all answers could be read.
+    """
+
+    workers: tuple[WorkerReport, ...] = ()
+    problem: str | None = None
+
+
+class _EnoughError(Exception):
+    """The time is up although replies keep coming."""
+
+
+def celery_app() -> Any:
+    """Return the Celery app of the site: `MQAUTH_CELERY_APP`, else the current one.
+
+    Raises:
+        ImportError: Celery is not installed, or the setting leads nowhere.
+    """
+    path = conf.option("CELERY_APP")
+    if isinstance(path, str):
+        return import_string(path.replace(":", "."))
+    if path is not None:
+        return path
+    from celery import current_app  # noqa: PLC0415 - optional
+
+    return current_app
+
+
+def ask_workers(timeout: float, *, app: Any = None, expected: Collection[str] = ()) -> Answers:
+    """Ask every worker for the state of its credentials.
+
+    Args:
+        timeout: Seconds to wait for a reply.
+        app: The Celery app; by default the site's.
+        expected: Workers that have to answer; those that have answered before are expected anyway
+            for as long as the broker keeps their control queue.
+
+    Returns:
+        What there is to say; never raises for a broker or a worker that misbehaves.
+    """
+    try:
+        asked = app or celery_app()
+        connection = asked.connection_for_write(connect_timeout=timeout + _SLACK)
+        with bounded(connection, timeout + _SLACK) as opened:
+            return _ask(asked, opened, timeout, expected)
+    except Exception as error:  # noqa: BLE001 - Kombu hands transports' errors through
+        return Answers(problem=explain(error))
+
+
+def _ask(app: Any, connection: Any, timeout: float, expected: Collection[str]) -> Answers:
+    mailbox = app.control.mailbox(connection)
+    mailbox.producer_pool = None  # the pool's connections wait for a broker without limit
+    replies, problem = _replies(mailbox, timeout, limit=len(expected) or None)
+    reports = {name: understand(name, reply) for name, reply in replies.items()}
+    gone = set()
+    for name in sorted((memory.known() | set(expected)) - reports.keys()):
+        there = _queue_is_there(connection, mailbox.get_queue(name).name)
+        if there or name in expected:
+            reports[name] = _silent(name, there=there, timeout=timeout)
+        else:
+            gone.add(name)
+    memory.update(replies, gone)
+    checked = _with_consumers(connection, reports.values())
+    return Answers(workers=tuple(sorted(checked, key=lambda each: each.name)), problem=problem)
+
+
+def _replies(mailbox: Any, timeout: float, limit: int | None) -> tuple[dict[str, Any], str | None]:
+    found: dict[str, Any] = {}
+    unnamed: Counter[str] = Counter()
+    end = time.monotonic() + timeout + _SLACK / 2
+
+    def take(reply: Any) -> None:
+        if isinstance(reply, Mapping) and all(isinstance(name, str) for name in reply):
+            found.update({name[:255]: answer for name, answer in reply.items()})
+        else:
+            unnamed[type(reply).__name__] += 1
+        if time.monotonic() > end:
+            raise _EnoughError
+
+    try:
+        mailbox.multi_call(COMMAND, timeout=timeout, limit=limit, callback=take)
+    except _EnoughError:
+        pass
+    except ValueError as error:  # what decoders raise, kombu's ContentDisallowed included
+        unnamed[type(error).__name__] += 1
+    problem = None
+    if unnamed:
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in unnamed.items())
+        problem = f"answers that name no worker or cannot be read: {kinds}"
+    return found, problem
+
+
+def _silent(name: str, *, there: bool, timeout: float) -> WorkerReport:
+    if there:
+        return WorkerReport(
+            name=name,
+            state="silent",
+            problem=f"it does not answer within {timeout:g} s, though the broker keeps its control "
+            "queue: it is frozen, or too busy",
+            remedy="look at that process; a worker of the pool solo answers between tasks only",
+        )
+    return WorkerReport(
+        name=name,
+        state="silent",
+        problem="it is not there: the broker knows no control queue of it",
+        remedy="start it",
+    )
+
+
+def _queue_is_there(connection: Any, queue: str) -> bool:
+    return _consumers_of(connection, queue) is not None
+
+
+def _with_consumers(connection: Any, reports: Iterable[WorkerReport]) -> Iterable[WorkerReport]:
+    """Return the reports, those of workers whose queues the broker sees without consumers amended.
+
+    A worker may believe that it consumes: what counts is what the broker delivers to.
+    """
+    found = list(reports)
+    claims = Counter(queue for report in found for queue in report.queues or ())
+    lacking = {
+        queue
+        for queue in claims
+        if (count := _consumers_of(connection, queue)) is not None and count == 0
+    }
+    for report in found:
+        missing = sorted(lacking.intersection(report.queues or ()))
+        if missing and report.state in ("ok", "failing"):
+            yield replace(
+                report,
+                state="idle",
+                problem=f"it says that it consumes {', '.join(missing)}, and the broker knows no "
+                "consumer there",
+                remedy="restart the worker",
+            )
+        else:
+            yield report
+
+
+def _consumers_of(connection: Any, queue: str) -> int | None:
+    """Return how many consumers a queue has, None if there is no such queue.
+
+    A queue that only its owner may touch, or that this user may not look at, counts as there.
+    """
+    channel = connection.channel()
+    try:
+        declared = channel.queue_declare(queue=queue, passive=True)
+    except connection.channel_errors as error:
+        return None if getattr(error, "reply_code", None) == 404 else -1
+    channel.close()
+    return int(declared.consumer_count)

@@ -1,0 +1,1 @@
+"""What the `mqauth` command and frameworks tell about credentials, without any command line."""
