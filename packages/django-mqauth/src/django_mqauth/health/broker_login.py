@@ -66,7 +66,9 @@ class BrokerLogin(HealthCheck):
             auto_delete=True,
             arguments={"x-expires": EXPIRES_MS},
         )
-        message = channel.prepare_message(token, content_type="text/plain")
+        message = channel.prepare_message(
+            token, content_type="text/plain", content_encoding="utf-8"
+        )
         # Confirmed, so that it is there when it is looked for.
         channel.basic_publish(message, exchange="", routing_key=name, mandatory=True)
         got = channel.basic_get(queue=name, no_ack=True)
@@ -81,7 +83,7 @@ def _remedy(error: Exception, prefix: str) -> str:
     if isinstance(error, TimeoutError):
         return " (check host, port, firewall and the broker's load)"
     code = getattr(error, "reply_code", None)
-    if code == 403 and "exchange" in str(error) + "queue":
+    if code == 403 and any(what in str(error) for what in ("queue '", "exchange '")):
         return (
             f" (grant configure and read on {prefix}*, write on amq.default; or round_trip=False)"
         )
