@@ -21,8 +21,8 @@ help: ## List these tasks
 setup: ## Make .venv with everything pinned in it (a no-op when nothing changed)
 	@scripts/bootstrap --venv $(VENV) --requirements requirements/dev.txt
 
-demo: setup ## Watch tokens of 15 s rotate under a live worker (COMPARE=1: beside Kombu's callable password; CHAIN=1: from a certificate)
-	@$(BIN)/python -m workloads.demo $(if $(COMPARE),--compare) $(if $(CHAIN),--chain)
+demo: setup ## Watch tokens of 15 s rotate under a live worker (COMPARE=1: beside Kombu's callable password; CHAIN=1: from a certificate; DJANGO=1: a site with worker and beat)
+	@$(BIN)/python -m $(if $(DJANGO),workloads.demo_django,workloads.demo $(if $(COMPARE),--compare) $(if $(CHAIN),--chain))
 
 test: setup ## Run all tests on real brokers, newest Celery (PYTEST_ARGS="-k name" passes through)
 	@$(BIN)/mqauth-sandbox prepare 3 4

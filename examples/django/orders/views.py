@@ -17,14 +17,14 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def recent(request: HttpRequest) -> JsonResponse:
+def recent(_request: HttpRequest) -> JsonResponse:
     """Return the newest orders."""
     fields = ("number", "customer", "state", "result")
     return JsonResponse({"orders": list(Order.objects.order_by("-number").values(*fields)[:SHOWN])})
 
 
 @require_POST
-def order(request: HttpRequest) -> JsonResponse:
+def order(_request: HttpRequest) -> JsonResponse:
     """Queue an order."""
     new = Order.objects.create(customer="you")
     work_at.delay(new.number)

@@ -1,7 +1,6 @@
 """Settings: everything about credentials stands in MQAUTH."""
 
 import os
-import secrets
 from pathlib import Path
 
 import django_mqauth
@@ -10,7 +9,8 @@ FOLDER = Path(os.environ.get("SHOP_FOLDER", Path(__file__).resolve().parent.pare
 """Where the database lies."""
 
 DEBUG = os.environ.get("SHOP_DEBUG", "1") == "1"
-SECRET_KEY = os.environ.get("SHOP_SECRET_KEY") or secrets.token_urlsafe(40)
+# Several processes serve this project, and each of them must understand the others' sessions.
+SECRET_KEY = os.environ.get("SHOP_SECRET_KEY", "for this example, and only where it was started")
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 
 INSTALLED_APPS = [

@@ -7,7 +7,7 @@ import datetime as dt
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,9 +18,10 @@ from health_check.exceptions import ServiceUnavailable
 import django_mqauth
 from django_mqauth.health import BrokerLogin, CredentialFreshness
 from mqauth.events import CredentialRenewed, subscribe
-from mqauth_sandbox import Sandbox, TcpProxy
+from mqauth_sandbox import FaultMode, Sandbox, TcpProxy
 
 LIMIT = 20.0
+FAULTS: tuple[FaultMode, ...] = ("none", "error500")
 FRESHNESS = "CredentialFreshness(alias='default')"
 LOGIN = "BrokerLogin(alias='default')"
 
@@ -75,9 +76,8 @@ def test_no_secret_in_any_form(site: Sandbox) -> None:
     """Neither the client's secret nor a token shows in HTML, text, JSON, feeds or figures."""
     token = django_mqauth.source().get().password.reveal()
     for form in ("html", "text", "json", "openmetrics", "atom", "rss"):
-        for fault in ("", "error500"):
-            if fault:
-                site.issuer.faults.mode = fault
+        for fault in FAULTS:
+            site.issuer.faults.mode = fault
             text = Client().get("/health/application/", {"format": form}).content.decode()
             site.issuer.faults.reset()
             assert token not in text
@@ -85,7 +85,7 @@ def test_no_secret_in_any_form(site: Sandbox) -> None:
 
 
 @pytest.fixture
-def short_life(site: Sandbox) -> Iterator[Sandbox]:
+def short_life(site: Sandbox) -> Sandbox:
     """A credential of seconds, renewed all along."""
     site.issuer.token_lifetime = 6
     return site

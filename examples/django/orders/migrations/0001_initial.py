@@ -1,5 +1,7 @@
 """The table of orders."""
 
+from typing import ClassVar
+
 from django.db import migrations, models
 
 
@@ -7,8 +9,8 @@ class Migration(migrations.Migration):
     """Creates it."""
 
     initial = True
-    dependencies = []
-    operations = [
+    dependencies: ClassVar = []
+    operations: ClassVar = [
         migrations.CreateModel(
             name="Order",
             fields=[

@@ -40,7 +40,7 @@ class Address:
     def __str__(self) -> str:
         """Return it as people read it."""
         port = self.port or (5671 if self.tls else 5672)
-        return f"{self.host}:{port}/{self.vhost or ''}"
+        return f"{self.host}:{port}, virtual host {self.vhost or '/'}"
 
 
 class RedactedURL(str):
