@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -31,10 +33,6 @@ class Answers:
 
     workers: tuple[WorkerReport, ...] = ()
     problem: str | None = None
-
-
-class _EnoughError(Exception):
-    """The time is up although replies keep coming."""
 
 
 def celery_app() -> Any:
@@ -76,8 +74,8 @@ def ask_workers(timeout: float, *, app: Any = None, expected: Collection[str] = 
 
 def _ask(app: Any, connection: Any, timeout: float, expected: Collection[str]) -> Answers:
     mailbox = app.control.mailbox(connection)
-    mailbox.producer_pool = None  # the pool's connections wait for a broker without limit
-    replies, problem = _replies(mailbox, timeout, limit=len(expected) or None)
+    channel = connection.default_channel
+    replies, problem = _replies(mailbox, channel, timeout, limit=len(expected) or None)
     reports = {name: understand(name, reply) for name, reply in replies.items()}
     gone = set()
     for name in sorted((memory.known() | set(expected)) - reports.keys()):
@@ -91,30 +89,51 @@ def _ask(app: Any, connection: Any, timeout: float, expected: Collection[str]) -
     return Answers(workers=tuple(sorted(checked, key=lambda each: each.name)), problem=problem)
 
 
-def _replies(mailbox: Any, timeout: float, limit: int | None) -> tuple[dict[str, Any], str | None]:
-    found: dict[str, Any] = {}
-    unnamed: Counter[str] = Counter()
-    end = time.monotonic() + timeout + _SLACK / 2
+def _replies(
+    mailbox: Any, channel: Any, timeout: float, limit: int | None
+) -> tuple[dict[str, Any], str | None]:
+    """Ask, and return what each worker said within `timeout` seconds, and what nobody can read.
 
-    def take(reply: Any) -> None:
+    Kombu's own way to collect replies ends at the first one that it cannot decode.
+    """
+    from kombu import Consumer, Producer  # noqa: PLC0415 - optional
+
+    found: dict[str, Any] = {}
+    unreadable: Counter[str] = Counter()
+    ticket = str(uuid.uuid4())
+
+    def take(reply: Any, message: Any) -> None:
+        if message.headers.get("ticket", ticket) != ticket:
+            return  # to a question from before
         if isinstance(reply, Mapping) and all(isinstance(name, str) for name in reply):
             found.update({name[:255]: answer for name, answer in reply.items()})
         else:
-            unnamed[type(reply).__name__] += 1
-        if time.monotonic() > end:
-            raise _EnoughError
+            unreadable[type(reply).__name__] += 1
 
-    try:
-        mailbox.multi_call(COMMAND, timeout=timeout, limit=limit, callback=take)
-    except _EnoughError:
-        pass
-    except ValueError as error:  # what decoders raise, kombu's ContentDisallowed included
-        unnamed[type(error).__name__] += 1
-    problem = None
-    if unnamed:
-        kinds = ", ".join(f"{count} x {kind}" for kind, count in unnamed.items())
-        problem = f"answers that name no worker or cannot be read: {kinds}"
-    return found, problem
+    def refuse(_: Any, error: Exception) -> None:
+        unreadable[type(error).__name__] += 1
+
+    consumer = Consumer(
+        channel,
+        [mailbox.reply_queue],
+        callbacks=[take],
+        on_decode_error=refuse,
+        accept=mailbox.accept,
+        no_ack=True,
+    )
+    end = time.monotonic() + timeout
+    with consumer:
+        producer = Producer(channel, auto_declare=False)
+        mailbox._publish(  # noqa: SLF001 - Celery's control does the same
+            COMMAND, {}, reply_ticket=ticket, channel=channel, timeout=timeout, producer=producer
+        )
+        while (left := end - time.monotonic()) > 0 and not (limit and len(found) >= limit):
+            with contextlib.suppress(TimeoutError):
+                mailbox.connection.drain_events(timeout=left)
+    if not unreadable:
+        return found, None
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in unreadable.items())
+    return found, f"answers that name no worker or cannot be read: {kinds}"
 
 
 def _silent(name: str, *, there: bool, timeout: float) -> WorkerReport:
