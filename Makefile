@@ -26,7 +26,7 @@ demo: setup ## Watch tokens of 15 s rotate under a live worker (COMPARE=1: besid
 
 test: setup ## Run all tests on real brokers, newest Celery (PYTEST_ARGS="-k name" passes through)
 	@$(BIN)/mqauth-sandbox prepare 3 4
-	@$(BIN)/mqauth-sandbox prepare --optional helper softhsm faketime awscli
+	@$(BIN)/mqauth-sandbox prepare --optional helper softhsm faketime awscli chromium
 	-@$(BIN)/mqauth-sandbox prepare oidc-provider # without Node its tests say why they are skipped
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
@@ -34,7 +34,7 @@ test: setup ## Run all tests on real brokers, newest Celery (PYTEST_ARGS="-k nam
 test-oldest: ## The same tests with the oldest releases we promise to work with
 	@scripts/bootstrap --venv $(VENV_OLDEST) --requirements requirements/oldest.txt
 	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare 3 4
-	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare --optional helper softhsm faketime awscli
+	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare --optional helper softhsm faketime awscli chromium
 	@$(VENV_OLDEST)/bin/pytest --ignore=tests/structure $(PYTEST_ARGS)
 
 lint: setup ## Check style, formatting and the import contracts of monorepo.toml

@@ -1,7 +1,7 @@
 """`python -m workloads.demo_django`: a Django site whose broker credentials live 15 s, to look at.
 
-Everything is real: RabbitMQ 4.3, an issuer, and the project in examples/django with a worker, beat
-and a web server. It runs until Ctrl-C; the address and a login for the admin are printed.
+Everything is real: RabbitMQ 4.3, an issuer, and the project in examples/django with two workers,
+beat and a web server. It runs until Ctrl-C; the address and a login for the admin are printed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ PROJECT = REPOSITORY / "examples" / "django"
 USER = "admin"
 START_LIMIT = 60.0
 WATCH_SECONDS = 0.5
+WORKERS = ("packer", "helper")
+WORKER_OPTIONS = ("--concurrency", "2", "--loglevel", "INFO")
 
 
 class DemoError(Exception):
@@ -72,7 +74,7 @@ def manage(variables: dict[str, str], *arguments: str) -> None:
 
 @contextmanager
 def site(sandbox: Sandbox, folder: Path, port: int, password: str) -> Iterator[list[Child]]:
-    """Run worker, beat and server for the block.
+    """Run workers, beat and server for the block.
 
     Raises:
         DemoError: One of them does not start.
@@ -86,7 +88,10 @@ def site(sandbox: Sandbox, folder: Path, port: int, password: str) -> Iterator[l
     celery = ["-m", "celery", "--app", "shop"]
     schedule = str(folder / "schedule")
     commands = {
-        "worker": [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO"],
+        **{
+            f"worker {name}": [*celery, "worker", "--hostname", f"{name}@shop", *WORKER_OPTIONS]
+            for name in WORKERS
+        },
         "beat": [*celery, "beat", "--schedule", schedule, "--loglevel", "INFO"],
         "server": [str(PROJECT / "manage.py"), "runserver", "--noreload", f"127.0.0.1:{port}"],
     }
@@ -154,7 +159,7 @@ def run(*, broker: str, ttl: float, port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="mqauth-django-") as name:
         say(f"demo: starting RabbitMQ {broker} and the issuer")
         with Sandbox(broker=broker, token_lifetime=ttl) as sandbox:
-            say("demo: starting worker, beat and server")
+            say("demo: starting workers, beat and server")
             with site(sandbox, Path(name), port, password) as children:
                 say(f"demo: the site:           http://localhost:{port}/")
                 say(f"demo: broker credentials: http://localhost:{port}/admin/mqauth/")

@@ -86,9 +86,14 @@ class Site:
         """Start a worker and wait until it consumes."""
         options = ("--pool", "threads", "--concurrency", "2", "--loglevel", "INFO")
         arguments = ["-m", "celery", "-A", "shop", "worker", "-n", name, *options]
-        process = self._start(name.replace("@", "-"), arguments)
+        process = self._start(name, arguments)
         process.wait_for_line("ready.")
         return process
+
+    def process(self, name: str) -> Process:
+        """Return a process by its name."""
+        (found,) = [each for each in self._processes if each.name == name]
+        return found
 
     def serve(self, kind: str) -> Process:
         """Start a web server and wait until it answers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections import Counter
@@ -18,6 +17,8 @@ from django_mqauth.workers import memory
 from django_mqauth.workers.replies import WorkerReport, understand
 
 COMMAND = "mqauth"
+GRACE = 0.3
+"""Seconds of silence after which nobody else is expected, once all who are known have answered."""
 _SLACK = 2.0
 """Seconds on top of the wait for replies: to sign in and to look queues up."""
 
@@ -75,10 +76,11 @@ def ask_workers(timeout: float, *, app: Any = None, expected: Collection[str] = 
 def _ask(app: Any, connection: Any, timeout: float, expected: Collection[str]) -> Answers:
     mailbox = app.control.mailbox(connection)
     channel = connection.default_channel
-    replies, problem = _replies(mailbox, channel, timeout, limit=len(expected) or None)
+    awaited = memory.known() | set(expected)
+    replies, problem = _replies(mailbox, channel, timeout, awaited)
     reports = {name: understand(name, reply) for name, reply in replies.items()}
     gone = set()
-    for name in sorted((memory.known() | set(expected)) - reports.keys()):
+    for name in sorted(awaited - reports.keys()):
         there = _queue_is_there(connection, mailbox.get_queue(name).name)
         if there or name in expected:
             reports[name] = _silent(name, there=there, timeout=timeout)
@@ -90,11 +92,12 @@ def _ask(app: Any, connection: Any, timeout: float, expected: Collection[str]) -
 
 
 def _replies(
-    mailbox: Any, channel: Any, timeout: float, limit: int | None
+    mailbox: Any, channel: Any, timeout: float, awaited: Collection[str]
 ) -> tuple[dict[str, Any], str | None]:
     """Ask, and return what each worker said within `timeout` seconds, and what nobody can read.
 
-    Kombu's own way to collect replies ends at the first one that it cannot decode.
+    Once all have answered who are known, newcomers get a moment more. Kombu's own way to collect
+    replies ends at the first one that it cannot decode.
     """
     from kombu import Consumer, Producer  # noqa: PLC0415 - optional
 
@@ -127,9 +130,12 @@ def _replies(
         mailbox._publish(  # noqa: SLF001 - Celery's control does the same
             COMMAND, {}, reply_ticket=ticket, channel=channel, timeout=timeout, producer=producer
         )
-        while (left := end - time.monotonic()) > 0 and not (limit and len(found) >= limit):
-            with contextlib.suppress(TimeoutError):
-                mailbox.connection.drain_events(timeout=left)
+        while (left := end - time.monotonic()) > 0:
+            complete = bool(awaited) and found.keys() >= set(awaited)
+            try:
+                mailbox.connection.drain_events(timeout=min(left, GRACE) if complete else left)
+            except TimeoutError:
+                break
     if not unreadable:
         return found, None
     kinds = ", ".join(f"{count} x {kind}" for kind, count in unreadable.items())
