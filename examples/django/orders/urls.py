@@ -9,4 +9,5 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("orders/", views.recent, name="recent"),
     path("orders/new/", views.order, name="new"),
+    path("process/", views.process, name="process"),
 ]

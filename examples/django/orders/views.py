@@ -1,5 +1,7 @@
 """The page and the JSON behind it."""
 
+import os
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
@@ -21,6 +23,12 @@ def recent(_request: HttpRequest) -> JsonResponse:
     """Return the newest orders."""
     fields = ("number", "customer", "state", "result")
     return JsonResponse({"orders": list(Order.objects.order_by("-number").values(*fields)[:SHOWN])})
+
+
+@require_GET
+def process(_request: HttpRequest) -> JsonResponse:
+    """Return which process of the server answers."""
+    return JsonResponse({"pid": os.getpid()})
 
 
 @require_POST
