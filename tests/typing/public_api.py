@@ -12,6 +12,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, assert_type
 
 from celery_mqauth import register_schemes
+from django_mqauth import (
+    broker_url,
+    broker_use_ssl,
+    connections,
+    credential_failed,
+    credential_renewed,
+    source,
+)
 from mqauth import (
     BrokerCredentials,
     ConfigurationError,
@@ -60,6 +68,19 @@ from mqauth_sandbox import (
     StsEndpoint,
     TcpProxy,
 )
+
+
+def use_django() -> None:
+    """Name an alias wherever a credential is needed."""
+    assert_type(broker_url(), str)
+    assert_type(broker_url("billing", settings={"billing": {}}), str)
+    assert_type(broker_use_ssl(), dict[str, Any] | None)
+    assert_type(source("billing"), CredentialSource)
+    assert_type(list(connections), list[str])
+    connections["billing"].connect()
+    connections.close_all()
+    credential_renewed.connect(print)
+    credential_failed.connect(print)
 
 
 def use_a_source(config: Mapping[str, Any]) -> None:

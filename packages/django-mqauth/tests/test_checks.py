@@ -233,6 +233,15 @@ def test_deployment_of_right_settings_is_quiet(use: Callable[..., None]) -> None
     assert "mqauth" not in check(deploy=True)
 
 
+def test_the_environment_wins_over_celerys_setting(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that leads Celery elsewhere is told."""
+    use(**celery(BROKER_URL="mqauths://default@r.example.com/"))
+    monkeypatch.setenv("CELERY_BROKER_URL", "mqauths://default@other.example.com/")
+    assert "mqauth.W008" in check()
+
+
 def test_celery_missing(use: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL of ours without celery-mqauth says what to install."""
     monkeypatch.setattr("django_mqauth.checks.celery.has_celery", lambda: False)

@@ -35,7 +35,7 @@ def mqauth(state: Any) -> dict[str, Any]:
 
 def _queues(state: Any) -> list[str]:
     """Return what the worker consumes: one that answers and consumes nothing is of no use."""
-    consumer = getattr(state.consumer, "task_consumer", None)
+    consumer = getattr(getattr(state, "consumer", None), "task_consumer", None)
     return sorted(queue.name for queue in consumer.queues) if consumer else []
 
 

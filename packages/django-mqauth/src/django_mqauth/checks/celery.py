@@ -29,6 +29,7 @@ _OURS = ("mqauth", "mqauths")
 def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Check Celery's broker URLs, TLS options and transport options."""
     names = _known_names()
+    yield from _check_environment()
     for key, url in _broker_urls():
         for part in url.split(";"):
             scheme = part.partition(":")[0]
@@ -37,6 +38,19 @@ def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
             else:
                 yield from _check_foreign(Place(key), part, aliases)
     yield from _check_auth_options()
+
+
+def _check_environment() -> Iterator[CheckMessage]:
+    for name in _URLS:
+        key, variable = f"{conf.option('CELERY_NAMESPACE')}_{name}", f"CELERY_{name}"
+        given, said = getattr(settings, key, None), os.environ.get(variable)
+        if isinstance(given, str) and given.startswith(_OURS) and said and said != given:
+            yield warning(
+                8,
+                f"{variable} of the environment wins over the setting {key}: Celery does so.",
+                f"Unset it, and set {conf.environment_prefix('default')}BROKER to lead elsewhere.",
+                where=Place(key),
+            )
 
 
 def _known_names() -> set[str]:
