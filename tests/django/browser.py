@@ -87,7 +87,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return what the browser's console says of errors, refused content included."""
-        lines = [str(entry["message"]) for entry in self.driver.get_log("browser")]
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        lines = [str(entry["message"]) for entry in entries]
         return [line for line in lines if "favicon.ico" not in line]
 
 
