@@ -24,9 +24,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 METER = "#mq-identities .mq-bar"
 ROTATIONS = "#mq-identities .mq-facts dd"
 SIZES = {
-    "status-light": {"dark": False, "width": 1200, "height": 1060},
-    "status-dark": {"dark": True, "width": 1200, "height": 1060},
-    "status-phone": {"dark": False, "width": 390, "height": 1500},
+    "status-light": {"dark": False, "width": 1200, "height": 1200},
+    "status-dark": {"dark": True, "width": 1200, "height": 1200},
+    "status-phone": {"dark": False, "width": 390, "height": 1750},
 }
 
 
@@ -89,7 +89,7 @@ def test_orders_over_three_rotations(browser: Browser) -> None:
         assert "packed by process" in browser.text(done)
     assert browser.run("return window.neverReloaded") is True
     assert browser.complaints() == []
-    screenshot(browser, "orders", dark=False, width=1000, height=760)
+    screenshot(browser, "orders", dark=False, width=1000, height=620)
 
 
 def order(browser: Browser) -> int:
@@ -177,7 +177,7 @@ def test_a_frozen_worker_shows(browser: Browser, demo: Process) -> None:
         browser.wait(lambda: "1 workers in trouble" in browser.text("#mq-said"), "an announcement")
         browser.run("document.querySelector('#mq-identities summary').click()")
         browser.wait(lambda: browser.all("#mq-identities details[open] li"), "permissions in words")
-        screenshot(browser, "status-trouble", dark=False, width=1200, height=1250)
+        screenshot(browser, "status-trouble", dark=False, width=1200, height=1460)
     finally:
         os.kill(helper, signal.SIGCONT)
     silent = "#mq-workers tbody tr[data-state=silent]"

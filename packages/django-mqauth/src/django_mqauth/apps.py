@@ -9,6 +9,7 @@ from django.core.signals import setting_changed
 
 from django_mqauth import conf
 from django_mqauth.redaction import redact_setting
+from django_mqauth.sources import forget_aliases
 from mqauth import events
 from mqauth.history import history
 from mqauth.shared import forget_shared_sources
@@ -45,5 +46,6 @@ def _changed(*, setting: str, **_: Any) -> None:
     from django_mqauth.kombu_connections import connections  # noqa: PLC0415 - the same
 
     redact_setting()
+    forget_aliases()
     connections.close_all()
     forget_shared_sources()

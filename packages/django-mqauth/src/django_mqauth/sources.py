@@ -5,6 +5,8 @@ from __future__ import annotations
 from django_mqauth import conf
 from django_mqauth.defaults import DEFAULT_ALIAS
 from mqauth import amazonmq, apsaramq
+from mqauth.config.registry import provider_class
+from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError
 from mqauth.events import CredentialEvent
 from mqauth.rotation.source import CredentialSource
@@ -52,11 +54,31 @@ def existing(alias: conf.Alias) -> CredentialSource | None:
     return found.source if found else None
 
 
-def aliases_of(event: CredentialEvent) -> list[str]:
-    """Return the aliases that an event is about."""
-    found = []
-    for alias in conf.aliases().values():
-        candidate = existing(alias)
-        if candidate is not None and candidate.provider.identity == event.identity:
-            found.append(alias.name)
-    return found
+_aliases_by_identity: dict[str, tuple[str, ...]] = {}
+
+
+def aliases_of(event: CredentialEvent) -> tuple[str, ...]:
+    """Return the aliases that an event is about.
+
+    Looked up once for an identity: this runs on the thread that renews, before connections hear of
+    the new credential, and reading options takes milliseconds.
+    """
+    identity = event.identity
+    if identity not in _aliases_by_identity:
+        _aliases_by_identity[identity] = tuple(
+            alias.name for alias in conf.aliases().values() if _identity(alias) == identity
+        )
+    return _aliases_by_identity[identity]
+
+
+def forget_aliases() -> None:
+    """Look identities up anew, as after a change of settings."""
+    _aliases_by_identity.clear()
+
+
+def _identity(alias: conf.Alias) -> str | None:
+    try:
+        config = resolve(alias.name, derived=derived(alias))
+        return provider_class(config.provider).from_options(config.options).identity
+    except ConfigurationError:
+        return None
