@@ -16,7 +16,7 @@ import pytest
 
 from tests.celery.processes import Process, wait_until
 from tests.docs.conftest import BIN, Place, Up, inherited
-from tests.docs.documents import EXAMPLE, ROOT, Block, blocks, code_spans, table, tables
+from tests.docs.documents import EXAMPLE, ROOT, Block, blocks, code_spans, spans, table, tables
 from tests.docs.test_commands import COMMANDS
 from workloads.demo_django import PROJECT, free_port
 
@@ -172,9 +172,9 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_the_example_starts_the_sandbox_as_documented() -> None:
+def test_the_example_starts_the_sandbox_as_documented(up: Up) -> None:
     """The sandbox of the example is started as the tests start theirs."""
-    (line,) = [c.line for c in COMMANDS if c.block.page == EXAMPLE and "up" in c.words[:2]]
-    assert shlex.split(line)[:2] == ["mqauth-sandbox", "up"]
+    (line,) = [span for span in spans(EXAMPLE) if span.startswith("mqauth-sandbox")]
+    assert shlex.split(line) == ["mqauth-sandbox", "up", *up.options, ">", "sandbox.env"]
     (sourced,) = [c.words for c in COMMANDS if c.words[0] == "."]
     assert sourced == [".", "./sandbox.env"]
