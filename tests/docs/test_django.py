@@ -119,11 +119,9 @@ def by_hand(up: Up, tmp_path: Path) -> dict[str, str]:
 def worker(by_hand: dict[str, str], tmp_path: Path) -> Iterator[Process]:
     """The worker of the example's README, in the foreground."""
     (command,) = [c for c in COMMANDS if c.block.page == EXAMPLE and c.words[0] == "celery"]
-    assert command.words[:4] == ["celery", "-A", "shop", "worker"]
-    options = ["--pool", "threads", "--concurrency", "1", "--loglevel", "INFO"]
     process = Process(
         "worker",
-        ["-m", "celery", "-A", "shop", "worker", *options],
+        ["-m", *command.words],
         {**by_hand, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"},
         tmp_path,
     )
@@ -142,14 +140,15 @@ def test_the_example_by_its_readme(
     followed = [c for c in DOCUMENTED if c.block.page == EXAMPLE]
     others = [c for c in DOCUMENTED if c.block.page != EXAMPLE]
     port = free_port()
-    for command in followed[:-1] + others:
+    (serve,) = [command for command in followed if command.words[2:] == ["runserver"]]
+    followed.remove(serve)
+    for command in followed + others:
         arguments = [str(PROJECT / "manage.py"), *command.words[2:]]
         variables = {**by_hand, "DJANGO_SUPERUSER_PASSWORD": "of-this-test-alone"}
         if "createsuperuser" in arguments:
             arguments.append("--noinput")
         said = python(*arguments, variables=variables, folder=tmp_path)
         assert "eyJ" not in said
-    assert followed[-1].words[2:] == ["runserver"]
     server = Process(
         "server",
         [str(PROJECT / "manage.py"), "runserver", "--noreload", f"127.0.0.1:{port}"],
