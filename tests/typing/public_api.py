@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self, assert_type
 
 from celery_mqauth import register_schemes
 from celery_mqauth.diagnosis import diagnose_app
 from celery_mqauth.least.grants import RoleGrant, role_grants
+from django_mqauth import (
+    broker_url,
+    broker_use_ssl,
+    connections,
+    credential_failed,
+    credential_renewed,
+    source,
+)
+from django_mqauth.diagnosis import diagnose_alias
 from mqauth import (
     BrokerCredentials,
     ConfigurationError,
@@ -69,6 +79,19 @@ from mqauth_sandbox import (
     StsEndpoint,
     TcpProxy,
 )
+
+
+def use_django() -> None:
+    """Name an alias wherever a credential is needed."""
+    assert_type(broker_url(), str)
+    assert_type(broker_url("billing", settings={"billing": {}}), str)
+    assert_type(broker_use_ssl(), dict[str, Any] | None)
+    assert_type(source("billing"), CredentialSource)
+    assert_type(list(connections), list[str])
+    connections["billing"].connect()
+    connections.close_all()
+    credential_renewed.connect(print)
+    credential_failed.connect(print)
 
 
 def use_a_source(config: Mapping[str, Any]) -> None:
@@ -188,7 +211,12 @@ def ask_what_is_allowed(token: Secret, app: Any) -> list[str]:
     assert_type(explain_all(asked.grant, question), tuple[Explanation, ...])
     grants = role_grants(app, ["worker"])
     assert_type(grants, tuple[RoleGrant, ...])
-    for finding in [*diagnose_app(app), *diagnose("billing", target=Target.parse("mqauths://h"))]:
+    walks = [
+        diagnose_app(app),
+        diagnose_alias("default"),
+        diagnose("billing", target=Target.parse("mqauths://h")),
+    ]
+    for finding in chain.from_iterable(walks):
         assert_type(finding, Finding)
         assert_type(finding.remedy, str | None)
     return as_scopes(grants[0].scopes, grants[0].vhost, "rabbitmq.")

@@ -22,6 +22,7 @@ from mqauth.permissions.least import Use
 from mqauth.permissions.operations import Operation, operation_kind
 from mqauth.permissions.resource_server import ResourceServer
 
+DEFAULT_ROLES = ("worker", "producer")
 _SCHEMES = ("mqauth", "mqauths")
 
 
@@ -79,7 +80,7 @@ def app_target(app: Any) -> AppTarget:
 def diagnose_app(
     app: Any,
     *,
-    roles: Sequence[str] = ("worker", "producer"),
+    roles: Sequence[str] = DEFAULT_ROLES,
     worker: WorkerOptions | None = None,
     servers: Sequence[ResourceServer] = (),
     timeout: float = TIMEOUT,
@@ -102,16 +103,34 @@ def diagnose_app(
         ConfigurationError: The app does not sign in by mqauth.
     """
     where = app_target(app)
-    uses = [use for grant in role_grants(app, roles, options=worker) for use in grant.uses]
     yield from diagnose(
         where.name,
         options=where.options,
         target=where.target,
-        operations=operations_of(uses, where.target.vhost),
+        operations=app_operations(app, where.target.vhost, roles=roles, worker=worker),
         servers=servers,
         timeout=timeout,
         started=started,
     )
+
+
+def app_operations(
+    app: Any,
+    vhost: str,
+    *,
+    roles: Sequence[str] = DEFAULT_ROLES,
+    worker: WorkerOptions | None = None,
+) -> list[Operation]:
+    """Return everything that an app's roles do on a virtual host.
+
+    Args:
+        app: A Celery app.
+        vhost: The virtual host.
+        roles: The roles, as `celery mqauth scopes` names them.
+        worker: How its workers are started.
+    """
+    uses = [use for grant in role_grants(app, roles, options=worker) for use in grant.uses]
+    return operations_of(uses, vhost)
 
 
 def operations_of(uses: Sequence[Use], vhost: str) -> list[Operation]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from celery_mqauth.diagnosis import diagnose_app
+from celery_mqauth.diagnosis import DEFAULT_ROLES, diagnose_app
 from celery_mqauth.least.roles import ROLES, WorkerOptions
 from mqauth.cli.doctor_report import shown
-from mqauth.diagnosis.findings import EXIT_CODES, Finding
+from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import MQAuthError
 from mqauth.permissions.broker_conf import resource_servers
@@ -23,7 +23,7 @@ from mqauth.permissions.broker_conf import resource_servers
     "-r",
     type=click.Choice(list(ROLES)),
     multiple=True,
-    default=("worker", "producer"),
+    default=DEFAULT_ROLES,
     show_default=True,
     help="Try what this role does; may be repeated.",
 )
@@ -71,13 +71,6 @@ def doctor(
                 started=started,
             )
         except MQAuthError as error:
-            yield Finding(
-                link="options",
-                status="failed",
-                detail=error.message,
-                remedy=error.remedy,
-                seconds=0.0,
-                code=EXIT_CODES["options"],
-            )
+            yield broken("options", error)
 
     ctx.exit(shown(walk, as_json=as_json))

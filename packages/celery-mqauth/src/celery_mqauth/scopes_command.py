@@ -10,8 +10,8 @@ import click
 
 from celery_mqauth.least.grants import RoleGrant, present_credentials, role_grants
 from celery_mqauth.least.roles import ROLES, WorkerOptions
-from mqauth.cli.exit_codes import REFUSED, exit_code
 from mqauth.cli.tables import print_wrapped_table
+from mqauth.diagnosis.exit_codes import REFUSED, exit_code
 from mqauth.errors import MQAuthError
 from mqauth.permissions.checks import ACTIONS
 from mqauth.permissions.credential import token_asked

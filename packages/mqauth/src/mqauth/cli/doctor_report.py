@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
 import click
 
 from mqauth.cli.output import print_json
 from mqauth.cli.tables import wrapped
-from mqauth.diagnosis.findings import EXIT_CODES, Finding
+from mqauth.diagnosis.findings import EXIT_CODES, Finding, report
 
 _INDENT = " " * 8
 
@@ -31,11 +30,9 @@ def shown(walk: Callable[[Callable[[str], object]], Iterable[Finding]], *, as_js
         findings.append(finding)
         if not as_json:
             _show(finding)
-    code = findings[-1].code
     if as_json:
-        links = [{k: v for k, v in asdict(f).items() if k != "code"} for f in findings]
-        print_json({"ok": code == 0, "exit_code": code, "links": links})
-    return code
+        print_json(report(findings))
+    return findings[-1].code
 
 
 def _begin(link: str) -> None:

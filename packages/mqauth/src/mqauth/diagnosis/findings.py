@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from mqauth.errors import MQAuthError
 
@@ -49,3 +51,22 @@ class Finding:
     remedy: str | None = None
     seconds: float
     code: int = 0
+
+
+def broken(link: str, error: MQAuthError, seconds: float = 0.0) -> Finding:
+    """Return the finding of a broken link."""
+    return Finding(
+        link=link,
+        status="failed",
+        detail=error.message,
+        remedy=error.remedy,
+        seconds=seconds,
+        code=EXIT_CODES.get(link, EXIT_CODES["credential"]),
+    )
+
+
+def report(found: Sequence[Finding]) -> dict[str, Any]:
+    """Return the findings of a walk as JSON types."""
+    code = found[-1].code
+    links = [{key: value for key, value in asdict(f).items() if key != "code"} for f in found]
+    return {"ok": code == 0, "exit_code": code, "links": links}

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mqauth.amazonmq import region_from_host
+from mqauth.apsaramq import derived_from_host
 from mqauth.config.resolution import ResolvedConfig, resolve
 from mqauth.credentials import BrokerCredentials
 from mqauth.diagnosis.broker_links import BrokerLinks
 from mqauth.diagnosis.claims_link import check_claims, claims_of
-from mqauth.diagnosis.findings import EXIT_CODES, Finding
+from mqauth.diagnosis.durations import duration
+from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.issuer_links import (
     IssuerAnswer,
     check_clock,
@@ -55,7 +57,8 @@ def diagnose(
         operations: What is to be tried there, without doing it.
         servers: What the broker is told about OAuth 2, where that is known.
         timeout: Seconds that one step may take.
-        host: The broker's host, where `target` is not given: Amazon MQ's tells the region.
+        host: The broker's host, where `target` is not given: Amazon MQ's and
+            ApsaraMQ's tell options.
         started: Called with the name of each link before it is looked at.
 
     Yields:
@@ -83,18 +86,14 @@ def diagnose(
 def _look(link: str, look: Callable[[], str]) -> Finding:
     started = time.monotonic()
     try:
-        detail, remedy, code = look(), None, 0
+        detail = look()
     except MQAuthError as error:
-        detail, remedy = error.message, error.remedy
-        code = EXIT_CODES.get(link, EXIT_CODES["credential"])
-    return Finding(
-        link=link,
-        status="failed" if code else "ok",
-        detail=detail,
-        remedy=remedy,
-        seconds=round(time.monotonic() - started, 3),
-        code=code,
-    )
+        return broken(link, error, _since(started))
+    return Finding(link=link, status="ok", detail=detail, seconds=_since(started))
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 3)
 
 
 _Look = tuple[str, Callable[[], str]]
@@ -143,12 +142,11 @@ class _Walk:
         yield from self._broker_links(operations)
 
     def _look_at_options(self) -> str:
-        region = region_from_host(self._host) if self._host else None
         try:
             self._config = resolve(
                 self._name,
                 explicit={**self._options, "cache": False},
-                derived={"region": region} if region else {},
+                derived=_derived(self._host) if self._host else {},
             )
             self._parts = parts(self._config)
         except ConfigurationError:
@@ -178,7 +176,7 @@ class _Walk:
     def _fetch(self, timeout: float) -> str:
         assert self._parts is not None  # noqa: S101 - the first link
         self._credentials = fetched = self._parts.provider.fetch(timeout=timeout)
-        left = "it never expires" if fetched.expires_at is None else _left(fetched.remaining())
+        left = _left(fetched)
         return f"{fetched.principal or fetched.username or 'fetched'}, {left}"
 
     def _look_at_claims(self) -> str:
@@ -221,6 +219,11 @@ def _one_is_broken(files: Mapping[str, Path]) -> bool:
     return False
 
 
-def _left(seconds: float) -> str:
-    minutes, rest = divmod(round(abs(seconds)), 60)
-    return f"{minutes} min {rest} s left" if minutes else f"{rest} s left"
+def _left(credentials: BrokerCredentials) -> str:
+    endless = credentials.expires_at is None
+    return "it never expires" if endless else f"{duration(credentials.remaining())} left"
+
+
+def _derived(host: str) -> Mapping[str, str]:
+    region = region_from_host(host)
+    return {"region": region} if region else derived_from_host(host)

@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from mqauth.cli.doctor_report import TABLE, shown
-from mqauth.cli.exit_codes import USAGE
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import examples, json_option
-from mqauth.diagnosis.findings import Finding
+from mqauth.diagnosis.findings import broken
 from mqauth.diagnosis.target import Target
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import MQAuthError
@@ -82,14 +81,7 @@ def command(
         vhost = target.vhost if target else "/"
         operations = [parse_question(question, vhost=vhost) for question in questions]
     except MQAuthError as error:
-        finding = Finding(
-            link="options",
-            status="failed",
-            detail=error.message,
-            remedy=error.remedy,
-            seconds=0.0,
-            code=USAGE,
-        )
+        finding = broken("options", error)
         ctx.exit(shown(lambda _: [finding], as_json=as_json))
     servers = resource_servers(conf.read_text(errors="replace")) if conf else ()
     ctx.exit(

@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
-from mqauth.cli.exit_codes import REFUSED
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import examples, json_option, print_json
 from mqauth.cli.tables import print_wrapped_table, wrapped
 from mqauth.config.resolution import resolve
+from mqauth.diagnosis.exit_codes import REFUSED
 from mqauth.errors import ConfigurationError
 from mqauth.permissions.batch import answers
 from mqauth.permissions.broker_conf import resource_servers

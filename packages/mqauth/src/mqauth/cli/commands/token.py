@@ -9,8 +9,8 @@ import click
 from mqauth.amazonmq import region_from_host
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import examples, json_option, print_facts, print_json
-from mqauth.cli.token_facts import facts_of
 from mqauth.config.resolution import resolve
+from mqauth.diagnosis.token_facts import facts_of
 from mqauth.errors import ConfigurationError
 from mqauth.rotation.building import parts
 from mqauth.rotation.source import CredentialSource
