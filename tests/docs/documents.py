@@ -14,7 +14,8 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = (ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md")))
-PAGES = (*READMES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md")
+EXAMPLE = ROOT / "examples" / "django" / "README.md"
+PAGES = (*READMES, EXAMPLE, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md")
 CHANGELOGS = tuple(sorted(ROOT.glob("packages/*/CHANGELOG.md")))
 
 _NOT_IN_ANCHORS = re.compile(r"[^\w\- ]")

@@ -18,14 +18,17 @@ import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from mqauth.cli.exit_codes import TABLE
+from celery_mqauth.least.roles import ROLES
 from mqauth.cli.root import cli as mqauth_command
 from mqauth.config.registry import provider_names
 from mqauth.config.resolution import resolve
+from mqauth.diagnosis.exit_codes import TABLE
+from mqauth.diagnosis.findings import EXIT_CODES
 from mqauth_sandbox.command import main as sandbox_command
-from tests.docs.conftest import Place, Project, Up
+from tests.docs.conftest import Place, Project, Up, inherited, project
 from tests.docs.documents import PAGES, ROOT, Block, blocks, tables
 
+CELERY = ROOT / "packages" / "celery-mqauth" / "README.md"
 CORE = ROOT / "packages" / "mqauth" / "README.md"
 MAKE = shutil.which("make") or "make"
 SHELL = {"sh", "console", ""}
@@ -85,7 +88,8 @@ def test_every_command_is_looked_at() -> None:
     """There is a test for each kind of command: a new kind needs a new test."""
     kinds = {command.words[0] for command in COMMANDS}
     tested = {"make", "pip", "export", "celery", "mqauth", "mqauth-sandbox", ".venv/bin/uv"}
-    assert kinds == tested
+    by_hand = {".", "unset", "python"}  # test_django.py
+    assert kinds == tested | by_hand
 
 
 @of("make")
@@ -168,7 +172,7 @@ def test_variables_are_understood(
     assert caplog.text == ""
 
 
-@of("mqauth providers", "mqauth token", "mqauth doctor", "mqauth completion")
+@of("mqauth providers", "mqauth token", "mqauth completion")
 def test_the_command_runs(
     command: Command, place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -182,6 +186,28 @@ def test_the_command_runs(
     assert done.exit_code == 0, done.output
     assert done.stdout
     assert "eyJ" not in done.output
+
+
+@of("mqauth doctor", "mqauth explain")
+def test_the_chain_and_the_answer(
+    command: Command, place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The doctor finds nothing wrong, and an answer is yes or no with its reason."""
+    (entries,) = [b.text for b in blocks(CORE) if b.language == "toml" and "[billing]" in b.text]
+    config = tmp_path / "mqauth.toml"
+    config.write_text(place.fill(entries))
+    for name, value in {**place.environment, "MQAUTH_CONFIG": str(config)}.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(mqauth_command, [place.fill(word) for word in command.words[1:]])
+    assert done.exit_code in ((0, 3) if command.words[1] == "explain" else (0,)), done.output
+    assert "failed" not in done.stdout
+    assert "eyJ" not in done.output
+
+
+def test_the_doctor_s_codes_are_documented() -> None:
+    """The codes and links in the README are those that the doctor ends with."""
+    (codes,) = [t for t in tables(CORE) if t.head[0] == "code"]
+    assert {row[1].strip("`"): int(row[0]) for row in codes.rows} == EXIT_CODES
 
 
 @of("mqauth amazonmq")
@@ -212,7 +238,7 @@ def test_up_prints_a_celery_broker(up: Up) -> None:
     assert "MQAUTH_OAUTH2_CLIENT_SECRET" not in up.environment
 
 
-@of("celery -A proj inspect", "celery -A proj mqauth")
+@of("celery -A proj inspect", "celery -A proj mqauth status")
 def test_celery_tells_about_credentials(command: Command, served_project: Project) -> None:
     """The command is answered by a real worker and says who signs in, for how long, no secret."""
     done = served_project.run(*command.words)
@@ -223,6 +249,23 @@ def test_celery_tells_about_credentials(command: Command, served_project: Projec
     if "--json" in command.words:
         (answer,) = json.loads(done.stdout.splitlines()[0]).values()
         assert answer["sources"][0]["provider"] == "oauth2"
+
+
+@of("celery -A proj mqauth scopes", "celery -A proj mqauth doctor")
+def test_celery_tells_what_it_needs(command: Command, place: Place, tmp_path: Path) -> None:
+    """The least is printed for the documented app, and the doctor finds nothing wrong with it."""
+    settings = place.fill('broker_url = "mqauths://oauth2@rabbit.example.com/prod"\n')
+    proj = project(tmp_path, {**inherited(), **place.environment}, settings)
+    done = proj.run(*command.words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ("worker: enough" if "--check" in command.words else "prod") in done.stdout
+    assert "eyJ" not in done.stdout
+
+
+def test_the_roles_are_documented() -> None:
+    """The roles in the README are those that the command knows."""
+    (roles,) = [t for t in tables(CELERY) if t.head[0] == "role"]
+    assert [row[0].strip("`") for row in roles.rows] == list(ROLES)
 
 
 def test_exit_codes_are_documented() -> None:

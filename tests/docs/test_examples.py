@@ -23,6 +23,7 @@ from tests.docs.conftest import Place, inherited
 from tests.docs.documents import PAGES, ROOT, Block, blocks
 
 SANDBOX = ROOT / "packages" / "mqauth-sandbox" / "README.md"
+DJANGO = ROOT / "packages" / "django-mqauth" / "README.md"
 SETTINGS = {name for name, _ in flatten(NAMESPACES)}
 URLS = ("broker_url", "broker_read_url", "broker_write_url")
 USUAL = {"broker_url": "mqauths://oauth2@rabbit.example.com/prod"}
@@ -47,7 +48,8 @@ def names_after(text: str, folder: Path) -> dict[str, Any]:
     return {name: value for name, value in names.items() if not name.startswith("__")}
 
 
-PYTHON = examples("python")
+# Settings of Django and what runs under them are tried by test_django.py.
+PYTHON = [block for block in examples("python") if block.page != DJANGO]
 CONFIGURATIONS = [block for block in PYTHON if is_configuration(block)]
 PROGRAMS = [
     block

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-each_package = pytest.mark.parametrize("package", ["mqauth", "celery_mqauth", "mqauth_sandbox"])
+each_package = pytest.mark.parametrize(
+    "package", ["mqauth", "celery_mqauth", "django_mqauth", "mqauth_sandbox"]
+)
 
 PINNED = Path(__file__).resolve().parents[1] / "typing" / "public_api.py"
 

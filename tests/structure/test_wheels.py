@@ -144,7 +144,13 @@ def test_core_stands_alone(dist: Path, tmp_path: Path) -> None:
 def test_all_wheels_work_together(dist: Path, tmp_path: Path) -> None:
     """All wheels work side by side, and each of their entry points leads somewhere."""
     python = environment(
-        tmp_path, dist, "mqauth[aws,oauth2]", "celery-mqauth", "credproc", "mqauth-sandbox[pytest]"
+        tmp_path,
+        dist,
+        "mqauth[aws,oauth2]",
+        "celery-mqauth",
+        "django-mqauth",
+        "credproc",
+        "mqauth-sandbox[pytest]",
     )
     loaded = run(python, "-I", "-c", LOAD_ENTRY_POINTS, *DISTRIBUTIONS, cwd=tmp_path).stdout
     assert {"mqauth.providers oauth2", "console_scripts mqauth-sandbox"} <= set(loaded.splitlines())

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self, assert_type
 
 from celery_mqauth import register_schemes
+from celery_mqauth.diagnosis import diagnose_app
+from celery_mqauth.least.grants import RoleGrant, role_grants
+from django_mqauth import (
+    broker_url,
+    broker_use_ssl,
+    connections,
+    credential_failed,
+    credential_renewed,
+    source,
+)
+from django_mqauth.diagnosis import diagnose_alias
 from mqauth import (
     BrokerCredentials,
     ConfigurationError,
@@ -40,6 +52,13 @@ from mqauth import (
     UnknownProviderError,
     subscribe,
 )
+from mqauth.diagnosis.findings import Finding
+from mqauth.diagnosis.target import Target
+from mqauth.diagnosis.walk import diagnose
+from mqauth.permissions.credential import Asked, scopes_asked, token_asked
+from mqauth.permissions.explain import Explanation, explain, explain_all
+from mqauth.permissions.least_formats import as_scopes
+from mqauth.permissions.questions import parse_question
 from mqauth_sandbox import (
     AWS_EXAMPLE_ALIAS_SCOPES,
     CELERY_ALIAS_SCOPES,
@@ -64,6 +83,19 @@ from mqauth_sandbox import (
     StsEndpoint,
     TcpProxy,
 )
+
+
+def use_django() -> None:
+    """Name an alias wherever a credential is needed."""
+    assert_type(broker_url(), str)
+    assert_type(broker_url("billing", settings={"billing": {}}), str)
+    assert_type(broker_use_ssl(), dict[str, Any] | None)
+    assert_type(source("billing"), CredentialSource)
+    assert_type(list(connections), list[str])
+    connections["billing"].connect()
+    connections.close_all()
+    credential_renewed.connect(print)
+    credential_failed.connect(print)
 
 
 def use_a_source(config: Mapping[str, Any]) -> None:
@@ -172,6 +204,26 @@ def act_on_errors(error: MQAuthError) -> str:
 
 
 assert_type(register_schemes(), None)
+
+
+def ask_what_is_allowed(token: Secret, app: Any) -> list[str]:
+    """Ask what a credential may do, what an app needs, and where the chain is broken."""
+    assert_type(token_asked(token), Asked)
+    asked = scopes_asked(["rabbitmq.read:*/*"])
+    question = parse_question("consume from queue celery")
+    assert_type(explain(asked.grant, question), Explanation)
+    assert_type(explain_all(asked.grant, question), tuple[Explanation, ...])
+    grants = role_grants(app, ["worker"])
+    assert_type(grants, tuple[RoleGrant, ...])
+    walks = [
+        diagnose_app(app),
+        diagnose_alias("default"),
+        diagnose("billing", target=Target.parse("mqauths://h")),
+    ]
+    for finding in chain.from_iterable(walks):
+        assert_type(finding, Finding)
+        assert_type(finding.remedy, str | None)
+    return as_scopes(grants[0].scopes, grants[0].vhost, "rabbitmq.")
 
 
 def use_a_sandbox(auth: BrokerAuth, mode: FaultMode) -> None:

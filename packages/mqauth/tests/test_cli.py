@@ -95,6 +95,15 @@ def test_the_token_itself_is_asked_for_in_so_many_words(run: Run) -> None:
     assert len(done.stdout.split()) == 1
 
 
+def test_a_token_that_is_the_user_name_is_not_shown(run: Run, issuer: OidcIssuer) -> None:
+    """Brokers with the first UAA plugin take the token as user name; it stays a secret there."""
+    for form in ((), ("--json",)):
+        done = run("token", "billing", "-o", "token_as=username", *form)
+        assert done.exit_code == 0, done.output
+        assert "hidden: " in done.stdout
+        assert "eyJ" not in done.output
+
+
 def test_the_only_entry_needs_no_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one entry is configured it is meant; where none is, those that could be are named."""
     assert facts(run("token", "--json"))["provider"] == "oauth2"

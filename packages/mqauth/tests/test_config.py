@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from mqauth.amazonmq import region_from_host
+from mqauth.config import named_entries
 from mqauth.config.registry import provider_names
 from mqauth.config.resolution import register_named_entries, resolve
 from mqauth.errors import ConfigurationError, UnknownProviderError
@@ -123,6 +125,50 @@ def test_registered_entries_win_over_the_file(register: Register, tmp_path: Path
     environ = toml(tmp_path / "c.toml", '[prod]\nprovider = "static"\nusername = "file"\n')
     register({"prod": {"provider": "static", "username": "framework", "password": "b"}})
     assert resolve("prod", environ=environ).options["username"] == "framework"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that installs a distribution with named entries, made by Python code."""
+
+    def make(code: str) -> None:
+        (tmp_path / "framework_of_a_test.py").write_text(code)
+        metadata = tmp_path / "framework_of_a_test-1.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Name: framework-of-a-test\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text(
+            f"[{named_entries.GROUP}]\nits-name = framework_of_a_test:entries\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        named_entries._installed.cache_clear()
+
+    yield make
+    monkeypatch.undo()
+    named_entries._installed.cache_clear()
+    sys.modules.pop("framework_of_a_test", None)
+
+
+def test_installed_frameworks_offer_entries(
+    install: Callable[[str], None], register: Register
+) -> None:
+    """An installed framework's entries are known by installation; what is registered wins."""
+    install(
+        "def entries():\n"
+        "    entry = {'provider': 'static', 'username': 'framework', 'password': 'p'}\n"
+        "    return {'its-entry': entry, 'both': entry}\n"
+    )
+    register({"both": {"provider": "static", "username": "registered", "password": "p"}})
+    assert resolve("its-entry", environ={}).options["username"] == "framework"
+    assert resolve("both", environ={}).options["username"] == "registered"
+
+
+def test_a_broken_framework_harms_nobody(
+    install: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A framework that cannot be imported is told in the log, and the others go on."""
+    install("raise RuntimeError('broken')")
+    resolve("static", explicit={"username": "u", "password": "p"}, environ={})
+    assert "named entries of framework_of_a_test:entries cannot be read" in caplog.text
 
 
 def test_registered_entries_may_be_looked_up_late() -> None:

@@ -47,7 +47,10 @@ def test_every_link_of_aws_iam_is_told(aws: StsEndpoint) -> None:
     """Options, credentials, role and token, none of it secret."""
     code, links = report("aws-iam")
     assert code == 0
-    assert list(links) == ["options", "AWS credentials", "role", "token"]
+    assert list(links) == [
+        *("options", "files", "issuer", "clock"),
+        *("AWS credentials", "role", "token"),
+    ]
     assert aws.role_arn in links["token"]["detail"]
     shown = json.dumps(links)
     assert aws.secret_access_key not in shown
@@ -58,7 +61,7 @@ def test_it_stops_at_the_broken_link(aws: StsEndpoint) -> None:
     """The role cannot be assumed, so no token is asked for; the remedy is there."""
     aws.denied_actions.add("sts:AssumeRole")
     code, links = report("aws-iam")
-    assert code == 3
+    assert code == 13
     assert list(links)[-1] == "role"
     assert links["AWS credentials"]["status"] == "ok"
     assert links["role"]["status"] == "failed"
@@ -85,7 +88,11 @@ def test_other_providers_have_one_link(issuer: OidcIssuer, certificates: Certifi
     assert result.exit_code == 0
     assert "ok      credential: " in result.stdout
     assert " left" in result.stdout
+    with issuer.faults.during("error500", affects="tokens"):
+        result = CliRunner(env=environ).invoke(cli, ["doctor", "oauth2"])
+    assert result.exit_code == 13
+    assert "failed  credential: " in result.stdout
     with issuer.faults.during("error500"):
         result = CliRunner(env=environ).invoke(cli, ["doctor", "oauth2"])
-    assert result.exit_code == 4
-    assert "failed  credential: " in result.stdout
+    assert result.exit_code == 11
+    assert "failed  issuer: " in result.stdout

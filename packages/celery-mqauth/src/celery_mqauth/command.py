@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 
 import click
@@ -19,7 +20,28 @@ __all__ = ["mqauth", "remote_control"]
 NO_WORKER = 69  # EX_UNAVAILABLE, as `celery status` and `celery inspect` end
 
 
-@click.group()
+_ELSEWHERE = {
+    "doctor": "celery_mqauth.doctor_command",
+    "scopes": "celery_mqauth.scopes_command",
+}
+
+
+class _Commands(click.Group):
+    """Loads subcommands when they are asked for: a worker that starts needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a subcommand by its name."""
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(import_module(_ELSEWHERE[cmd_name]), cmd_name)
+        return found
+
+
+@click.group(cls=_Commands)
 def mqauth() -> None:
     """Look after the broker credentials of an app.
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery_mqauth.auth_options import AuthOptions
-from mqauth import amazonmq, amazonmsk, apsaramq
 from mqauth.errors import ConfigurationError
+from mqauth.hosts import derived_from_host
 from mqauth.provider import Provider
 from mqauth.shared import SharedSource, shared_source
 
@@ -41,12 +41,7 @@ def source_for(client: Any) -> SharedSource:
         )
     options = dict(auth)
     name = _who_signs_in(client.userid, options.pop("provider", None))
-    return shared_source(name, explicit=options, derived=_told_by(client.hostname or ""))
-
-
-def _told_by(host: str) -> Mapping[str, str]:
-    region = amazonmq.region_from_host(host) or amazonmsk.region_from_host(host)
-    return {"region": region} if region else apsaramq.derived_from_host(host)
+    return shared_source(name, explicit=options, derived=derived_from_host(client.hostname))
 
 
 def _who_signs_in(user_part: str | None, provider: str | None) -> str:

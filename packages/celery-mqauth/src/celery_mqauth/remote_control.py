@@ -11,16 +11,32 @@ from celery.worker.control import inspect_command
 from celery_mqauth.endpoints import source_for
 from celery_mqauth.registration import SCHEMES
 from mqauth.errors import MQAuthError
+from mqauth.history import history
 from mqauth.shared import shared_sources
 
 logger = logging.getLogger(__name__)
+
+history.start()
 
 
 @inspect_command()
 def mqauth(state: Any) -> dict[str, Any]:
     """State of the broker credentials: provider, expiry, rotations, failures; no secrets."""
-    del state
-    return {"sources": [source.status().as_dict() for source in shared_sources()]}
+    found = [source.status() for source in shared_sources()]
+    return {
+        "sources": [status.as_dict() for status in found],
+        "queues": _queues(state),
+        "recent": {
+            status.identity: [each.as_dict() for each in history.of(status.identity)]
+            for status in found
+        },
+    }
+
+
+def _queues(state: Any) -> list[str]:
+    """Return what the worker consumes: one that answers and consumes nothing is of no use."""
+    consumer = getattr(getattr(state, "consumer", None), "task_consumer", None)
+    return sorted(queue.name for queue in consumer.queues) if consumer else []
 
 
 @worker_init.connect(weak=False)

@@ -372,5 +372,8 @@ class Sandbox:
         return {
             "MQAUTH_SANDBOX_CA_FILE": str(self.ca_file),
             "MQAUTH_SANDBOX_BROKER_TLS_URL": self.broker_tls_url,
+            "MQAUTH_SANDBOX_BROKER_ADDRESS": (
+                f"amqps://{self._broker.host}:{self._broker.amqps_port}//"
+            ),
             "MQAUTH_SANDBOX_MANAGEMENT_URL": f"http://localhost:{self.broker.management_port}",
         }

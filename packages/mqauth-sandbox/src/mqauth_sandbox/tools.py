@@ -4,6 +4,7 @@
 - `softhsm`: SoftHSM 2, a PKCS#11 token in files (a package of the distribution)
 - `faketime`: libfaketime, which shifts the clock of a process and its children (the same)
 - `awscli`: the AWS CLI, in a virtual environment of its own in the cache
+- `chromium`: the driver of a Chromium that shows no window, and the browser with it (a package)
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from mqauth_sandbox.official_helper import find_official_helper, prepare_officia
 from mqauth_sandbox.rabbitmq.prepare import cache_directory
 from mqauth_sandbox.rabbitmq.system import Progress, install_package, run
 
-Tool = Literal["helper", "softhsm", "faketime", "awscli"]
+Tool = Literal["helper", "softhsm", "faketime", "awscli", "chromium"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 
 _LIBRARIES: dict[str, Sequence[str]] = {
     "softhsm": ("softhsm/libsofthsm2.so", "pkcs11/libsofthsm2.so"),
     "faketime": ("faketime/libfaketime.so.1",),
 }
-_PACKAGES = {"softhsm": "softhsm2", "faketime": "faketime"}
+_PACKAGES = {"softhsm": "softhsm2", "faketime": "faketime", "chromium": "chromium-driver"}
 _FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 _AWS_CLI = "awscli>=1.40,<2"
 _READY = "ready"
@@ -44,7 +45,10 @@ def find_tool(tool: Tool) -> Path:
     """
     if tool == "helper":
         return find_official_helper()
-    found = _aws_cli() if tool == "awscli" else _library(_LIBRARIES[tool])
+    if tool == "awscli":
+        found = _aws_cli()
+    else:
+        found = _driver() if tool == "chromium" else _library(_LIBRARIES[tool])
     if found is None:
         raise NotInstalledError(
             f"{tool} is not installed", remedy=f"run `mqauth-sandbox prepare {tool}`"
@@ -92,6 +96,12 @@ def _library(names: Sequence[str]) -> Path | None:
                 if found.exists():
                     return found
     return None
+
+
+def _driver() -> Path | None:
+    """Return the driver, which is of no use without its browser."""
+    driver, browser = shutil.which("chromedriver"), shutil.which("chromium")
+    return Path(driver) if driver and browser else None
 
 
 def _aws_cli() -> Path | None:

@@ -43,7 +43,7 @@ class _Registry:
         self.lock = threading.Lock()
 
     def get(self, config: ResolvedConfig) -> SharedSource:
-        key = (config.provider, _frozen(config.options), _frozen(config.settings))
+        key = _key(config)
         with self.lock:
             if key not in self.sources:
                 self.sources[key] = SharedSource(
@@ -85,6 +85,17 @@ def shared_source(
     return shared
 
 
+def known_source(name: str, *, derived: Mapping[str, Any] | None = None) -> SharedSource | None:
+    """Return what `shared_source` would, if this process has it by now; makes nothing.
+
+    Raises:
+        ConfigurationError: The name or an option cannot work.
+    """
+    key = _key(resolve(name, derived=derived))
+    with _registry.lock:
+        return _registry.sources.get(key)
+
+
 def shared_sources() -> list[CredentialSource]:
     """Return all sources that this process has used so far."""
     with _registry.lock:
@@ -99,6 +110,10 @@ def forget_shared_sources() -> None:
         _registry.answers.clear()
     for shared in forgotten:
         shared.source.close()
+
+
+def _key(config: ResolvedConfig) -> Any:
+    return (config.provider, _frozen(config.options), _frozen(config.settings))
 
 
 def _frozen(value: Any) -> Any:

@@ -48,16 +48,6 @@ def progress(line: str) -> None:
     click.echo(line, err=True)
 
 
-def duration(seconds: float) -> str:
-    """Return seconds as people say them."""
-    whole = round(abs(seconds))
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
 def text(value: object) -> str:
     """Return a value as it is shown to people."""
     if isinstance(value, datetime):

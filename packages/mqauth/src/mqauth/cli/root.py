@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from mqauth.cli import commands
-from mqauth.cli.exit_codes import INTERRUPTED, TABLE, exit_code
 from mqauth.cli.output import examples
+from mqauth.diagnosis.exit_codes import INTERRUPTED, TABLE, exit_code
 from mqauth.errors import MQAuthError
 
 

@@ -14,6 +14,7 @@ _EXTRA_OF = {
     "aws_msk_iam_sasl_signer": "msk",
     "cryptography": "external",
     "click": "cli",
+    "pcre2": "permissions",
     "urllib3": "management",
 }
 

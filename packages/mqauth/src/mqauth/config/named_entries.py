@@ -8,16 +8,20 @@ They come from the TOML file that `MQAUTH_CONFIG` names, one table per name:
     client_id = "billing-worker"
     client_secret_file = "/run/secrets/billing"
 
-and from whatever a framework registers (Django's `MQAUTH` setting).
+and from frameworks: from what `register_named_entries` was given, and from what the entry points of
+the group `mqauth.named_entries` return (Django's `MQAUTH` setting). An entry point works in every
+process, also in one that never starts the framework, as `celery inspect` does not start Django.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ from mqauth.errors import ConfigurationError
 _log = logging.getLogger(__name__)
 
 CONFIG_VARIABLE = "MQAUTH_CONFIG"
+GROUP = "mqauth.named_entries"
 _MAX_BYTES = 1024 * 1024
 
 Entries = Mapping[str, Mapping[str, Any]]
@@ -81,7 +86,7 @@ def named_entries(environ: Mapping[str, str]) -> dict[str, NamedEntry]:
         entries.update(
             {name: _entry(name, table, file) for name, table in _from_file(file).items()}
         )
-    for lookup in _registered:
+    for lookup in (*_installed(), *_registered):
         entries.update({name: _entry(name, options) for name, options in lookup().items()})
     return entries
 
@@ -104,6 +109,20 @@ def warn_if_exposed(entry: NamedEntry, secrets: list[str]) -> None:
             " and ".join(secrets),
             secrets[0],
         )
+
+
+@functools.cache
+def _installed() -> tuple[Callable[[], Entries], ...]:
+    """Return what installed frameworks offer; looked for once, as each look takes milliseconds."""
+    # An editable installation shows the same entry point twice.
+    found = {point.value: point for point in entry_points(group=GROUP)}
+    lookups: list[Callable[[], Entries]] = []
+    for value, point in found.items():
+        try:
+            lookups.append(point.load())
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything at import
+            _log.warning("the named entries of %s cannot be read: %s", value, type(error).__name__)
+    return tuple(lookups)
 
 
 def _entry(name: str, options: object, file: Path | None = None) -> NamedEntry:

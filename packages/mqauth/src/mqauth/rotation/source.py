@@ -140,6 +140,18 @@ class CredentialSource:
             with self._cache.lock(DISCARD_LOCK_TIMEOUT):
                 self._cache.discard(rejected)
 
+    @property
+    def shares(self) -> bool:
+        """Whether the processes of this host share its credentials."""
+        return self._cache is not None
+
+    def on_host(self) -> BrokerCredentials | None:
+        """Return the valid credential that this host's processes share, if there is one.
+
+        Reads a file and changes nothing: for those who look on.
+        """
+        return self._usable_in_cache()
+
     def prepare(self) -> None:
         """Load what fetching needs, such as an HTTP library; quick when repeated.
 

@@ -1,50 +1,32 @@
-"""`mqauth doctor`: goes through what leads to a credential and stops where it is broken."""
+"""`mqauth doctor`: walks the chain from configuration to broker and stops where it is broken."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 
-from mqauth import amazonmq, amazonmsk
-from mqauth.cli.exit_codes import exit_code
+from mqauth.cli.doctor_report import TABLE, shown
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
-from mqauth.cli.output import duration, examples, json_option, print_json, text
-from mqauth.config.resolution import resolve
+from mqauth.cli.output import examples, json_option
+from mqauth.diagnosis.findings import broken
+from mqauth.diagnosis.target import Target
+from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import MQAuthError
-from mqauth.links import Link, Linked
-from mqauth.provider import Provider
-from mqauth.rotation.building import Parts, parts
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """What one link is like.
-
-    Attributes:
-        status: `ok` or `failed`.
-        detail: What was found, or what failed and why.
-        remedy: What to do about it.
-        seconds: How long it took.
-        code: What the command exits with if the chain ends here.
-    """
-
-    link: str
-    status: str
-    detail: str
-    remedy: str | None = None
-    seconds: float
-    code: int = 0
+from mqauth.permissions.broker_conf import resource_servers
+from mqauth.permissions.questions import parse_question
 
 
 @click.command(
-    short_help="Find out why there is no credential.",
+    short_help="Find out why there is no credential, or why a broker refuses it.",
     epilog=examples(
         "mqauth doctor aws-iam --host b-1234.mq.eu-west-1.on.aws",
         "mqauth doctor billing --json",
-    ),
+        "mqauth doctor --broker mqauths://billing@rabbit.example.com/prod --ca-file ca.pem",
+        'mqauth doctor billing --broker amqps://rabbit/prod --operation "declare queue celery"',
+    )
+    + "\n\n"
+    + TABLE,
 )
 @click.argument("name", metavar="[ENTRY|PROVIDER]", required=False, shell_complete=complete_name)
 @click.option(
@@ -55,9 +37,22 @@ class Finding:
     multiple=True,
     help="An option of the provider or a setting of the source; may be repeated.",
 )
+@click.option("--host", metavar="HOST", help="The broker's host: some tell region or instance.")
+@click.option("--broker", metavar="URL", help="Go on to this broker: mqauths://ENTRY@HOST/VHOST.")
+@click.option("--ca-file", metavar="FILE", help="The authorities that sign its certificate.")
 @click.option(
-    "--host", metavar="HOST", help="The broker's host: that of Amazon MQ or MSK tells the region."
+    "questions",
+    "--operation",
+    metavar="WORDS",
+    multiple=True,
+    help="Try this there, without doing it, as mqauth explain takes it; may be repeated.",
 )
+@click.option(
+    "--conf",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The broker's rabbitmq.conf: what it is told about OAuth 2.",
+)
+@click.option("--timeout", default=TIMEOUT, show_default=True, help="Seconds for each step.")
 @json_option
 @click.pass_context
 def command(
@@ -66,87 +61,41 @@ def command(
     name: str | None,
     options: tuple[str, ...],
     host: str | None,
+    broker: str | None,
+    ca_file: str | None,
+    questions: tuple[str, ...],
+    conf: Path | None,
+    timeout: float,
     as_json: bool,
 ) -> None:
-    """Go through what leads to a credential, link by link, and stop at the first that is broken.
+    """Walk the chain link by link and stop at the first that is broken, with its remedy.
 
-    With aws-iam that is the certificate (if an IAM Roles Anywhere identity is named), the AWS
-    credentials, the roles and the token. Everything is asked anew, past the host's cache. The exit
-    code is that of the broken link.
+    It begins with the options and ends with the credential, or with --broker at the broker: TCP,
+    TLS, login, virtual host, operations, and renewal in place. Everything is asked anew, past the
+    host's cache, and nothing is left behind. The exit code tells which link is broken.
     """
-    findings = []
-    for finding in _findings(name, parsed(options), host):
-        findings.append(finding)
-        if not as_json:
-            _show(finding)
-    code = findings[-1].code
-    if as_json:
-        links = [
-            {key: value for key, value in asdict(f).items() if key != "code"} for f in findings
-        ]
-        print_json({"ok": code == 0, "exit_code": code, "links": links})
-    ctx.exit(code)
-
-
-def _findings(name: str | None, options: dict[str, str], host: str | None) -> Iterator[Finding]:
-    made: list[Parts] = []
-
-    def build(_: float) -> str:
-        made.append(_parts(name or the_only_entry(), options, host))
-        return made[0].provider.identity
-
-    yield (finding := _look(Link(name="options", look=build), 0.0))
-    if finding.code:
-        return
-    for link in _links(made[0].provider):
-        yield (finding := _look(link, made[0].policy.timeout))
-        if finding.code:
-            return
-
-
-def _parts(name: str, options: dict[str, str], host: str | None) -> Parts:
-    refuse_secrets(name, options)
-    region = amazonmq.region_from_host(host or "") or amazonmsk.region_from_host(host or "")
-    explicit = {**options, "cache": False}
-    return parts(resolve(name, explicit=explicit, derived={"region": region} if region else {}))
-
-
-def _links(provider: Provider) -> Sequence[Link]:
-    if isinstance(provider, Linked):
-        return provider.links()
-
-    def fetch(timeout: float) -> str:
-        credentials = provider.fetch(timeout=timeout)
-        left = credentials.remaining()
-        lasting = "it never expires" if credentials.expires_at is None else f"{duration(left)} left"
-        return f"{credentials.principal or credentials.username or 'fetched'}, {lasting}"
-
-    return [Link(name="credential", look=fetch)]
-
-
-def _look(link: Link, timeout: float) -> Finding:
-    started = time.monotonic()
     try:
-        detail = link.look(timeout)
+        target = Target.parse(broker, ca_file=ca_file) if broker else None
+        name = name or (target.user if target else "") or the_only_entry()
+        refuse_secrets(name, parsed(options))
+        vhost = target.vhost if target else "/"
+        operations = [parse_question(question, vhost=vhost) for question in questions]
     except MQAuthError as error:
-        return Finding(
-            link=link.name,
-            status="failed",
-            detail=error.message,
-            remedy=error.remedy,
-            seconds=_since(started),
-            code=exit_code(error),
+        finding = broken("options", error)
+        ctx.exit(shown(lambda _: [finding], as_json=as_json))
+    servers = resource_servers(conf.read_text(errors="replace")) if conf else ()
+    ctx.exit(
+        shown(
+            lambda started: diagnose(
+                name,
+                options=parsed(options),
+                target=target,
+                operations=operations,
+                servers=servers,
+                timeout=timeout,
+                host=host,
+                started=started,
+            ),
+            as_json=as_json,
         )
-    return Finding(link=link.name, status="ok", detail=detail, seconds=_since(started))
-
-
-def _since(started: float) -> float:
-    return round(time.monotonic() - started, 3)
-
-
-def _show(finding: Finding) -> None:
-    colour = "green" if finding.status == "ok" else "red"
-    mark = click.style(finding.status.ljust(6), fg=colour)
-    click.echo(f"{mark}  {finding.link}: {text(finding.detail)}")
-    if finding.remedy:
-        click.echo(f"        {finding.remedy}")
+    )

@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import click
 
-from mqauth import amazonmq, amazonmsk
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import examples, json_option, print_facts, print_json
-from mqauth.cli.token_facts import facts_of
 from mqauth.config.resolution import resolve
+from mqauth.diagnosis.token_facts import facts_of
 from mqauth.errors import ConfigurationError
+from mqauth.hosts import derived_from_host
 from mqauth.rotation.building import parts
 from mqauth.rotation.source import CredentialSource
 
@@ -34,7 +34,7 @@ from mqauth.rotation.source import CredentialSource
     help="An option of the provider or a setting of the source; may be repeated.",
 )
 @click.option(
-    "--host", metavar="HOST", help="The broker's host: that of Amazon MQ or MSK tells the region."
+    "--host", metavar="HOST", help="The broker's host, which may tell region or instance."
 )
 @click.option("--fresh", is_flag=True, help="Ask the issuer, whatever this host's cache holds.")
 @click.option("--raw", is_flag=True, help="Print the token (or password) itself and nothing else.")
@@ -58,8 +58,7 @@ def command(
     refuse_secrets(name, parsed(options))
     if fresh:
         explicit["cache"] = False
-    region = amazonmq.region_from_host(host or "") or amazonmsk.region_from_host(host or "")
-    config = resolve(name, explicit=explicit, derived={"region": region} if region else {})
+    config = resolve(name, explicit=explicit, derived=derived_from_host(host))
     source = CredentialSource.from_parts(parts(config))
     try:
         credentials = source.get()

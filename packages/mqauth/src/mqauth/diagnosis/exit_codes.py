@@ -1,4 +1,4 @@
-"""What the command's exit codes mean."""
+"""What the exit codes of commands mean."""
 
 from __future__ import annotations
 

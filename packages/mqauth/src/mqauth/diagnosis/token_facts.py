@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mqauth.cli.output import duration
 from mqauth.credentials import BrokerCredentials
+from mqauth.diagnosis.durations import duration
 from mqauth.errors import InvalidCredentialError
 from mqauth.jwt_claims import unverified_claims, unverified_header
 
@@ -16,6 +16,10 @@ OLD_FRAME = 4000
 """Characters of a token that RabbitMQ before 4.1 takes: its first frame holds 4096 bytes."""
 NEW_FRAME = 8000
 """Characters of a token that RabbitMQ from 4.1 on takes: its first frame holds 8192 bytes."""
+
+
+LONGEST_NAME = 64
+"""Characters of a user name that is no token; the shortest tokens take more than twice as many."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +87,7 @@ def facts_of(credentials: BrokerCredentials, identity: str) -> TokenFacts:
     return TokenFacts(
         provider=credentials.provider,
         identity=identity,
-        username=credentials.username,
+        username=_shown(credentials),
         kind=_kind(credentials, claims),
         issuer=_text(claims.get("iss")),
         subject=_text(claims.get("sub")) or credentials.principal,
@@ -99,6 +103,17 @@ def facts_of(credentials: BrokerCredentials, identity: str) -> TokenFacts:
         size=None if credentials.certificate else len(token),
         notes=_notes(token, claims),
     )
+
+
+def _shown(credentials: BrokerCredentials) -> str:
+    """Return the user name, unless it is (or may hold) what one signs in with.
+
+    The first UAA plugin took the token as user name; ApsaraMQ's dynamic names hold a session token.
+    """
+    name = credentials.username
+    if name == credentials.principal or len(name) <= LONGEST_NAME:
+        return name
+    return f"(hidden: {len(name)} characters with a token in them)"
 
 
 def _kind(credentials: BrokerCredentials, claims: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Orders that workers work at."""

@@ -1,0 +1,76 @@
+"""`celery mqauth doctor`: from an app's configuration to everything that it does on its broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from celery_mqauth.diagnosis import DEFAULT_ROLES, diagnose_app
+from celery_mqauth.least.roles import ROLES, WorkerOptions
+from mqauth.cli.doctor_report import shown
+from mqauth.diagnosis.findings import Finding, broken
+from mqauth.diagnosis.walk import TIMEOUT
+from mqauth.errors import MQAuthError
+from mqauth.permissions.broker_conf import resource_servers
+
+
+@click.command(short_help="Find out why the broker refuses this app.")
+@click.option(
+    "roles",
+    "--role",
+    "-r",
+    type=click.Choice(list(ROLES)),
+    multiple=True,
+    default=DEFAULT_ROLES,
+    show_default=True,
+    help="Try what this role does; may be repeated.",
+)
+@click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
+@click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
+@click.option(
+    "--conf",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The broker's rabbitmq.conf: what it is told about OAuth 2.",
+)
+@click.option("--timeout", default=TIMEOUT, show_default=True, help="Seconds for each step.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(
+    ctx: click.Context,
+    /,
+    *,
+    roles: tuple[str, ...],
+    without_gossip: bool,
+    without_mingle: bool,
+    conf: Path | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    r"""Walk the chain from this app's configuration to everything that it does on its broker.
+
+    It stops at the first broken link and says what to do. Nothing is left behind on the broker.
+    The exit code tells which link is broken, as `mqauth doctor --help` lists them.
+
+    \b
+    Examples:
+      celery -A proj mqauth doctor
+      celery -A proj mqauth doctor --role worker --role flower --json
+    """
+    servers = resource_servers(conf.read_text(errors="replace")) if conf else ()
+
+    def walk(started: Callable[[str], object]) -> Iterable[Finding]:
+        try:
+            yield from diagnose_app(
+                ctx.obj.app,
+                roles=roles,
+                worker=WorkerOptions(gossip=not without_gossip, mingle=not without_mingle),
+                servers=servers,
+                timeout=timeout,
+                started=started,
+            )
+        except MQAuthError as error:
+            yield broken("options", error)
+
+    ctx.exit(shown(walk, as_json=as_json))

@@ -1,0 +1,1 @@
+"""What a Celery app asks of its broker, role by role."""

@@ -1,0 +1,230 @@
+"""`celery mqauth scopes`: the least that an app needs on its broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from celery_mqauth.least.grants import RoleGrant, present_credentials, role_grants
+from celery_mqauth.least.roles import ROLES, WorkerOptions
+from mqauth.cli.tables import print_wrapped_table
+from mqauth.diagnosis.exit_codes import REFUSED, exit_code
+from mqauth.errors import MQAuthError
+from mqauth.permissions.checks import ACTIONS
+from mqauth.permissions.credential import token_asked
+from mqauth.permissions.least import Element
+from mqauth.permissions.least_check import Comparison, compare_expressions, compare_scopes
+from mqauth.permissions.least_formats import (
+    AMAZON_MQ_PREFIX,
+    advanced_aliases,
+    amazon_mq,
+    as_expressions,
+    as_scopes,
+    conf_aliases,
+    set_permissions,
+)
+from mqauth.permissions.regexes import RegexGrant
+from mqauth.permissions.scope_grant import ScopeGrant
+
+FORMATS = ("table", "scopes", "regex", "conf", "advanced", "amazonmq", "json")
+_ISSUER = "https://ISSUER"
+
+
+@click.command(short_help="Print the least that this app needs on its broker.")
+@click.option(
+    "roles",
+    "--role",
+    "-r",
+    type=click.Choice(list(ROLES)),
+    multiple=True,
+    help="Only this role; may be repeated.",
+)
+@click.option(
+    "shape",
+    "--format",
+    "-f",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
+@click.option(
+    "--prefix",
+    default="rabbitmq.",
+    show_default=True,
+    help="What the broker wants in front of scopes.",
+)
+@click.option("--vhost", help="The virtual host; by default that of the broker URL.")
+@click.option(
+    "--name", "-n", default="celery", show_default=True, help="Names users and aliases: NAME-ROLE."
+)
+@click.option("--role-arn", metavar="ARN", help="Amazon MQ: the role that gets the scopes.")
+@click.option("--issuer", default=_ISSUER, help="Amazon MQ: the issuer of web identity tokens.")
+@click.option(
+    "queues", "-Q", "--queues", help="The queues of the workers, as celery worker takes them."
+)
+@click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
+@click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
+@click.option(
+    "--without-heartbeat", is_flag=True, help="Workers are started with --without-heartbeat."
+)
+@click.option("--without-task-events", is_flag=True, help="Workers never send events of tasks.")
+@click.option("--check", is_flag=True, help="Compare with the present credential.")
+@click.option(
+    "--token", "token_file", type=click.File("r"), help="--check: the token, - to read it."
+)
+@click.option("--configure", help="--check: the user's regular expression.")
+@click.option("--write", help="--check: the user's regular expression.")
+@click.option("--read", help="--check: the user's regular expression.")
+@click.pass_context
+def scopes(ctx: click.Context, /, **given: Any) -> None:
+    r"""Print the least that this very app needs on its broker, role by role.
+
+    It is taken from the app's configuration: queues, exchanges, prefixes, result backend, quorum
+    queues and delayed delivery. With --check, tells what the present credential lacks and what it
+    has too much of; the exit code is 3 if anything is missing.
+
+    \b
+    Examples:
+      celery -A proj mqauth scopes
+      celery -A proj mqauth scopes --role worker --format scopes
+      celery -A proj mqauth scopes --format conf > aliases.conf
+      celery -A proj mqauth scopes --role worker --check
+    """
+    try:
+        grants = role_grants(
+            ctx.obj.app,
+            given["roles"],
+            options=WorkerOptions(
+                gossip=not given["without_gossip"],
+                mingle=not given["without_mingle"],
+                heartbeat=not given["without_heartbeat"],
+                task_events=not given["without_task_events"],
+            ),
+            queues=(given["queues"] or "").split(",") if given["queues"] else (),
+        )
+        if given["check"]:
+            ctx.exit(_check(ctx.obj.app, grants, given))
+        _print(grants, given)
+    except MQAuthError as error:
+        click.echo(f"Error: {error}", err=True)
+        ctx.exit(exit_code(error))
+
+
+def _print(grants: Sequence[RoleGrant], given: dict[str, Any]) -> None:
+    shape = given["shape"]
+    if shape in ("conf", "advanced", "amazonmq"):
+        click.echo(_configuration(grants, given))
+        return
+    if shape == "json":
+        click.echo(json.dumps([_as_json(grant, given) for grant in grants], indent=2))
+        return
+    for number, grant in enumerate(grants):
+        if len(grants) > 1 or shape == "table":
+            gap = "\n" if number else ""
+            click.echo(f"{gap}# {grant.role}: {grant.title}")
+        vhost = given["vhost"] or grant.vhost
+        if shape == "regex":
+            click.echo(set_permissions(grant.expressions, vhost, f"{given['name']}-{grant.role}"))
+        elif shape == "scopes":
+            click.echo("\n".join(as_scopes(grant.scopes, vhost, given["prefix"])))
+        else:
+            rows = [(e.scope(vhost, given["prefix"]), ", ".join(e.why)) for e in grant.scopes]
+            print_wrapped_table(("scope", "for"), rows)
+
+
+def _configuration(grants: Sequence[RoleGrant], given: dict[str, Any]) -> str:
+    amazon = given["shape"] == "amazonmq"
+    prefix = AMAZON_MQ_PREFIX if amazon else given["prefix"]
+    aliases = {
+        _alias(grant, given, amazon=amazon): as_scopes(
+            grant.scopes, given["vhost"] or grant.vhost, prefix
+        )
+        for grant in grants
+    }
+    if amazon:
+        return amazon_mq(aliases, given["issuer"], prefix.rstrip("/"))
+    return conf_aliases(aliases) if given["shape"] == "conf" else advanced_aliases(aliases)
+
+
+def _alias(grant: RoleGrant, given: dict[str, Any], *, amazon: bool) -> str:
+    if not amazon:
+        return f"{given['name']}-{grant.role}"
+    return str(given["role_arn"] or f"arn:aws:iam::ACCOUNT:role/{given['name']}-{grant.role}")
+
+
+def _as_json(grant: RoleGrant, given: dict[str, Any]) -> dict[str, Any]:
+    vhost = given["vhost"] or grant.vhost
+    return {
+        "role": grant.role,
+        "title": grant.title,
+        "vhost": vhost,
+        "scopes": [
+            {"scope": element.scope(vhost, given["prefix"]), "for": list(element.why)}
+            for element in grant.scopes
+        ],
+        "permissions": as_expressions(grant.expressions),
+    }
+
+
+def _check(app: Any, grants: Sequence[RoleGrant], given: dict[str, Any]) -> int:
+    compared = [(grant, _compare(app, grant, given)) for grant in grants]
+    if given["shape"] == "json":
+        click.echo(json.dumps([_report(g, c, given) for g, c in compared], indent=2))
+    else:
+        for grant, comparison in compared:
+            _print_comparison(grant, comparison, given)
+    return 0 if all(comparison.enough for _, comparison in compared) else REFUSED
+
+
+def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
+    vhost = given["vhost"] or grant.vhost
+    if any(given[action] is not None for action in ACTIONS):
+        user = RegexGrant(
+            vhost=vhost,
+            configure=given["configure"] or "",
+            write=given["write"] or "",
+            read=given["read"] or "",
+        )
+        return compare_expressions(user, grant.uses, vhost)
+    if given["token_file"] is not None:
+        # Read once, and asked for each role.
+        token = given.setdefault("token", given["token_file"].read().strip())
+    else:
+        token = given.setdefault("token", present_credentials(app).password)
+    asked = token_asked(token)
+    assert isinstance(asked.grant, ScopeGrant)  # noqa: S101 - a token's is
+    return compare_scopes(asked.grant, grant.uses, vhost)
+
+
+def _print_comparison(grant: RoleGrant, comparison: Comparison, given: dict[str, Any]) -> None:
+    verdict = (
+        click.style("enough", fg="green")
+        if comparison.enough
+        else click.style(f"{len(comparison.missing)} missing", fg="red")
+    )
+    click.echo(f"{grant.role}: {verdict}")
+    rows = [("missing", _shown(e, grant, given), ", ".join(e.why)) for e in comparison.missing]
+    rows += [("wider than needed", scope, "") for scope in comparison.wider]
+    rows += [("not needed", scope, "") for scope in comparison.unneeded]
+    if rows:
+        print_wrapped_table(("", "scope", "for"), rows)
+
+
+def _shown(element: Element, grant: RoleGrant, given: dict[str, Any]) -> str:
+    if any(given[action] is not None for action in ACTIONS):
+        return f"{element.action}: ^{element.name.expression}$"
+    return element.scope(given["vhost"] or grant.vhost, given["prefix"])
+
+
+def _report(grant: RoleGrant, comparison: Comparison, given: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "role": grant.role,
+        "enough": comparison.enough,
+        "missing": [_shown(element, grant, given) for element in comparison.missing],
+        "wider": list(comparison.wider),
+        "unneeded": list(comparison.unneeded),
+    }

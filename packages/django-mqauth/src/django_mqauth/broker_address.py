@@ -1,0 +1,157 @@
+"""Broker URLs as people write them in `BROKER`, taken apart and put together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from mqauth.errors import ConfigurationError
+
+_SCHEMES = {"amqps": True, "mqauths": True, "amqp": False, "mqauth": False}
+_HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+(%\w+)?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """One broker.
+
+    Args:
+        tls: Whether the link is encrypted.
+        host: Its name or address.
+        port: Its port, None for the usual one.
+        vhost: Its virtual host, None where none is named.
+    """
+
+    tls: bool
+    host: str
+    port: int | None
+    vhost: str | None
+
+    def url(self, alias: str) -> str:
+        """Return the URL under which Celery and Kombu sign in as `alias`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = f":{self.port}" if self.port else ""
+        vhost = "" if self.vhost is None else quote(self.vhost, safe="")
+        scheme = "mqauths" if self.tls else "mqauth"
+        return f"{scheme}://{quote(alias, safe='')}@{host}{port}/{vhost}"
+
+    def __str__(self) -> str:
+        """Return it as people read it."""
+        port = self.port or (5671 if self.tls else 5672)
+        return f"{self.host}:{port}, virtual host {self.vhost or '/'}"
+
+
+class RedactedURL(str):
+    """A broker URL out of which a password was taken, so that no page and no report shows it."""
+
+    __slots__ = ()
+
+
+def addresses(broker: object) -> tuple[Address, ...]:
+    """Return the brokers of `BROKER`: one URL, several with `;` between them, or a list.
+
+    Raises:
+        ConfigurationError: It cannot be understood, or holds a login; never quotes a password.
+    """
+    if isinstance(broker, RedactedURL):
+        urls: Sequence[object] = [broker]
+    elif isinstance(broker, str):
+        urls = [url for url in broker.split(";") if url.strip()]
+    elif isinstance(broker, (list, tuple)):
+        urls = broker
+    else:
+        raise ConfigurationError(
+            f"is {_kind(broker)}", remedy="write a URL such as amqps://rabbit.example.com/prod"
+        )
+    if not urls:
+        raise ConfigurationError(
+            "is empty", remedy="write a URL such as amqps://rabbit.example.com/prod"
+        )
+    return tuple(_address(url) for url in urls)
+
+
+def holds_password(url: str) -> bool:
+    """Return whether a broker URL has a password in it."""
+    return any("@" in part and ":" in _login(part) for part in url.split(";"))
+
+
+def without_login(url: str) -> str:
+    """Return a broker URL without user and password."""
+    return ";".join(_one_without_login(part) for part in url.split(";"))
+
+
+def _one_without_login(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return rest
+    authority, slash, path = _authority(rest), *_path(rest)
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def _login(url: str) -> str:
+    return _authority(url.partition("://")[2]).rpartition("@")[0]
+
+
+def _authority(rest: str) -> str:
+    # A password may hold a slash that nobody encoded: the host stands behind the last @.
+    before, at, after = rest.rpartition("@")
+    return before + at + after.partition("/")[0]
+
+
+def _path(rest: str) -> tuple[str, str]:
+    _, slash, path = rest.rpartition("@")[2].partition("/")
+    return slash, path
+
+
+def _address(url: object) -> Address:
+    if not isinstance(url, str):
+        raise ConfigurationError(f"holds {_kind(url)}", remedy="write each broker as a URL")
+    if isinstance(url, RedactedURL) or holds_password(url):
+        raise ConfigurationError(
+            "holds a password",
+            remedy="take it out, wherever the URL has been copied to: PROVIDER and OPTIONS say who "
+            "signs in",
+        )
+    if _login(url):
+        raise ConfigurationError(
+            "names a user", remedy="take the part before the @ out: PROVIDER says who signs in"
+        )
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    if parts.scheme not in _SCHEMES:
+        raise ConfigurationError(
+            "is no broker URL" if not parts.scheme else f"has the scheme {parts.scheme[:20]}",
+            remedy="begin it with amqps:// (or amqp:// for this host alone)",
+        )
+    if not host or not _HOST.fullmatch(host):
+        raise ConfigurationError(
+            "names no host", remedy="write it as in amqps://rabbit.example.com/prod"
+        )
+    if parts.query or parts.fragment:
+        raise ConfigurationError(
+            "has a query string", remedy="take it out: OPTIONS, TLS and TRANSPORT_OPTIONS say more"
+        )
+    return Address(
+        tls=_SCHEMES[parts.scheme],
+        host=host,
+        port=port,
+        vhost=_vhost(parts.path),
+    )
+
+
+def _vhost(path: str) -> str | None:
+    name = path[1:]
+    if "/" in name and name != "/":
+        raise ConfigurationError(
+            "has a virtual host with a slash in it", remedy="write each slash in its name as %2F"
+        )
+    return unquote(name) or None
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,36 @@
+"""The settings of this app itself: `MQAUTH_ADMIN_REFRESH` and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.core.checks import CheckMessage
+
+from django_mqauth import conf
+from django_mqauth.checks.messages import Place, error
+
+_SECONDS = {"ADMIN_REFRESH": (0.5, 60.0), "ADMIN_TIMEOUT": (0.2, 10.0)}
+
+
+def check_own() -> Iterator[CheckMessage]:
+    """Check kind and range of each."""
+    for name, (least, most) in _SECONDS.items():
+        value = conf.option(name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            key = f"{conf.SETTING}_{name}"
+            yield error(
+                24,
+                f"{key} is {value!r}." if number else f"{key} is a {type(value).__name__}.",
+                f"Give seconds from {least:g} to {most:g}.",
+                where=Place(key),
+            )
+    namespace = conf.option("CELERY_NAMESPACE")
+    if not isinstance(namespace, str) or not namespace.isidentifier():
+        key = f"{conf.SETTING}_CELERY_NAMESPACE"
+        yield error(
+            25,
+            f"{key} is no name.",
+            "Give the namespace that app.config_from_object was given, such as CELERY.",
+            where=Place(key),
+        )

@@ -1,0 +1,90 @@
+"""Whether the broker lets us in, and carries a message."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from typing import Any
+
+from health_check.base import HealthCheck
+from health_check.exceptions import ServiceReturnedUnexpectedResult, ServiceUnavailable
+
+from django_mqauth.defaults import DEFAULT_ALIAS
+from django_mqauth.login import explain, signed_in
+
+EXPIRES_MS = 60_000
+
+
+@dataclasses.dataclass
+class BrokerLogin(HealthCheck):
+    """Check that the broker accepts a login, and that a message comes back from it.
+
+    Signs in as anybody else does, by the credential at hand, and declares an exclusive queue that
+    is gone with the connection.
+
+    Args:
+        alias: Who signs in, a key of `MQAUTH`.
+        round_trip: Whether to publish and consume a message; needs the permissions configure and
+            read on the queue, and write on `amq.default`.
+        queue_prefix: How the queue's name begins, for permissions that go by names.
+        timeout: How long all of it may take.
+    """
+
+    alias: str = DEFAULT_ALIAS
+    round_trip: bool = dataclasses.field(default=True, repr=False)
+    queue_prefix: str = dataclasses.field(default="mqauth.health.", repr=False)
+    timeout: dt.timedelta = dataclasses.field(default=dt.timedelta(seconds=5), repr=False)
+
+    def run(self) -> None:
+        """Sign in, and send a message to ourselves.
+
+        Raises:
+            ServiceUnavailable: The broker does not let us in, or not do that.
+            ServiceReturnedUnexpectedResult: The message did not come back.
+        """
+        try:
+            with signed_in(self.alias, self.timeout.total_seconds()) as connection:
+                came_back = not self.round_trip or self._send(connection)
+        except Exception as error:
+            raise ServiceUnavailable(
+                f"broker of {self.alias}: {explain(error)}{_remedy(error, self.queue_prefix)}"
+            ) from error
+        if not came_back:
+            raise ServiceReturnedUnexpectedResult(
+                f"broker of {self.alias}: a message did not come back (is the node short of memory "
+                "or disk?)"
+            )
+
+    def _send(self, connection: Any) -> bool:
+        # The connection is this check's own, so its channels go with it.
+        channel = connection.default_channel
+        name, token = f"{self.queue_prefix}{uuid.uuid4()}", uuid.uuid4().hex
+        channel.queue_declare(
+            queue=name,
+            exclusive=True,
+            auto_delete=True,
+            arguments={"x-expires": EXPIRES_MS},
+        )
+        message = channel.prepare_message(
+            token, content_type="text/plain", content_encoding="utf-8"
+        )
+        # Confirmed, so that it is there when it is looked for.
+        channel.basic_publish(message, exchange="", routing_key=name, mandatory=True)
+        got = channel.basic_get(queue=name, no_ack=True)
+        return got is not None and _text(got.body) == token
+
+
+def _text(body: Any) -> str:
+    return body.decode() if isinstance(body, bytes) else str(body)
+
+
+def _remedy(error: Exception, prefix: str) -> str:
+    if isinstance(error, TimeoutError):
+        return " (check host, port, firewall and the broker's load)"
+    code = getattr(error, "reply_code", None)
+    if code == 403 and any(what in str(error) for what in ("queue '", "exchange '")):
+        return (
+            f" (grant configure and read on {prefix}*, write on amq.default; or round_trip=False)"
+        )
+    return ""

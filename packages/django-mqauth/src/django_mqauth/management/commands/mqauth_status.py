@@ -1,0 +1,98 @@
+"""`manage.py mqauth_status`: who signs in where, and how every worker's credential fares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from django_mqauth import conf, defaults
+from django_mqauth.management.base import MqauthCommand, all_aliases
+from django_mqauth.optional import has_celery
+from django_mqauth.sources import shared
+from django_mqauth.workers.asking import Answers, ask_workers
+from django_mqauth.workers.replies import WorkerReport
+from mqauth.diagnosis.durations import duration
+from mqauth.errors import MQAuthError
+
+
+class Command(MqauthCommand):
+    """Reports; fetches nothing."""
+
+    help = (
+        "Show who signs in where, what the processes of this host share, and every worker's "
+        "credential: time left, rotations, failures. Asks no issuer."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add what to wait for."""
+        super().add_arguments(parser)
+        parser.add_argument("--no-workers", action="store_true", help="Ask no worker.")
+        parser.add_argument(
+            "--timeout",
+            type=float,
+            default=defaults.ADMIN_TIMEOUT,
+            help=f"seconds to wait for workers (default: {defaults.ADMIN_TIMEOUT:g})",
+        )
+
+    def handle(self, *, as_json: bool, no_workers: bool, timeout: float, **options: Any) -> None:
+        """Print one line for each alias and worker."""
+        aliases = [_alias(name) for name in all_aliases()]
+        answers = Answers()
+        if not no_workers and has_celery():
+            self.progress(f"asking workers, {timeout:g} s")
+            answers = ask_workers(timeout)
+        if as_json:
+            workers = [worker.as_dict() for worker in answers.workers]
+            self.print_json({"aliases": aliases, "workers": workers, "problem": answers.problem})
+            return
+        for alias in aliases:
+            self.stdout.write(_alias_line(alias))
+        for worker in answers.workers:
+            self.stdout.write(_worker_line(worker))
+        if answers.problem:
+            self.stdout.write(self.style.ERROR(f"workers: {answers.problem}"))
+        elif not answers.workers and not no_workers:
+            self.stdout.write("no worker answered (is one running, with remote control on?)")
+
+
+def _alias(name: str) -> dict[str, Any]:
+    report: dict[str, Any] = {"alias": name, "problem": None, "identity": None, "brokers": []}
+    try:
+        alias = conf.alias(name)
+        source = shared(alias).source
+    except MQAuthError as error:
+        return {**report, "problem": str(error)}
+    held = source.on_host()
+    return {
+        **report,
+        "brokers": [str(broker) for broker in alias.brokers],
+        "provider": source.provider.name,
+        "identity": source.provider.identity,
+        "shared_on_host": source.shares,
+        "remaining": held.remaining() if held and held.expires_at else None,
+    }
+
+
+def _alias_line(alias: dict[str, Any]) -> str:
+    if alias["problem"]:
+        return f"{alias['alias']}: {alias['problem']}"
+    if alias["remaining"] is not None:
+        left = f"this host shares a credential with {duration(alias['remaining'])} left"
+    elif alias["shared_on_host"]:
+        left = "no process of this host has a credential"
+    else:
+        left = "each process fetches for itself"
+    return f"{alias['alias']}: {alias['identity']} at {', '.join(alias['brokers'])}, {left}"
+
+
+def _worker_line(worker: WorkerReport) -> str:
+    parts = [
+        f"{source.identity}, "
+        + ("never expires" if source.remaining is None else f"{duration(source.remaining)} left")
+        + f", {source.rotations} rotations, {source.failures} failures"
+        for source in worker.sources
+    ]
+    if worker.problem:
+        parts.append(f"{worker.state}: {worker.problem} ({worker.remedy})")
+    return f"{worker.name}: {'; '.join(parts)}"

@@ -1,0 +1,1 @@
+"""The permission over time; there is no table."""

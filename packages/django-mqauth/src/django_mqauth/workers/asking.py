@@ -1,0 +1,203 @@
+"""Asks all workers over Celery's remote control, within a time limit that holds."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from django_mqauth import conf
+from django_mqauth.login import bounded, explain
+from django_mqauth.workers import memory
+from django_mqauth.workers.replies import WorkerReport, understand
+
+COMMAND = "mqauth"
+GRACE = 0.3
+"""Seconds of silence after which nobody else is expected, once all who are known have answered."""
+_SLACK = 2.0
+"""Seconds on top of the wait for replies: to sign in and to look queues up."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """What asking brought.
+
+    Attributes:
+        workers: One report for each worker that answered or ought to have.
+        problem: Why nobody could be asked, or not all answers could be read.
+    """
+
+    workers: tuple[WorkerReport, ...] = ()
+    problem: str | None = None
+
+
+def celery_app() -> Any:
+    """Return the Celery app of the site: `MQAUTH_CELERY_APP`, else the current one.
+
+    Raises:
+        ImportError: Celery is not installed, or the setting leads nowhere.
+    """
+    path = conf.option("CELERY_APP")
+    if isinstance(path, str):
+        return import_string(path.replace(":", "."))
+    if path is not None:
+        return path
+    from celery import current_app  # noqa: PLC0415 - optional
+
+    return current_app
+
+
+def ask_workers(timeout: float, *, app: Any = None, expected: Collection[str] = ()) -> Answers:
+    """Ask every worker for the state of its credentials.
+
+    Args:
+        timeout: Seconds to wait for a reply.
+        app: The Celery app; by default the site's.
+        expected: Workers that have to answer; those that have answered before are expected anyway
+            for as long as the broker keeps their control queue.
+
+    Returns:
+        What there is to say; never raises for a broker or a worker that misbehaves.
+    """
+    try:
+        asked = app or celery_app()
+        connection = asked.connection_for_write(connect_timeout=timeout + _SLACK)
+        with bounded(connection, timeout + _SLACK) as opened:
+            return _ask(asked, opened, timeout, expected)
+    except Exception as error:  # noqa: BLE001 - Kombu hands transports' errors through
+        return Answers(problem=explain(error))
+
+
+def _ask(app: Any, connection: Any, timeout: float, expected: Collection[str]) -> Answers:
+    mailbox = app.control.mailbox(connection)
+    channel = connection.default_channel
+    awaited = memory.known() | set(expected)
+    replies, problem = _replies(mailbox, channel, timeout, awaited)
+    reports = {name: understand(name, reply) for name, reply in replies.items()}
+    gone = set()
+    for name in sorted(awaited - reports.keys()):
+        there = _queue_is_there(connection, mailbox.get_queue(name).name)
+        if there or name in expected:
+            reports[name] = _silent(name, there=there, timeout=timeout)
+        else:
+            gone.add(name)
+    memory.update(replies, gone)
+    checked = _with_consumers(connection, reports.values())
+    return Answers(workers=tuple(sorted(checked, key=lambda each: each.name)), problem=problem)
+
+
+def _replies(
+    mailbox: Any, channel: Any, timeout: float, awaited: Collection[str]
+) -> tuple[dict[str, Any], str | None]:
+    """Ask, and return what each worker said within `timeout` seconds, and what nobody can read.
+
+    Once all have answered who are known, newcomers get a moment more. Kombu's own way to collect
+    replies ends at the first one that it cannot decode.
+    """
+    from kombu import Consumer, Producer  # noqa: PLC0415 - optional
+
+    found: dict[str, Any] = {}
+    unreadable: Counter[str] = Counter()
+    ticket = str(uuid.uuid4())
+
+    def take(reply: Any, message: Any) -> None:
+        if message.headers.get("ticket", ticket) != ticket:
+            return  # to a question from before
+        if isinstance(reply, Mapping) and all(isinstance(name, str) for name in reply):
+            found.update({name[:255]: answer for name, answer in reply.items()})
+        else:
+            unreadable[type(reply).__name__] += 1
+
+    def refuse(_: Any, error: Exception) -> None:
+        unreadable[type(error).__name__] += 1
+
+    consumer = Consumer(
+        channel,
+        [mailbox.reply_queue],
+        callbacks=[take],
+        on_decode_error=refuse,
+        accept=mailbox.accept,
+        no_ack=True,
+    )
+    end = time.monotonic() + timeout
+    with consumer:
+        producer = Producer(channel, auto_declare=False)
+        mailbox._publish(  # noqa: SLF001 - Celery's control does the same
+            COMMAND, {}, reply_ticket=ticket, channel=channel, timeout=timeout, producer=producer
+        )
+        while (left := end - time.monotonic()) > 0:
+            complete = bool(awaited) and found.keys() >= set(awaited)
+            try:
+                mailbox.connection.drain_events(timeout=min(left, GRACE) if complete else left)
+            except TimeoutError:
+                break
+    if not unreadable:
+        return found, None
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in unreadable.items())
+    return found, f"answers that name no worker or cannot be read: {kinds}"
+
+
+def _silent(name: str, *, there: bool, timeout: float) -> WorkerReport:
+    if there:
+        return WorkerReport(
+            name=name,
+            state="silent",
+            problem=f"it does not answer within {timeout:g} s, though the broker keeps its control "
+            "queue: it is frozen, or too busy",
+            remedy="look at that process; a worker of the pool solo answers between tasks only",
+        )
+    return WorkerReport(
+        name=name,
+        state="silent",
+        problem="it is not there: the broker knows no control queue of it",
+        remedy="start it",
+    )
+
+
+def _queue_is_there(connection: Any, queue: str) -> bool:
+    return _consumers_of(connection, queue) is not None
+
+
+def _with_consumers(connection: Any, reports: Iterable[WorkerReport]) -> Iterable[WorkerReport]:
+    """Return the reports, those of workers whose queues the broker sees without consumers amended.
+
+    A worker may believe that it consumes: what counts is what the broker delivers to.
+    """
+    found = list(reports)
+    claims = Counter(queue for report in found for queue in report.queues or ())
+    lacking = {
+        queue
+        for queue in claims
+        if (count := _consumers_of(connection, queue)) is not None and count == 0
+    }
+    for report in found:
+        missing = sorted(lacking.intersection(report.queues or ()))
+        if missing and report.state in ("ok", "failing"):
+            yield replace(
+                report,
+                state="idle",
+                problem=f"it says that it consumes {', '.join(missing)}, and the broker knows no "
+                "consumer there",
+                remedy="restart the worker",
+            )
+        else:
+            yield report
+
+
+def _consumers_of(connection: Any, queue: str) -> int | None:
+    """Return how many consumers a queue has, None if there is no such queue.
+
+    A queue that only its owner may touch, or that this user may not look at, counts as there.
+    """
+    channel = connection.channel()
+    try:
+        declared = channel.queue_declare(queue=queue, passive=True)
+    except connection.channel_errors as error:
+        return None if getattr(error, "reply_code", None) == 404 else -1
+    channel.close()
+    return int(declared.consumer_count)

@@ -1,0 +1,24 @@
+"""URLs of the Django project of these tests."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+
+import django_mqauth
+from django_mqauth import conf
+
+
+def defect(request: HttpRequest) -> HttpResponse:
+    """Fail with a credential within reach."""
+    options = dict(conf.alias("default").options)
+    credentials = django_mqauth.source().get()
+    raise RuntimeError(f"a defect with {len(options)} options of {credentials.provider}")
+
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("health/", include("django_mqauth.health.urls")),
+    path("defect/", defect),
+]

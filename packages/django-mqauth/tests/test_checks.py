@@ -1,0 +1,296 @@
+"""System checks: each wrong configuration has an id and a hint that mends it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from mqauth import Secret
+from mqauth_sandbox import Sandbox
+
+CANARY = "c4n4ry-5ecret"
+GOOD_OPTIONS = {
+    "issuer": "https://login.example.com/realms/prod",
+    "client_id": "celery",
+    "client_secret": Secret(CANARY),
+}
+GOOD = {"BROKER": "amqps://rabbit.example.com/prod", "PROVIDER": "oauth2", "OPTIONS": GOOD_OPTIONS}
+REMOTE_PLAIN = "amqp://rabbit.example.com/prod"
+
+
+def alias(**changes: Any) -> dict[str, Any]:
+    """Return settings with one alias that is right but for the changes; None leaves a key out."""
+    entry = {**GOOD, **changes}
+    return {"MQAUTH": {"default": {k: v for k, v in entry.items() if v is not None}}}
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    """Return settings whose alias has other options."""
+    return alias(OPTIONS={k: v for k, v in {**GOOD_OPTIONS, **changes}.items() if v is not None})
+
+
+def celery(**settings: Any) -> dict[str, Any]:
+    """Return right settings with some of Celery's."""
+    return {**alias(), **{f"CELERY_{name}": value for name, value in settings.items()}}
+
+
+# What is wrong, the id, and a piece of the hint that mends it.
+WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a list": ({"MQAUTH": [GOOD]}, "E001", '"default": {"BROKER"'),
+    "text": ({"MQAUTH": "amqps://rabbit.example.com"}, "E001", '"default": {"BROKER"'),
+    "alias with a blank": ({"MQAUTH": {"default": GOOD, "my broker": GOOD}}, "E002", "letters"),
+    "alias that is a number": ({"MQAUTH": {"default": GOOD, 7: GOOD}}, "E002", "letters"),
+    "alias that is a URL": ({"MQAUTH": {"default": REMOTE_PLAIN}}, "E003", "Write a dict"),
+    "misspelt key": (alias(BROKR="x"), "E004", "BROKER, PROVIDER"),
+    "key in lower case": (alias(provider="oauth2"), "E004", "PROVIDER"),
+    "option beside OPTIONS": (alias(client_id="celery"), "E004", "belongs into OPTIONS"),
+    "OPTIONS as a list": (alias(OPTIONS=["client_id"]), "E005", '"client_id"'),
+    "TLS as a path": (alias(TLS="/etc/ca.pem"), "E005", '"ca_certs"'),
+    "no BROKER": (alias(BROKER=None), "E006", "DJANGO_MQAUTH_DEFAULT_BROKER"),
+    "host alone": (alias(BROKER="rabbit.example.com"), "E007", "amqps://"),
+    "HTTP": (alias(BROKER="https://rabbit.example.com"), "E007", "amqps://"),
+    "no host": (alias(BROKER="amqps:///prod"), "E007", "amqps://rabbit.example.com/prod"),
+    "bad port": (alias(BROKER="amqps://rabbit.example.com:port/"), "E007", "amqps://"),
+    "slash in the vhost": (alias(BROKER="amqps://r.example.com/a/b"), "E007", "%2F"),
+    "query string": (alias(BROKER="amqps://r.example.com/p?heartbeat=1"), "E007", "TLS"),
+    "user in the URL": (alias(BROKER="amqps://celery@r.example.com/p"), "E007", "PROVIDER"),
+    "password in the URL": (alias(BROKER=f"amqps://u:{CANARY}@r.example.com/"), "E008", "out"),
+    "password in a list": (alias(BROKER=[f"amqps://u:{CANARY}@r.example.com/"]), "E008", "out"),
+    "plain text": (alias(BROKER=REMOTE_PLAIN), "E009", "amqps://"),
+    "plain text in failover": (
+        alias(BROKER=f"{GOOD['BROKER']};{REMOTE_PLAIN}"),
+        "E009",
+        "amqps://",
+    ),
+    "misspelt TLS option": (alias(TLS={"ca_cert": "/etc/hosts"}), "E010", "ca_certs"),
+    "verification off": (alias(TLS={"cert_reqs": 0}), "E011", "ca_certs"),
+    "host name unchecked": (
+        alias(TLS={"context": {"check_hostname": False}}),
+        "E011",
+        "ca_certs",
+    ),
+    "no such authority": (alias(TLS={"ca_certs": "/nowhere/ca.pem"}), "E012", "PEM file"),
+    "no PROVIDER": (alias(PROVIDER=None), "E013", "oauth2"),
+    "misspelt provider": (alias(PROVIDER="oauth"), "E014", "Known providers: "),
+    "provider that is a class": (alias(PROVIDER=dict), "E014", "Known providers: "),
+    "renewal after expiry": (options(renew_at=1.5), "E015", "MQAUTH_RENEW_AT"),
+    "endless timeout": (options(timeout=3600), "E015", "MQAUTH_TIMEOUT"),
+    "timeout that is a word": (options(timeout="soon"), "E015", "MQAUTH_TIMEOUT"),
+    "default timeout": ({**alias(), "MQAUTH_TIMEOUT": -1}, "E015", "MQAUTH_TIMEOUT"),
+    "cache in a relative folder": (options(cache="cache"), "E015", "MQAUTH_CACHE"),
+    "misspelt option": (options(client_idd="celery"), "E016", "client_id"),
+    "missing option": (options(client_id=None), "E016", "client_id"),
+    "missing file of a secret": (
+        options(client_secret=None, client_secret_file="/nowhere/secret"),
+        "E016",
+        "name a file",
+    ),
+    "issuer in clear": (options(issuer="http://login.example.com"), "E016", "https"),
+    "password for Celery": (
+        celery(BROKER_URL=f"mqauths://default:{CANARY}@r.example.com/"),
+        "E018",
+        "names who signs in",
+    ),
+    "nobody signs in": (celery(BROKER_URL="mqauths://r.example.com/"), "E019", "broker_url()"),
+    "alias that nobody defined": (
+        celery(BROKER_URL="mqauths://defualt@r.example.com/"),
+        "E020",
+        "Add the alias to MQAUTH",
+    ),
+    "plain text for Celery": (
+        celery(BROKER_URL="mqauth://default@r.example.com/"),
+        "E021",
+        "mqauths://",
+    ),
+    "verification off for Celery": (
+        celery(BROKER_URL="mqauths://default@r.example.com/", BROKER_USE_SSL={"cert_reqs": 0}),
+        "E011",
+        "ca_certs",
+    ),
+    "auth options as text": (celery(BROKER_TRANSPORT_OPTIONS={"auth": "oauth2"}), "E022", "dict"),
+    "secret for Celery": (
+        celery(BROKER_TRANSPORT_OPTIONS={"auth": {"client_secret": CANARY}}),
+        "E023",
+        "client_secret_file",
+    ),
+    "page that never refreshes": ({**alias(), "MQAUTH_ADMIN_REFRESH": 0}, "E024", "0.5 to 60"),
+    "namespace that is none": ({**alias(), "MQAUTH_CELERY_NAMESPACE": "a b"}, "E025", "CELERY"),
+    "no default": ({"MQAUTH": {"billing": GOOD}}, "W001", "default"),
+    "misspelt setting": ({**alias(), "MQAUTH_TIMOUT": 5}, "W002", "MQAUTH_TIMEOUT"),
+    "alias called like a provider": (
+        {"MQAUTH": {"default": GOOD, "oauth2": GOOD}},
+        "W003",
+        "Rename it",
+    ),
+    "plain text while debugging": ({**alias(BROKER=REMOTE_PLAIN), "DEBUG": True}, "W004", "amqps"),
+    "secret in the settings": (options(client_secret=CANARY), "W005", "client_secret_file"),
+    "TLS that Celery ignores": (
+        {
+            **celery(BROKER_URL="mqauths://default@r.example.com/"),
+            **alias(TLS={"ca_certs": "/etc/hosts"}),
+        },
+        "W006",
+        "broker_use_ssl()",
+    ),
+    "static login for Celery": (
+        celery(BROKER_URL=f"amqps://u:{CANARY}@rabbit.example.com/prod"),
+        "W007",
+        "broker_url('default')",
+    ),
+}
+
+
+def check(**options: Any) -> str:
+    """Return what `manage.py check` says."""
+    output = io.StringIO()
+    try:
+        call_command("check", stdout=output, stderr=output, **options)
+    except SystemCheckError as error:
+        output.write(str(error))
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_settings_are_told(wrong: str, use: Callable[..., None]) -> None:
+    """`manage.py check` prints the id and the hint, and no secret."""
+    settings, identifier, hint = WRONG[wrong]
+    use(**settings)
+    said = check()
+    found = [line for line in said.splitlines() if f"(mqauth.{identifier})" in line]
+    assert found, said
+    told = said.partition(f"(mqauth.{identifier})")[2].partition("HINT: ")[2].partition("\n")[0]
+    assert hint.lower() in told.lower(), told
+    assert f"System checks: {identifier}" in told
+    assert CANARY not in said
+
+
+def test_there_are_enough_wrong_settings() -> None:
+    """Every id has a wrong configuration here, but for those that need more than settings."""
+    ids = {identifier for _, identifier, _ in WRONG.values()}
+    assert {f"E{n:03}" for n in range(1, 26)} - {"E017"} <= ids
+    assert {f"W{n:03}" for n in range(1, 8)} <= ids
+
+
+RIGHT: dict[str, dict[str, Any]] = {
+    "one alias": alias(),
+    "nothing": {},
+    "no aliases": {"MQAUTH": {}},
+    "several": {"MQAUTH": {"default": GOOD, "billing-eu": GOOD}},
+    "failover": alias(BROKER=["amqps://a.example.com/p", "amqps://b.example.com/p"]),
+    "loopback in clear": alias(BROKER="amqp://localhost/%2F"),
+    "insecure on purpose": {
+        **alias(BROKER=REMOTE_PLAIN, OPTIONS={**GOOD_OPTIONS, "insecure": True})
+    },
+    "region out of the host's name": {
+        "MQAUTH": {
+            "default": {"BROKER": "amqps://b-1.mq.eu-west-1.on.aws/p", "PROVIDER": "aws-iam"}
+        }
+    },
+    "Celery": celery(
+        BROKER_URL="mqauths://default@rabbit.example.com/prod",
+        BROKER_USE_SSL={"ca_certs": "/etc/hosts"},
+    ),
+    "Celery with another provider": celery(BROKER_URL="mqauths://static@rabbit.example.com/prod"),
+    "Celery on Redis": celery(BROKER_URL="redis://localhost"),
+    "defaults": {**alias(), "MQAUTH_TIMEOUT": 5, "MQAUTH_CACHE": False, "MQAUTH_RENEW_AT": 0.3},
+}
+
+
+@pytest.mark.parametrize("right", RIGHT)
+def test_right_settings_are_quiet(right: str, use: Callable[..., None]) -> None:
+    """`manage.py check` has nothing to say."""
+    use(**RIGHT[right])
+    assert check() == "System check identified no issues (0 silenced).\n"
+
+
+DEPLOY: dict[str, tuple[dict[str, Any], str]] = {
+    "insecure": (options(insecure=True), "W101"),
+    "this host": (alias(BROKER="amqps://localhost/"), "W102"),
+    "no cache": (options(cache="off"), "W103"),
+    "secret in the code": (options(client_secret=CANARY), "W104"),
+}
+
+
+@pytest.mark.parametrize("wrong", DEPLOY)
+def test_deployment_is_checked(wrong: str, use: Callable[..., None]) -> None:
+    """`check --deploy` tells what is fine on a developer's machine only."""
+    settings, identifier = DEPLOY[wrong]
+    use(**settings)
+    assert f"mqauth.{identifier}" in check(deploy=True)
+    assert f"mqauth.{identifier}" not in check()
+
+
+def test_deployment_of_right_settings_is_quiet(use: Callable[..., None]) -> None:
+    """`check --deploy` says nothing of ours about right settings."""
+    use(**alias())
+    assert "mqauth" not in check(deploy=True)
+
+
+def test_the_environment_wins_over_celerys_setting(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that leads Celery elsewhere is told."""
+    use(**celery(BROKER_URL="mqauths://default@r.example.com/"))
+    monkeypatch.setenv("CELERY_BROKER_URL", "mqauths://default@other.example.com/")
+    assert "mqauth.W008" in check()
+
+
+def test_celery_missing(use: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL of ours without celery-mqauth says what to install."""
+    monkeypatch.setattr("django_mqauth.checks.celery.has_celery", lambda: False)
+    use(**celery(BROKER_URL="mqauths://default@r.example.com/"))
+    assert "mqauth.E017" in check()
+    assert 'pip install "django-mqauth[celery]"' in check()
+
+
+def test_environment_is_considered(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What the environment gives need not stand in the settings."""
+    secret = tmp_path / "secret"
+    secret.write_text(CANARY)
+    use(MQAUTH={"default": {}})
+    assert "mqauth.E006" in check()
+    monkeypatch.setenv("DJANGO_MQAUTH_DEFAULT_BROKER", "amqps://rabbit.example.com/prod")
+    monkeypatch.setenv("DJANGO_MQAUTH_DEFAULT_PROVIDER", "oauth2")
+    monkeypatch.setenv("DJANGO_MQAUTH_DEFAULT_OPTIONS_CLIENT_ID", "celery")
+    monkeypatch.setenv("MQAUTH_OAUTH2_ISSUER", "https://login.example.com")
+    monkeypatch.setenv("MQAUTH_OAUTH2_CLIENT_SECRET_FILE", str(secret))
+    assert check() == "System check identified no issues (0 silenced).\n"
+
+
+def test_live_check_runs_by_tag_only(site: Sandbox) -> None:
+    """Nobody is asked for a credential unless the tag is named."""
+    before = site.issuer.fetches
+    check()
+    assert site.issuer.fetches == before
+    assert check(tags=["mqauth_live"]) == "System check identified no issues (0 silenced).\n"
+    assert site.issuer.fetches == before + 1
+
+
+def test_live_check_tells_of_the_issuer(site: Sandbox) -> None:
+    """An issuer that is down is an error of the live check, with its remedy."""
+    with site.issuer.faults.during("error500"):
+        said = check(tags=["mqauth_live"])
+    assert "mqauth.E026" in said
+    assert "mqauth_doctor" in said
+
+
+def test_live_check_tells_of_the_broker(
+    site: Sandbox, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """A broker that is not there is an error of the live check."""
+    use(MQAUTH={"default": alias(port=1)})
+    assert "mqauth.E027" in check(tags=["mqauth_live"])
+
+
+def test_checks_have_the_tag() -> None:
+    """`check --tag mqauth` runs these checks."""
+    assert run_checks(tags=["mqauth"]) == []

@@ -1,0 +1,228 @@
+"""`manage.py mqauth_...`: reports for people and programs, and exit codes for probes."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from django_mqauth import broker_url, broker_use_ssl
+from mqauth.diagnosis.findings import EXIT_CODES
+from mqauth_sandbox import Sandbox
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Run a command; return what it ends with and what it prints."""
+    output = io.StringIO()
+    try:
+        call_command(*arguments, "--no-color", stdout=output, stderr=output)
+    except CommandError as error:
+        output.write(str(error))
+        return error.returncode, output.getvalue()
+    except SystemExit as ended:
+        return int(ended.code or 0), output.getvalue()
+    return 0, output.getvalue()
+
+
+def test_token_tells_facts(site: Sandbox) -> None:
+    """`mqauth_token` tells whose the credential is and for how long, and does not show it."""
+    code, text = run("mqauth_token")
+    assert code == 0
+    for line in ("provider", "oauth2 client celery of", "subject", "time left", "scopes"):
+        assert line in text
+    assert "eyJ" not in text
+
+
+def test_token_as_json(site: Sandbox) -> None:
+    """`mqauth_token --json` is one JSON object without the token."""
+    code, text = run("mqauth_token", "default", "--json", "--fresh")
+    facts = json.loads(text)
+    assert code == 0
+    assert facts["kind"] == "JWT"
+    assert 0 < facts["time_left"] <= site.issuer.token_lifetime
+    assert "eyJ" not in text
+
+
+def test_token_on_purpose(site: Sandbox) -> None:
+    """`mqauth_token --raw` prints the token and nothing else."""
+    code, text = run("mqauth_token", "--raw")
+    assert code == 0
+    assert text.startswith("eyJ")
+    assert len(text.splitlines()) == 1
+
+
+def test_doctor_goes_to_the_broker(site: Sandbox) -> None:
+    """`mqauth_doctor` walks from the options to the broker and what is done there."""
+    code, text = run("mqauth_doctor")
+    assert code == 0
+    assert [line.split()[:2] for line in text.splitlines()] == [
+        ["ok", f"{link}:"] for link in EXIT_CODES
+    ]
+
+
+def test_doctor_tries_what_the_app_does(site: Sandbox, use: Callable[..., None]) -> None:
+    """Where Celery signs in as the alias, what its workers do is tried, for that alias alone."""
+    app = Celery("site", broker=broker_url(), broker_use_ssl=broker_use_ssl())
+    use(MQAUTH={**settings.MQAUTH, "other": settings.MQAUTH["default"]}, MQAUTH_CELERY_APP=app)
+    said = {name: run("mqauth_doctor", name) for name in ("default", "other")}
+    assert [code for code, _ in said.values()] == [0, 0]
+    assert re.search(r"ok {6}operations: \d+ permitted", said["default"][1])
+    assert "operations: none were named" in said["other"][1]
+
+
+def test_doctor_names_what_the_app_may_not_do(
+    site: Sandbox, use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operation that the token does not permit breaks the chain, with the scope it takes."""
+    monkeypatch.setattr(site.issuer, "scopes", ["rabbitmq.read:*/*"])
+    app = Celery("site", broker=broker_url(), broker_use_ssl=broker_use_ssl())
+    use(MQAUTH_CELERY_APP=app)
+    code, text = run("mqauth_doctor")
+    assert code == EXIT_CODES["operations"]
+    assert "failed  operations:" in text
+    assert "rabbitmq.configure:%2F/celery" in text
+
+
+def test_doctor_goes_to_each_broker(
+    site: Sandbox, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """A second broker that is not there is a broken link; what leads to both is told once."""
+    there, gone = alias(), alias(port=1)
+    use(MQAUTH={"default": {**there, "BROKER": [there["BROKER"], gone["BROKER"]]}})
+    code, text = run("mqauth_doctor", "--json")
+    links = [link["link"] for link in json.loads(text)["links"]]
+    assert code == EXIT_CODES["broker"]
+    assert links == [*EXIT_CODES, "broker"]
+
+
+def test_doctor_without_the_celery_app(site: Sandbox, use: Callable[..., None]) -> None:
+    """A Celery app that cannot be found is told, for without it operations would go untried."""
+    use(MQAUTH_CELERY_APP="nowhere.celery:app")
+    code, text = run("mqauth_doctor")
+    assert code == EXIT_CODES["options"]
+    assert "MQAUTH_CELERY_APP leads nowhere: No module named 'nowhere'" in text
+
+
+def test_doctor_stops_at_the_issuer(site: Sandbox) -> None:
+    """A broken link ends the report, with its remedy and its exit code."""
+    with site.issuer.faults.during("error500"):
+        code, text = run("mqauth_doctor", "--json")
+    report = json.loads(text)
+    assert code == report["exit_code"] == EXIT_CODES["issuer"]
+    assert [link["status"] for link in report["links"]] == ["ok", "ok", "failed"]
+    assert report["links"][-1]["remedy"]
+
+
+def test_doctor_stops_at_the_broker(
+    site: Sandbox, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """A broker that is not there is the broken link."""
+    use(MQAUTH={"default": alias(port=1)})
+    code, text = run("mqauth_doctor")
+    assert code == EXIT_CODES["broker"]
+    assert "failed  broker: " in text
+    assert "localhost:1" in text
+
+
+def test_check_is_a_probe(site: Sandbox) -> None:
+    """`mqauth_check` fetches and signs in, and ends with 0."""
+    code, text = run("mqauth_check")
+    assert code == 0
+    assert text.splitlines()[0].startswith("ok      credential default:")
+    assert text.splitlines()[1].startswith("ok      login default:")
+
+
+def test_check_without_login(site: Sandbox) -> None:
+    """`mqauth_check --no-login` leaves the broker alone."""
+    assert len(run("mqauth_check", "default", "--no-login")[1].splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"client_idd": "celery"}, 2),
+        ({"client_id": "stranger"}, 3),
+        ({"issuer": "https://localhost:1"}, 4),
+    ],
+    ids=["misspelt", "refused", "not there"],
+)
+def test_check_says_what_kind_of_failure(
+    site: Sandbox,
+    use: Callable[..., None],
+    alias: Callable[..., dict[str, Any]],
+    changes: dict[str, str],
+    code: int,
+) -> None:
+    """The exit code tells settings that cannot work from refusals and outages."""
+    use(MQAUTH={"default": alias(**changes)})
+    ended, text = run("mqauth_check", "--json")
+    report = json.loads(text)
+    assert ended == report["exit_code"] == code
+    assert not report["ok"]
+
+
+def test_check_of_the_broker(
+    site: Sandbox, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """A broker that is not there is an outage, and only one alias' affair."""
+    use(MQAUTH={"default": alias(), "other": alias(port=1)})
+    code, text = run("mqauth_check")
+    assert code == 4
+    assert [line.split()[0] for line in text.splitlines()] == ["ok", "ok", "ok", "failed"]
+
+
+@pytest.mark.parametrize("command", ["mqauth_token", "mqauth_doctor"])
+def test_an_unknown_alias_is_one_line(site: Sandbox, command: str) -> None:
+    """A misspelt alias is told in one line, with the right one."""
+    code, text = run(command, "defualt")
+    assert code == 2
+    assert "did you mean default" in text
+
+
+def test_settings_without_aliases(use: Callable[..., None]) -> None:
+    """Without aliases the error says what to write."""
+    use(MQAUTH={})
+    for command in ("mqauth_check", "mqauth_status"):
+        code, text = run(command)
+        assert code == 2
+        assert "BROKER" in text
+
+
+def test_status_shows_what_the_host_shares(
+    site: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`mqauth_status` asks no issuer: it shows what other processes of this host have fetched."""
+    monkeypatch.setenv("MQAUTH_CACHE", str(tmp_path / "cache"))
+    before = site.issuer.fetches
+    assert "no process of this host has a credential" in run("mqauth_status", "--no-workers")[1]
+    assert site.issuer.fetches == before
+    run("mqauth_token")
+    assert site.issuer.fetches == before + 1
+    code, text = run("mqauth_status", "--no-workers", "--json")
+    (alias,) = json.loads(text)["aliases"]
+    assert code == 0
+    assert 0 < alias["remaining"] <= site.issuer.token_lifetime
+    assert site.issuer.fetches == before + 1
+
+
+def test_no_secret_in_any_report(site: Sandbox) -> None:
+    """No report shows the client's secret or a token, but for `--raw`."""
+    said = [
+        run(*command)[1]
+        for command in (
+            ("mqauth_status", "--no-workers"),
+            ("mqauth_check", "--json"),
+            ("mqauth_token", "--json"),
+            ("mqauth_doctor", "--json"),
+        )
+    ]
+    assert all(site.issuer.client_secret not in text and "eyJ" not in text for text in said)

@@ -1,0 +1,204 @@
+"""`MQAUTH`: aliases, what wins over what, URLs for Celery, and overriding it in tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.test import override_settings
+
+import django_mqauth
+from django_mqauth import conf
+from mqauth.config.resolution import resolve
+from mqauth.shared import shared_sources
+from mqauth_sandbox import Sandbox
+
+CANARY = "c4n4ry-5ecret"
+STATIC = {
+    "BROKER": "amqps://rabbit.example.com/prod",
+    "PROVIDER": "static",
+    "OPTIONS": {"username": "celery", "password": CANARY},
+}
+SETTINGS = """
+import django_mqauth
+
+SECRET_KEY = "x"
+INSTALLED_APPS = ["django_mqauth"]
+MQAUTH = {
+    "default": {
+        "BROKER": "amqps://rabbit.example.com/prod",
+        "PROVIDER": "static",
+        "OPTIONS": {"username": "celery", "password": "c4n4ry-5ecret"},
+    }
+}
+CELERY_BROKER_URL = django_mqauth.broker_url()
+"""
+
+
+def test_a_url_names_the_alias(use: Callable[..., None]) -> None:
+    """`broker_url` turns an address into a URL that says who signs in, and nothing else."""
+    use(MQAUTH={"default": STATIC, "eu": {**STATIC, "BROKER": "amqp://localhost:5673/%2F"}})
+    assert django_mqauth.broker_url() == "mqauths://default@rabbit.example.com/prod"
+    assert django_mqauth.broker_url("eu") == "mqauth://eu@localhost:5673/%2F"
+
+
+def test_failover_lists_stay_lists(use: Callable[..., None]) -> None:
+    """Several brokers become a failover list of URLs."""
+    use(MQAUTH={"default": {**STATIC, "BROKER": ["amqps://a.example.com", "amqps://[::1]:1/b"]}})
+    assert django_mqauth.broker_url() == (
+        "mqauths://default@a.example.com/;mqauths://default@[::1]:1/b"
+    )
+
+
+def test_celery_takes_the_tls_options(use: Callable[..., None]) -> None:
+    """`broker_use_ssl` hands the alias' TLS options to Celery, if it has any."""
+    use(MQAUTH={"default": {**STATIC, "TLS": {"ca_certs": "/etc/hosts"}}, "eu": STATIC})
+    assert django_mqauth.broker_use_ssl() == {"ca_certs": "/etc/hosts"}
+    assert django_mqauth.broker_use_ssl("eu") is None
+
+
+def test_an_unknown_alias_is_told_with_the_known_ones(use: Callable[..., None]) -> None:
+    """A misspelt alias is Django's own error and names the right one."""
+    use(MQAUTH={"default": STATIC})
+    with pytest.raises(ImproperlyConfigured, match="did you mean default"):
+        django_mqauth.broker_url("defualt")
+
+
+def test_the_core_knows_the_aliases(use: Callable[..., None]) -> None:
+    """An alias is a named entry: what Celery's URL names, the core resolves."""
+    use(MQAUTH={"default": STATIC}, MQAUTH_TIMEOUT=7)
+    config = resolve("default")
+    assert config.provider == "static"
+    assert config.options["password"].reveal() == CANARY
+    assert config.settings["timeout"] == 7
+
+
+def test_what_wins(use: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alias' own variables win over the settings, and these over the provider's variables."""
+    use(MQAUTH={"default": STATIC}, MQAUTH_TIMEOUT=7)
+    monkeypatch.setenv("MQAUTH_STATIC_USERNAME", "from-the-provider")
+    assert resolve("default").options["username"] == "celery"
+    monkeypatch.setenv("DJANGO_MQAUTH_DEFAULT_OPTIONS_USERNAME", "from-the-alias")
+    monkeypatch.setenv("DJANGO_MQAUTH_DEFAULT_BROKER", "amqps://elsewhere.example.com/prod")
+    monkeypatch.setenv("MQAUTH_TIMEOUT", "3")
+    assert resolve("default").options["username"] == "from-the-alias"
+    assert resolve("default").settings["timeout"] == 3
+    assert django_mqauth.broker_url() == "mqauths://default@elsewhere.example.com/prod"
+
+
+def test_a_file_from_the_environment_replaces_an_inline_secret(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Either spelling of a secret wins over the other one in the settings."""
+    (tmp_path / "password").write_text("from-the-file")
+    use(MQAUTH={"default": STATIC})
+    monkeypatch.setenv("DJANGO_MQAUTH_DEFAULT_OPTIONS_PASSWORD_FILE", str(tmp_path / "password"))
+    assert resolve("default").options["password"].reveal() == "from-the-file"
+
+
+def test_settings_ask_for_their_own_url(tmp_path: Path) -> None:
+    """A settings file may call `broker_url` below `MQAUTH`, while it is being read."""
+    done = manage(tmp_path, SETTINGS, "diffsettings")
+    assert "CELERY_BROKER_URL = 'mqauths://default@rabbit.example.com/prod'" in done.stdout
+
+
+def test_settings_that_ask_too_early_are_told(tmp_path: Path) -> None:
+    """Above `MQAUTH` the error says to write it above, or to pass it."""
+    early = "import django_mqauth\nCELERY_BROKER_URL = django_mqauth.broker_url()\n" + SETTINGS
+    done = manage(tmp_path, early, "diffsettings")
+    assert done.returncode != 0
+    assert "broker_url(settings=MQAUTH)" in done.stderr
+
+
+def test_a_part_of_settings_passes_them(use: Callable[..., None]) -> None:
+    """A file of settings that Django does not know passes `MQAUTH` itself."""
+    url = django_mqauth.broker_url("eu", settings={"eu": STATIC})
+    assert url == "mqauths://eu@rabbit.example.com/prod"
+
+
+def test_diffsettings_shows_no_secret(tmp_path: Path) -> None:
+    """What somebody wrote into the settings all the same is not shown by Django."""
+    login = SETTINGS.replace("amqps://rabbit", f"amqps://celery:{CANARY}@rabbit").replace(
+        "CELERY_BROKER_URL", "# "
+    )
+    for settings in (SETTINGS, login):
+        done = manage(tmp_path, settings, "diffsettings", "--all")
+        assert "MQAUTH = " in done.stdout, done.stderr
+        assert CANARY not in done.stdout + done.stderr
+
+
+def test_celery_without_django_knows_the_aliases(tmp_path: Path) -> None:
+    """A process that only has Django's settings, as `celery inspect`, resolves an alias."""
+    (tmp_path / "project_of_its_own.py").write_text(SETTINGS)
+    program = (
+        "from django.conf import settings; settings.DEBUG\n"
+        "from mqauth.config.resolution import resolve\n"
+        "print(resolve('default').provider)"
+    )
+    assert python(tmp_path, "-c", program).stdout == "static\n"
+
+
+def test_a_program_without_django_has_no_aliases(tmp_path: Path) -> None:
+    """A process that has nothing to do with Django does not even load it."""
+    program = (
+        "import os, sys\n"
+        "from mqauth.config.named_entries import named_entries\n"
+        "print(dict(named_entries(os.environ)), 'django' in sys.modules)"
+    )
+    assert python(tmp_path, "-c", program).stdout == "{} False\n"
+
+
+def test_overriding_settings_begins_anew(
+    site: Sandbox, alias: Callable[..., dict[str, Any]]
+) -> None:
+    """`override_settings` gives new sources and connections, and the old ones come back."""
+    before = django_mqauth.source()
+    before.get()
+    connection = django_mqauth.connections["default"]
+    connection.connect()
+    with override_settings(MQAUTH={"default": alias(scope="none")}):
+        assert not connection.connected
+        assert django_mqauth.source().provider.identity.endswith("scope none")
+    assert len(shared_sources()) == 0
+
+
+def test_no_migration_is_missing(database: None) -> None:
+    """The app's model and its migration agree."""
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+def test_names_of_aliases() -> None:
+    """A name can stand in a URL and in an environment variable."""
+    assert conf.is_alias_name("billing-eu_1")
+    assert not any(map(conf.is_alias_name, ["", "1st", "a.b", "a b", "ä", 7]))
+
+
+def manage(folder: Path, settings: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `manage.py` with settings of its own."""
+    (folder / "project_of_its_own.py").write_text(settings)
+    return python(folder, "-m", "django", *arguments, check=False)
+
+
+def python(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a Python that finds the project in `folder`."""
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("MQAUTH_", "DJANGO_"))},
+        "PYTHONPATH": str(folder),
+        "DJANGO_SETTINGS_MODULE": "project_of_its_own",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=folder,
+        check=check,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )

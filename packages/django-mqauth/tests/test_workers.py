@@ -1,0 +1,226 @@
+"""What workers answer is understood, whatever it is; the broker under it is real."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.core.cache import cache
+from health_check.exceptions import ServiceUnavailable
+
+import django_mqauth
+from choir import Choir, answer
+from django_mqauth.health import WorkerCredentials
+from django_mqauth.workers import memory
+from django_mqauth.workers.asking import Answers, ask_workers
+from django_mqauth.workers.replies import understand
+from mqauth_sandbox import Sandbox
+
+EXPIRED = "2020-01-01T00:00:00+00:00"
+SOON = {"issued_at": EXPIRED, "clock_skew": 0.0}
+
+
+@pytest.fixture
+def app(site: Sandbox, use: Callable[..., None]) -> Iterator[Celery]:
+    """The site's Celery app, and nobody remembered."""
+    memory.forget()
+    app = Celery(
+        "site",
+        broker=django_mqauth.broker_url(),
+        broker_use_ssl=django_mqauth.broker_use_ssl(),
+        set_as_current=False,
+    )
+    use(MQAUTH_CELERY_APP=app)
+    yield app
+    app.close()
+    memory.forget()
+
+
+@pytest.fixture
+def admin_url(site: Sandbox) -> str:
+    """The broker by a login that does not expire."""
+    broker = site.broker
+    return f"amqp://{broker.admin_user}:{broker.admin_password}@localhost:{broker.amqp_port}//"
+
+
+def states(answers: Answers) -> dict[str, str]:
+    """Return each worker's state."""
+    return {worker.name: worker.state for worker in answers.workers}
+
+
+SAID: dict[str, tuple[Any, str]] = {
+    "all is well": (answer(), "ok"),
+    "never expires": (answer(source={"expires_at": None, "remaining": None}), "ok"),
+    "renewal fails": (answer(source={"failures_in_a_row": 2, "last_error": "HTTP 500"}), "failing"),
+    "expired": (answer(source={"expires_at": EXPIRED}), "expired"),
+    "no queues": (answer(queues=[]), "idle"),
+    "no sources": ({"sources": []}, "static"),
+    "an error": ({"error": "KeyError('mqauth')"}, "unreadable"),
+    "text": ("hello", "unreadable"),
+    "nothing": (None, "unreadable"),
+    "a number": (7, "unreadable"),
+    "a list": ([answer()], "unreadable"),
+    "sources as text": ({"sources": "oauth2"}, "unreadable"),
+    "sources of texts": ({"sources": ["oauth2"]}, "unreadable"),
+    "empty sources": ({"sources": [{}]}, "ok"),
+    "fields of other kinds": (
+        answer(
+            source={
+                "provider": 1,
+                "identity": ["x"],
+                "issued_at": "yesterday",
+                "expires_at": {"at": "noon"},
+                "remaining": float("nan"),
+                "rotations": -3,
+                "failures": True,
+                "failures_in_a_row": "many",
+                "last_error": {"why": "?"},
+            },
+            recent=[1, 2],
+        ),
+        "ok",
+    ),
+    "events of other kinds": (
+        answer(recent={"oauth2 client celery of https://login.example.com": [1, {"at": 3}, {}]}),
+        "ok",
+    ),
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_any_answer_is_understood(said: str) -> None:
+    """Whatever a worker says becomes a state, with a remedy where it is not well."""
+    content, state = SAID[said]
+    report = understand("one@host", content)
+    assert report.state == state
+    assert (report.problem is None) == (state == "ok")
+    assert (report.remedy is None) == (state == "ok")
+
+
+def test_long_texts_are_cut() -> None:
+    """An answer cannot fill a page with one field, nor with many sources."""
+    many = answer()
+    many["sources"] = [{**many["sources"][0], "last_error": "x" * 100_000}] * 1000
+    report = understand("one@host", many)
+    assert len(report.sources) == 20
+    assert len(report.sources[0].last_error or "") == 500
+
+
+def test_workers_answer_over_the_broker(app: Celery, admin_url: str) -> None:
+    """Good and garbled answers come side by side, and each is told for what it is."""
+    said = {"good@a": answer(), "idle@b": answer(queues=[]), "odd@c": "what?"}
+    with Choir(admin_url, said):
+        answers = ask_workers(1.0)
+    assert states(answers) == {"good@a": "ok", "idle@b": "idle", "odd@c": "unreadable"}
+    assert answers.problem is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        (b'["no", "name"]', "application/json"),
+        (b"{broken", "application/json"),
+        (b"\x80\x04\x95", "application/x-python-serialize"),
+        (b"\xff\xfe", "application/octet-stream"),
+    ],
+    ids=["list", "broken JSON", "pickle", "binary"],
+)
+def test_garbage_does_not_hide_the_others(
+    app: Celery, admin_url: str, raw: tuple[bytes, str]
+) -> None:
+    """A reply that nobody can read is told, and those of others count."""
+    with Choir(admin_url, {"good@a": answer()}, [raw]):
+        answers = ask_workers(1.0)
+    assert states(answers) == {"good@a": "ok"}
+    assert answers.problem is not None
+    assert "cannot be read" in answers.problem
+
+
+def test_a_claim_to_consume_is_checked(app: Celery, admin_url: str) -> None:
+    """A worker that says it consumes is believed if the broker delivers to it."""
+    with app.connection_for_write() as connection:
+        connection.default_channel.queue_declare(
+            "deserted", durable=False, auto_delete=False, arguments={"x-expires": 60_000}
+        )
+    with Choir(admin_url, {"one@a": answer(queues=["deserted"])}):
+        (worker,) = ask_workers(1.0).workers
+    assert worker.state == "idle"
+    assert "the broker knows no consumer" in (worker.problem or "")
+
+
+def test_nobody_answers(app: Celery) -> None:
+    """Silence is no error of ours, and takes no longer than it may."""
+    started = time.monotonic()
+    assert ask_workers(0.5) == Answers()
+    assert time.monotonic() - started < 3
+
+
+def test_the_broker_is_not_there(
+    app: Celery, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """Without a broker there is one line with a remedy, within the time."""
+    use(MQAUTH={"default": alias(port=1)})
+    app.conf.broker_url = django_mqauth.broker_url()
+    answers = ask_workers(0.5)
+    assert answers.workers == ()
+    assert "no connection to the broker" in (answers.problem or "")
+
+
+def test_somebody_who_has_to_be_there(app: Celery, admin_url: str) -> None:
+    """A worker that was named and does not answer is told by name."""
+    with Choir(admin_url, {"good@a": answer()}), pytest.raises(ServiceUnavailable, match="gone@b"):
+        WorkerCredentials(app=app, workers=("good@a", "gone@b")).run()
+
+
+def test_too_few(app: Celery, admin_url: str) -> None:
+    """Fewer answers than there should be are told."""
+    with Choir(admin_url, {"good@a": answer()}):
+        WorkerCredentials(app=app).run()
+        with pytest.raises(ServiceUnavailable, match="1 workers answered, at least 2"):
+            WorkerCredentials(app=app, at_least=2).run()
+
+
+def test_failing_renewals_are_healthy_for_a_while(app: Celery, admin_url: str) -> None:
+    """A worker whose renewals fail is healthy until a quarter of the life is left."""
+    failing = {"failures_in_a_row": 1, "last_error": "HTTP 500"}
+    with Choir(admin_url, {"one@a": answer(source=failing)}):
+        WorkerCredentials(app=app).run()
+    with (
+        Choir(admin_url, {"one@a": answer(source={**failing, **SOON})}),
+        pytest.raises(ServiceUnavailable, match="HTTP 500"),
+    ):
+        WorkerCredentials(app=app).run()
+
+
+def test_who_signed_off_is_forgotten(app: Celery, admin_url: str) -> None:
+    """A worker whose control queue is gone has ended, and nobody misses it."""
+    with Choir(admin_url, {"one@a": answer(), "two@b": answer()}):
+        ask_workers(0.5)
+    assert memory.known() == {"one@a", "two@b"}
+    with Choir(admin_url, {"two@b": answer()}):
+        assert states(ask_workers(0.5)) == {"two@b": "ok"}
+    assert memory.known() == {"two@b"}
+
+
+def test_memory_survives_a_broken_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Django's cache this process remembers by itself."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ConnectionError
+
+    memory.forget()
+    monkeypatch.setattr(cache, "get", broken)
+    monkeypatch.setattr(cache, "set", broken)
+    memory.update(["one@a"], [])
+    assert memory.known() == {"one@a"}
+
+
+def test_without_celery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Celery the answer says that there is nobody to ask."""
+    import sys  # noqa: PLC0415
+
+    monkeypatch.setitem(sys.modules, "celery", None)
+    assert "celery" in (ask_workers(0.5).problem or "")

@@ -1,0 +1,94 @@
+"""What a fetched credential is: who issued it, for whom, for how long, and whether it fits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mqauth.credentials import BrokerCredentials
+from mqauth.diagnosis.findings import BrokenLinkError
+from mqauth.errors import InvalidCredentialError
+from mqauth.jwt_claims import unverified_claims
+from mqauth.permissions.resource_server import Refused, ResourceServer, choose
+from mqauth.permissions.versions import NEWEST
+
+LARGEST_TOKEN = 8_000
+"""Characters of a token that fit into the first frame of any broker."""
+
+
+def claims_of(credentials: BrokerCredentials) -> Mapping[str, Any]:
+    """Return a token's claims; none where it is no JWT."""
+    try:
+        return unverified_claims(credentials.password)
+    except InvalidCredentialError:
+        return {}
+
+
+def check_claims(
+    credentials: BrokerCredentials,
+    *,
+    issuer: str | None,
+    servers: Sequence[ResourceServer],
+    jwt_expected: bool,
+) -> str:
+    """Look at a credential as the broker would.
+
+    Args:
+        credentials: What was fetched.
+        issuer: Whose tokens are expected; None where nobody said.
+        servers: What the broker is told, where that is known.
+        jwt_expected: Whether only a JWT can work.
+
+    Raises:
+        BrokenLinkError: The broker would not take it.
+    """
+    if credentials.certificate is not None:
+        return f"a certificate for {credentials.principal}"
+    claims = claims_of(credentials)
+    size = len(credentials.password.reveal())
+    if not claims:
+        if jwt_expected:
+            raise BrokenLinkError(
+                "what the issuer gave is no JWT, and RabbitMQ's OAuth 2 plugin reads nothing else",
+                remedy="have the issuer give this client JSON Web Tokens, or see its audience",
+            )
+        return "no token: the broker knows what it may do"
+    _check_times(claims, credentials.clock_skew)
+    found = claims.get("iss")
+    if issuer is not None and isinstance(found, str) and found.rstrip("/") != issuer.rstrip("/"):
+        raise BrokenLinkError(
+            f"the token is of issuer {found}, not of {issuer}",
+            remedy="set the option issuer to what the token says, if that is whom you trust",
+        )
+    chosen = choose(servers, claims, NEWEST) if servers else None
+    if isinstance(chosen, Refused):
+        raise BrokenLinkError(chosen.reason, remedy=chosen.remedy)
+    if size > LARGEST_TOKEN:
+        raise BrokenLinkError(
+            f"the token has {size:,} characters; RabbitMQ takes about {LARGEST_TOKEN:,}, "
+            "and before 4.1 half of that",
+            remedy="ask the issuer for fewer scopes or claims, or use scope aliases",
+        )
+    return f"issuer {found}, audience {_shown(claims.get('aud'))}, {size:,} characters"
+
+
+def _check_times(claims: Mapping[str, Any], skew: float) -> None:
+    now = time.time() + skew
+    exp, begins = claims.get("exp"), claims.get("nbf")
+    if isinstance(exp, int | float) and exp <= now:
+        raise BrokenLinkError(
+            f"the token expired {now - exp:.0f} s ago",
+            remedy="see why the issuer hands out expired tokens, and at its clock",
+        )
+    if isinstance(begins, int | float) and begins > now + 5:
+        raise BrokenLinkError(
+            f"the token is good only in {begins - now:.0f} s",
+            remedy="set the clocks of issuer and broker right",
+        )
+
+
+def _shown(audience: object) -> str:
+    if isinstance(audience, list):
+        return " ".join(str(name) for name in audience)
+    return str(audience) if audience is not None else "(none)"

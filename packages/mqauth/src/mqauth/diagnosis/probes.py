@@ -1,0 +1,93 @@
+"""Tries whether the broker permits an operation, without doing it.
+
+The broker looks at permissions first. So each operation is asked for in a way that it refuses
+afterwards for another reason, or takes back: declarations with arguments that cannot be, consumers
+with a priority that is none, bindings that nobody has made to be taken away, messages in a
+transaction that is rolled back.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+from mqauth.diagnosis.session import Refusal, Session
+from mqauth.diagnosis.wire import short, table
+from mqauth.permissions.operations import OPERATIONS, Operation, is_topic_exchange
+
+_TICKET = struct.pack("!H", 0)
+_PROBE = table({"x-mqauth-probe": "none has this"})
+_PERMITTED = (404, 405, 406)
+REFUSED = 403
+_PUBLISH, _CONSUME = (
+    next(kind for kind in OPERATIONS if kind.name == name)
+    for name in ("basic.publish", "basic.consume")
+)
+
+
+def refusals(session: Session, operation: Operation) -> str | None:
+    """Return the first thing that the broker says against an operation and what comes with it.
+
+    A dead-letter or alternate exchange needs reading what it is set on, and writing to it.
+
+    Raises:
+        Refusal: It closed the connection for another reason.
+        LostError: It ended the connection without a word.
+    """
+    asked = [operation]
+    other = operation.dead_letter or operation.alternate
+    if operation.dead_letter:
+        asked.append(replace(operation, kind=_CONSUME))
+    if other and is_topic_exchange(other) is not True:
+        asked.append(replace(operation, kind=_PUBLISH, exchange=other, routing_key=""))
+    return next(filter(None, (refusal(session, each) for each in asked)), None)
+
+
+def refusal(session: Session, operation: Operation) -> str | None:
+    """Return what the broker says against an operation, or None if it permits it.
+
+    Raises:
+        Refusal: It closed the connection for another reason.
+        LostError: It ended the connection without a word.
+    """
+    try:
+        _ask(session, operation)
+    except Refusal as answer:
+        if answer.code == REFUSED:
+            return answer.text
+        if answer.code not in _PERMITTED:
+            raise
+    return None
+
+
+def _ask(session: Session, operation: Operation) -> None:
+    name = operation.kind.name
+    if name == "basic.publish":
+        session.publish_and_take_back(operation.exchange, operation.routing_key)
+    elif name in ("queue.declare", "queue.delete"):
+        _declare_queue(session, operation)
+    elif name in ("exchange.declare", "exchange.delete"):
+        passive = operation.kind.variant == "passive"
+        arguments = table({"alternate-exchange": 5})
+        session.ask(
+            40, 10,
+            _TICKET + short(operation.exchange) + short("direct") + bytes([passive]) + arguments,
+            11,
+        )  # fmt: skip
+    elif name in ("queue.bind", "queue.unbind"):
+        names = short(operation.queue) + short(operation.exchange) + short(operation.routing_key)
+        session.ask(50, 50, _TICKET + names + _PROBE, 51)
+    elif name in ("exchange.bind", "exchange.unbind"):
+        names = short(operation.destination) + short(operation.source)
+        names += short(operation.routing_key) + b"\x00"
+        session.ask(40, 40, _TICKET + names + _PROBE, 51)
+    elif name in ("basic.consume", "basic.get", "queue.purge"):
+        arguments = table({"x-priority": "none"})
+        session.ask(60, 20, _TICKET + short(operation.queue) + short("") + b"\x00" + arguments, 21)
+
+
+def _declare_queue(session: Session, operation: Operation) -> None:
+    passive = operation.kind.variant == "passive"
+    arguments = table({"x-expires": -1})
+    payload = _TICKET + short(operation.queue) + bytes([passive]) + arguments
+    session.ask(50, 10, payload, 11)

@@ -1,0 +1,76 @@
+"""What a `rabbitmq.conf` says about OAuth 2.
+
+Source: RabbitMQ, "Configuration" (the format) and "OAuth 2 guide" (the keys).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mqauth.permissions.resource_server import ResourceServer
+
+_LINE = re.compile(r"\s*(auth_oauth2\.[\w./:-]+(?:\.\d+)?[\w.]*)\s*=\s*(.*?)\s*$")
+_SERVER = re.compile(r"resource_servers\.([^.]+)\.(\w+)(?:\.(\d+))?(?:\.(\w+))?$")
+_OTHERS = "resource_servers."
+_PLAIN = ("scope_prefix", "resource_server_type", "additional_scopes_key")
+
+
+def resource_servers(conf: str) -> list[ResourceServer]:
+    """Return the resource servers that a `rabbitmq.conf` sets up, the root's first."""
+    settings: dict[str, str] = {}
+    for line in conf.splitlines():
+        match = _LINE.match(line)
+        if match and not line.lstrip().startswith("#"):
+            settings[match[1].removeprefix("auth_oauth2.")] = _unquoted(match[2])
+    root = {key: value for key, value in settings.items() if not key.startswith(_OTHERS)}
+    others: dict[str, dict[str, str]] = {}
+    for key, value in settings.items():
+        found = _SERVER.match(key)
+        if found:
+            rest = ".".join(part for part in found.groups()[1:] if part)
+            others.setdefault(found[1], {})[rest] = value
+    server = _server(root, root.get("resource_server_id", ""), {})
+    named = [_server(own, own.get("id", name), root) for name, own in others.items()]
+    return [server, *named] if server.id or not named else named
+
+
+def _server(own: Mapping[str, str], name: str, root: Mapping[str, str]) -> ResourceServer:
+    def value(key: str) -> str | None:
+        return own.get(key, root.get(key))
+
+    plain: dict[str, Any] = {key: value(key) for key in _PLAIN}
+    return ResourceServer(
+        id=name,
+        scope_aliases=_aliases(own) or _aliases(root),
+        preferred_username_claims=_numbered(own, "preferred_username_claims")
+        or _numbered(root, "preferred_username_claims"),
+        verify_aud=value("verify_aud") != "false",
+        require_exp=value("require_exp") != "false",
+        **plain,
+    )
+
+
+def _aliases(settings: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return aliases: `scope_aliases.1.alias` with its `.scope`, or `scope_aliases.x` for short."""
+    aliases: dict[str, list[str]] = {}
+    for key, value in settings.items():
+        if not key.startswith("scope_aliases."):
+            continue
+        rest = key.removeprefix("scope_aliases.")
+        if rest.endswith(".alias"):
+            scope = settings.get(f"scope_aliases.{rest.removesuffix('.alias')}.scope", "")
+            aliases[value] = scope.split()
+        elif not rest.endswith(".scope"):
+            aliases[rest] = value.split()
+    return aliases
+
+
+def _numbered(settings: Mapping[str, str], key: str) -> tuple[str, ...]:
+    found = [(k, v) for k, v in settings.items() if re.fullmatch(rf"{key}\.\d+", k)]
+    return tuple(value for _, value in sorted(found))
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value

@@ -1,0 +1,145 @@
+"""`mqauth explain`, as it is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mqauth_sandbox.oidc import OidcIssuer
+
+LIMIT = 30.0
+AWS_EXAMPLE = "rabbitmq/read:*/* rabbitmq/write:*/* rabbitmq/configure:*/*"
+
+
+def run(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `mqauth explain` with these arguments."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("mqauth"), "explain", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        env={**os.environ, **variables},
+    )
+
+
+def test_refused_with_a_remedy() -> None:
+    """A refusal names what decided and what to add, and the exit code tells it too."""
+    done = run("-s", AWS_EXAMPLE, "publish to exchange celeryev with key task.sent")
+    assert done.returncode == 3, done.stderr
+    assert "refused  publish to exchange 'celeryev' with key 'task.sent'" in done.stdout
+    assert "add    rabbitmq/write:%2F/celeryev/task.sent" in done.stdout
+    again = run("-s", f"{AWS_EXAMPLE} rabbitmq/write:%2F/celeryev/task.sent", "publish", "to",
+                "exchange", "celeryev", "with", "key", "task.sent")  # fmt: skip
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[1].startswith("allowed  publish to exchange")
+
+
+def test_every_operation_as_json() -> None:
+    """Without a question, all operations are there, and JSON says everything."""
+    done = run("-s", AWS_EXAMPLE, "--exchange", "celeryev", "--key", "task.sent", "--json")
+    report = json.loads(done.stdout)
+    assert len(report["operations"]) == 17
+    refused = [o["operation"] for o in report["operations"] if not o["allow"]]
+    assert "basic.publish" in refused
+    assert "basic.consume" not in refused
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_the_table_fits(columns: str) -> None:
+    """No line is longer than the terminal, and nothing is coloured where nobody sees colours."""
+    done = run("-s", AWS_EXAMPLE, "--exchange", "celeryev" * 6, "--key", "k" * 30, COLUMNS=columns)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= int(columns)
+    assert "\x1b" not in done.stdout
+    assert "rabbitmq/write:%2F/" in done.stdout
+
+
+def test_a_piped_table_has_a_line_a_row() -> None:
+    """Piped, each operation takes one line, so that others can read it."""
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("mqauth"), "explain", "-s", AWS_EXAMPLE],
+        capture_output=True, text=True, timeout=LIMIT, check=True, env=environment,
+    )  # fmt: skip
+    assert len([line for line in done.stdout.splitlines() if "." in line.split(" ")[0]]) == 17
+
+
+def test_a_token_of_standard_input(issuer: OidcIssuer) -> None:
+    """A token is read from standard input, and none of it is printed."""
+    token = issuer.mint(scopes=["rabbitmq.read:*/*", "rabbitmq.tag:management", "openid"])
+    done = run("--token", "-", "consume from queue celery", stdin=f"{token}\n")
+    assert done.returncode == 0, done.stderr
+    assert "user name  celery, tags management" in done.stdout
+    assert "openid: it does not begin with the broker's prefix 'rabbitmq.'" in done.stdout
+    assert not any(part in done.stdout + done.stderr for part in token.split("."))
+
+
+def test_a_token_of_another_issuer(issuer: OidcIssuer) -> None:
+    """A token that the broker would not take is refused, whatever its scopes."""
+    done = run("--token", "-", "--issuer", "https://other.example", "consume from queue q",
+               stdin=issuer.mint())  # fmt: skip
+    assert done.returncode == 3
+    assert "the broker trusts 'https://other.example'" in done.stdout
+
+
+def test_a_token_for_another_audience(issuer: OidcIssuer) -> None:
+    """A token for somebody else is refused with what to ask for."""
+    done = run("--token", "-", "--resource-server-id", "prod", "connect", stdin=issuer.mint())
+    assert done.returncode == 3
+    assert "is for rabbitmq" in done.stdout
+    assert "resource_server_id is 'prod'" in done.stdout
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.b.c.d.e", "x" * 1_048_576])
+def test_a_token_that_nobody_can_read(token: str) -> None:
+    """An opaque, encrypted or endless token is one line of error."""
+    done = run("--token", "-", "connect", stdin=token)
+    assert done.returncode not in (0, 3)
+    assert done.stderr.startswith("Error: the token is no JWT")
+    assert len(done.stderr) < 300
+
+
+def test_a_suggestion() -> None:
+    """An operation that there is not is answered with the nearest one."""
+    done = run("-s", "read:*/*", "publsh to exchange e")
+    assert done.returncode == 2
+    assert "did you mean 'publish'?" in done.stderr
+
+
+def test_two_credentials() -> None:
+    """Two credentials at once are refused."""
+    done = run("-s", "read:*/*", "--read", ".*", "connect")
+    assert done.returncode == 2
+    assert "several credentials" in done.stderr
+
+
+def test_batch() -> None:
+    """Each line is answered in its place, one that is no question with an error."""
+    questions = [
+        {"scopes": ["read:*/*"], "vhost": "a", "kind": "resource", "name": "q", "action": "read"},
+        {"scopes": ["read:*/*"], "vhost": "a", "kind": "topic", "name": "e", "action": "read",
+         "routing_key": "k"},
+        {"prefix": "p.", "scopes": ["p.read:a/*"], "vhost": "b", "kind": "vhost"},
+        {"permissions": {"read": "^q"}, "vhost": "a", "kind": "resource", "name": "q1",
+         "action": "read"},
+        {"scopes": ["read:*/юникод"], "vhost": "a", "kind": "resource", "name": "юникод",
+         "action": "read"},
+    ]  # fmt: skip
+    lines = [json.dumps(question) for question in questions]
+    wrong = ["{", "[]", '{"kind":"x","vhost":"/"}', '{"kind":"vhost"}', '"' + "x" * 10]
+    wrong += ['{"kind":"resource","vhost":"/","action":"read","scopes":[1]}']
+    done = run("--batch", stdin="\n".join([*lines, "", *wrong]) + "\n")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer.get("allow") for answer in answers] == [True, False, False, True, True] + [
+        None
+    ] * len(wrong)
+    assert all(answer["error"] for answer in answers[len(lines) :])
+    assert all(answer["because"] for answer in answers[: len(lines)])

@@ -1,0 +1,92 @@
+"""Questions in the user's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from mqauth.errors import ConfigurationError
+from mqauth.permissions.operations import OPERATIONS
+from mqauth.permissions.questions import parse_question
+
+
+@pytest.mark.parametrize(
+    ("text", "operation", "words"),
+    [
+        (
+            "publish to exchange celeryev with key task.sent in vhost prod",
+            "basic.publish",
+            "publish to exchange 'celeryev' with key 'task.sent'",
+        ),
+        ("may I declare queue celery?", "queue.declare", "declare queue 'celery'"),
+        ("publish to queue celery", "basic.publish", "publish to exchange '(default)' with key"),
+        ("consume from celery", "basic.consume", "consume from queue 'celery'"),
+        ("passively declare exchange x", "exchange.declare (passive)", "passively declare"),
+        (
+            "declare exchange x with alternate exchange y",
+            "exchange.declare (with AE)",
+            "declare exchange 'x' with alternate exchange 'y'",
+        ),
+        (
+            "declare queue q with dead-letter exchange d",
+            "queue.declare (with DLX)",
+            "declare queue 'q' with dead-letter exchange 'd'",
+        ),
+        ("bind exchange a to exchange b", "exchange.bind", "bind exchange 'a' to exchange 'b'"),
+        ("unbind queue q from exchange e", "queue.unbind", "unbind queue 'q' from exchange 'e'"),
+        ("basic.publish exchange=a routing_key=b", "basic.publish", "publish to exchange 'a'"),
+        ("queue.declare q", "queue.declare", "declare queue"),
+        ("declare queue 'with blanks'", "queue.declare", "declare queue 'with blanks'"),
+        ("connect to vhost prod", "connection.open", "enter virtual host 'prod'"),
+        ("write exchange e", "basic.publish", "publish to exchange 'e'"),
+        ("read queue q", "basic.consume", "consume from queue 'q'"),
+        ("purge queue q", "queue.purge", "purge queue 'q'"),
+        ("get from queue q", "basic.get", "get from queue 'q'"),
+    ],
+)
+def test_understood(text: str, operation: str, words: str) -> None:
+    """A question is understood as the operation that it means."""
+    parsed = parse_question(text)
+    assert parsed.kind.title == operation
+    assert str(parsed).startswith(words)
+    assert parse_question(text.split() if "'" not in text else text) == parsed
+
+
+@pytest.mark.parametrize("kind", OPERATIONS, ids=lambda kind: kind.title)
+def test_every_operation_can_be_asked(kind: object) -> None:
+    """The words that an operation is printed with are understood as that very operation."""
+    printed = {
+        "connection.open": "connect to vhost a",
+        "exchange.declare": "declare exchange e",
+        "exchange.declare (passive)": "passively declare exchange e",
+        "exchange.declare (with AE)": "declare exchange e with alternate exchange f",
+        "queue.declare (passive)": "passively declare queue q",
+        "queue.declare (with DLX)": "declare queue q with dead-letter exchange d",
+        "exchange.bind": "bind exchange e to exchange f",
+        "exchange.unbind": "unbind exchange e from exchange f",
+        "queue.bind": "bind queue q to exchange e",
+        "queue.unbind": "unbind queue q from exchange e",
+    }
+    for operation in OPERATIONS:
+        if operation is kind:
+            text = printed.get(operation.title, f"{operation.words} x")
+            assert parse_question(text).kind is operation
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("publsh to exchange e", "did you mean 'publish'?"),
+        ("frobnicate queue q", "ask for example: publish to exchange"),
+        ("basic.publsh e", "did you mean 'basic.publish'?"),
+        ("", "there is no question"),
+        ("declare x", "say whether it is a queue or an exchange"),
+        ("bind exchange a", "name both ends of the binding"),
+        ("consume from", "name the queue"),
+        ("publish to 'x", "odd quotes"),
+    ],
+)
+def test_not_understood(text: str, said: str) -> None:
+    """What is no question gets an answer that shows how to put it."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_question(text)
+    assert said in str(caught.value)

@@ -1,0 +1,1 @@
+"""Three apps whose needs differ, and a record of what they ask of a broker."""

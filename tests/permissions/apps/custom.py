@@ -1,0 +1,44 @@
+"""An app with queues, topics and prefixes of its own."""
+
+from __future__ import annotations
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from tests.permissions.apps import tracing
+from tests.permissions.apps.tasks import COMMON, add_tasks
+
+
+def make() -> Celery:
+    """Make the app."""
+    app = Celery("custom", backend="rpc://", set_as_current=False)
+    app.conf.update(
+        **COMMON,
+        task_queues=[
+            Queue("shop.orders", Exchange("shop.events", type="topic"), routing_key="order.#"),
+            Queue(
+                "shop.mails",
+                Exchange("shop.mails", type="direct"),
+                routing_key="mail",
+                queue_arguments={"x-dead-letter-exchange": "shop.dead"},
+            ),
+        ],
+        task_default_queue="shop.orders",
+        task_default_exchange="shop.events",
+        task_default_exchange_type="topic",
+        task_default_routing_key="order.new",
+        task_routes={"mail": {"queue": "shop.mails"}},
+        task_create_missing_queues=False,
+        event_exchange="shop.celeryev",
+        event_queue_prefix="shopev",
+        control_exchange="shop",
+        beat_schedule={
+            "order": {"task": "add", "schedule": 0.3, "args": (1, 2)},
+            "mail": {"task": "mail", "schedule": 0.3, "args": ("ann",)},
+        },
+    )
+    return add_tasks(app)
+
+
+tracing.install()
+app = make()

@@ -1,0 +1,179 @@
+"""`celery mqauth scopes` and `celery mqauth doctor`, as they are run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mqauth_sandbox import Sandbox
+from mqauth_sandbox.oidc import OidcIssuer
+from mqauth_sandbox.tls import create_certificates
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 40.0
+
+
+def run(
+    *arguments: str,
+    app: str = "classic",
+    stdin: str = "",
+    command: str = "scopes",
+    **variables: str,
+) -> tuple[int, str]:
+    """Run the command on an app; return its exit status and what it printed."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MQAUTH_", "AWS_", "CELERY_", "COLUMNS"))
+    }
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "celery", "-A", f"tests.permissions.apps.{app}"),
+            *("mqauth", command, *arguments),
+        ],
+        env={
+            **environment,
+            "PYTHONPATH": str(ROOT),
+            "CELERY_BROKER_URL": "amqp://guest@localhost/prod",
+            **variables,
+        },
+        cwd=ROOT,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> OidcIssuer:
+    """An issuer that mints tokens; nobody asks it for one."""
+    files = create_certificates(tmp_path)
+    return OidcIssuer(certificate=files.certificate_file, private_key=files.key_file)
+
+
+def scopes_of(role: str) -> list[str]:
+    """Return the scopes that are printed for a role."""
+    return run("--role", role, "--format", "scopes")[1].split()
+
+
+def test_a_quiet_worker_needs_less() -> None:
+    """What a worker's options turn off is not granted."""
+    everything = scopes_of("worker")
+    _, quiet = run("-r", "worker", "-f", "scopes", "--without-gossip", "--without-mingle",
+                   "--without-heartbeat", "--without-task-events")  # fmt: skip
+    assert set(quiet.split()) < set(everything)
+    assert "celeryev" not in quiet
+    assert "rabbitmq.write:prod/celeryev/task.*" in everything
+
+
+def test_every_form() -> None:
+    """Each form holds each scope or name."""
+    _, conf = run("--format", "conf", app="custom")
+    assert "auth_oauth2.scope_aliases.1.alias = celery-worker" in conf
+    assert "rabbitmq.read:prod/shop.events/order.%23" in conf
+    _, advanced = run("--format", "advanced", "--vhost", "a/b", app="custom")
+    assert '<<"rabbitmq.write:a%2Fb/shop.mails"/utf8>>' in advanced
+    _, amazon = run("-f", "amazonmq", "-r", "worker", "--role-arn", "arn:aws:iam::1:role/W")
+    assert "auth_oauth2.scope_aliases.1.alias = arn:aws:iam::1:role/W" in amazon
+    assert "rabbitmq/configure:prod/celery " in amazon
+    _, regex = run("-f", "regex", "-r", "events", app="custom")
+    assert "rabbitmqctl set_permissions -p prod celery-events '^(shop\\.celeryev|" in regex
+    report = json.loads(run("-f", "json")[1])
+    assert {grant["role"] for grant in report} >= {"worker", "producer", "results", "beat"}
+    assert all(grant["scopes"] and grant["permissions"] for grant in report)
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_the_table_fits(columns: str) -> None:
+    """No line is longer than the terminal, and each says what it is for."""
+    _, table = run("--role", "worker", app="custom", COLUMNS=columns)
+    assert max(map(len, table.splitlines())) <= int(columns)
+    assert "remote control" in table
+    assert "\x1b" not in table
+
+
+def test_a_check(issuer: OidcIssuer) -> None:
+    """What a token lacks, what it does not need and what is too wide are told apart."""
+    scopes = [scope for scope in scopes_of("producer") if "amq.default" not in scope]
+    token = issuer.mint(scopes=[*scopes, "rabbitmq.read:other/*", "rabbitmq.write:prod/cel*/*"])
+    code, said = run("-r", "producer", "--check", "--token", "-", stdin=token)
+    assert code == 3, said
+    assert "producer: 1 missing" in said
+    lines = [line.split() for line in said.splitlines()]
+    assert ["missing", "rabbitmq.write:prod/amq.default", "tasks"] in lines
+    assert ["not", "needed", "rabbitmq.read:other/*"] in lines
+    enough = issuer.mint(scopes=scopes_of("producer"))
+    code, said = run("-r", "producer", "--check", "--token", "-", stdin=enough)
+    assert (code, said) == (0, "producer: enough\n")
+
+
+def test_a_check_of_expressions() -> None:
+    """The expressions of a user of the broker's own can be compared too."""
+    code, said = run("-r", "producer", "--check", "--configure", ".*", "--write", "^celery",
+                     "--read", ".*")  # fmt: skip
+    assert code == 3
+    assert "write: ^amq\\.default$" in said
+
+
+def test_no_credential_to_compare_with() -> None:
+    """An app that signs in by a password is told what to give instead."""
+    code, said = run("--check")
+    assert code == 2
+    assert "does not sign in by mqauth" in said
+
+
+def test_a_queue_that_there_is_not() -> None:
+    """A queue that the app does not have is named, with those that it has."""
+    code, said = run("-Q", "nowhere", app="custom")
+    assert code == 2
+    assert "no queue 'nowhere'" in said
+    assert "shop.mails, shop.orders" in said
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_the_doctor_of_an_app(columns: str, sandbox_4: Sandbox) -> None:
+    """An app's own chain is walked to everything that it does, and mended by what is printed."""
+    issuer = sandbox_4.issuer
+    environment = {
+        name: value
+        for name, value in sandbox_4.environment().items()
+        if name.startswith("MQAUTH_OAUTH2_")
+    }
+    environment |= {"CELERY_BROKER_URL": sandbox_4.broker_url, "COLUMNS": columns}
+
+    def doctor() -> tuple[int, str]:
+        return run(*("--role", "worker", "--role", "flower"), command="doctor", **environment)
+
+    before = list(issuer.scopes)
+    try:
+        code, said = doctor()
+        assert code == 0, said
+        assert max(map(len, said.splitlines())) <= int(columns)
+        assert "\x1b" not in said
+        issuer.scopes = ["rabbitmq.read:*/*", "rabbitmq.write:*/*", "rabbitmq.configure:*/*"]
+        code, said = doctor()
+        assert code == 24, said
+        assert "celeryev" in said
+        report = json.loads(
+            run("--json", "-r", "worker", "-r", "flower", command="doctor", **environment)[1]
+        )
+        issuer.scopes += report["links"][-1]["remedy"].removeprefix("add scopes: ").split()
+        code, said = doctor()
+        assert code == 0, said
+    finally:
+        issuer.scopes = before
+
+
+def test_the_doctor_of_an_app_with_a_password() -> None:
+    """An app that mqauth does not sign in is told so."""
+    code, said = run(command="doctor")
+    assert code == 2
+    assert "mqauth does not sign it in" in said
