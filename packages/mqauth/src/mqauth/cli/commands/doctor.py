@@ -37,7 +37,7 @@ from mqauth.permissions.questions import parse_question
     multiple=True,
     help="An option of the provider or a setting of the source; may be repeated.",
 )
-@click.option("--host", metavar="HOST", help="The broker's host: Amazon MQ's tells the region.")
+@click.option("--host", metavar="HOST", help="The broker's host: some tell region or instance.")
 @click.option("--broker", metavar="URL", help="Go on to this broker: mqauths://ENTRY@HOST/VHOST.")
 @click.option("--ca-file", metavar="FILE", help="The authorities that sign its certificate.")
 @click.option(
