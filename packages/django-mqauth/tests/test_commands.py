@@ -112,6 +112,17 @@ def test_doctor_without_the_celery_app(site: Sandbox, use: Callable[..., None]) 
     assert "MQAUTH_CELERY_APP leads nowhere: No module named 'nowhere'" in text
 
 
+def test_doctor_without_celery(
+    site: Sandbox, use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Celery is not installed the chain is walked all the same."""
+    monkeypatch.setattr("django_mqauth.diagnosis.has_celery", lambda: False)
+    use(MQAUTH_CELERY_APP="nowhere.celery:app")
+    code, text = run("mqauth_doctor")
+    assert code == 0
+    assert "operations: none were named" in text
+
+
 def test_doctor_stops_at_the_issuer(site: Sandbox) -> None:
     """A broken link ends the report, with its remedy and its exit code."""
     with site.issuer.faults.during("error500"):

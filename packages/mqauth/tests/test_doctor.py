@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mqauth.cli.root import cli
+from mqauth.diagnosis.findings import EXIT_CODES
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.sts import StsEndpoint
 from mqauth_sandbox.tls import CertificateFiles
@@ -96,3 +97,17 @@ def test_other_providers_have_one_link(issuer: OidcIssuer, certificates: Certifi
         result = CliRunner(env=environ).invoke(cli, ["doctor", "oauth2"])
     assert result.exit_code == 11
     assert "failed  issuer: " in result.stdout
+
+
+def test_the_host_of_apsaramq_tells_the_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that the broker's host tells is not missed."""
+    monkeypatch.delenv("MQAUTH_APSARAMQ_RRSA_INSTANCE_ID", raising=False)
+    code, links = report("apsaramq-rrsa")
+    assert code == EXIT_CODES["options"]
+    assert "instance_id" in links["options"]["detail"]
+    host = "amqp-cn-x.mq-amqp.ap-southeast-1-a.aliyuncs.com"
+    for arguments in (("--host", host), ("--broker", f"mqauths://{host}/prod")):
+        code, links = report("apsaramq-rrsa", *arguments)
+        assert code == EXIT_CODES["options"]
+        assert "token_file" in links["options"]["detail"]
+        assert "instance_id" not in links["options"]["detail"]
