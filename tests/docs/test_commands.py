@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def test_pip_installs_what_there_is(command: Command) -> None:
 def test_uv_takes_the_arguments(command: Command) -> None:
     """The installer uv has the subcommand and the options."""
     done = subprocess.run(
-        [*command.words, "--help"],
+        [Path(sys.executable).with_name("uv"), *command.words[1:], "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,

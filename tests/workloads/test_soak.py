@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 import uuid
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from workloads.load import Load
 from workloads.run import Plan, Run
@@ -79,12 +81,15 @@ def test_a_short_soak_is_clean(request: pytest.FixtureRequest) -> None:
     """Several rotations under load lose, repeat and drop nothing; the last line is the record."""
     broker = request.config.getoption("--mqauth-broker")
     arguments = ["--broker", broker, "--ttl", "20", "--minutes", "0.2", "--acks", "late"]
-    finished = soak(*arguments, "--backend", "rpc", "--json-only")
+    # Celery 5.4 takes a second for each result that another thread waits for, whoever signs in.
+    results = Version(version("celery")) >= Version("5.5")
+    finished = soak(*arguments, "--backend", "rpc" if results else "none", "--json-only")
     assert finished.stdout, finished.stderr
     record = json.loads(finished.stdout.splitlines()[-1])
     faults = ("lost", "repeated", "dropped", "publish_errors", "dropped_samples")
     assert [record[name] for name in faults] == [0, 0, 0, 0, []]
-    assert record["tasks"] == record["done"] == record["results"] > 200
+    assert record["tasks"] == record["done"] > 200
+    assert record["results"] == (record["tasks"] if results else 0)
     assert record["rotations"] >= 3
     assert {"fetches", "max_publish_ms", "longest_gap_ms"} <= record.keys()
     assert finished.returncode == 0

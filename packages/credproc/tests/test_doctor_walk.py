@@ -92,15 +92,17 @@ def broken(found: dict[str, dict[str, Any]], link: str) -> dict[str, Any]:
     [
         ({"ca": True}, "CA:true"),
         ({"key_usage": ("key_encipherment",)}, "lacks digitalSignature"),
-        ({"not_after": datetime.now(UTC) - timedelta(minutes=1)}, "expired at"),
-        ({"not_before": datetime.now(UTC) + timedelta(hours=1)}, "not valid before"),
+        ({"not_after": timedelta(minutes=-1)}, "expired at"),
+        ({"not_before": timedelta(hours=1)}, "not valid before"),
     ],
 )
 def test_certificates_that_cannot_work(
     doctor: Doctor, mqauth_pki: Pki, tmp_path: Path, wrong: dict[str, Any], words: str
 ) -> None:
     """A certificate that the service would refuse is the first broken link."""
-    code, found = doctor(*mqauth_pki.issue("ec-p256", **wrong).write(tmp_path).arguments())
+    now = datetime.now(UTC)
+    facts = {k: now + v if isinstance(v, timedelta) else v for k, v in wrong.items()}
+    code, found = doctor(*mqauth_pki.issue("ec-p256", **facts).write(tmp_path).arguments())
     assert code == 3
     assert words in broken(found, "certificate")["detail"]
 
