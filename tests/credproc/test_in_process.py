@@ -38,6 +38,8 @@ from mqauth_sandbox.pki import Container, IdentityFiles, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 
 Build = Callable[..., Provider]
+CREDENTIAL_BROKEN = 13
+"""What `mqauth doctor` exits with where no credential can be had."""
 LONG = 3600.0
 
 
@@ -428,7 +430,8 @@ def test_doctor_shows_each_step(
     """Certificate, session and token stand one below the other, nothing secret among them."""
     code, links = doctor(options(mqauth_rolesanywhere, files))
     assert code == 0
-    assert list(links) == ["options", "certificate", "AWS credentials", "token"]
+    steps = ["certificate", "AWS credentials", "token"]
+    assert list(links) == ["options", "issuer", "clock", *steps]
     assert "CN=host.example.com" in links["certificate"]["detail"]
     assert "1 intermediate" in links["certificate"]["detail"]
     assert "CreateSession" in links["AWS credentials"]["detail"]
@@ -443,11 +446,11 @@ def test_doctor_stops_at_the_broken_step(
     given = options(mqauth_rolesanywhere, files)
     other = mqauth_pki.issue().write(files.certificate.parent)
     code, links = doctor({**given, "roles_anywhere_private_key": other.private_key})
-    assert code != 0
+    assert code == CREDENTIAL_BROKEN
     assert list(links)[-1] == "certificate"
     mqauth_rolesanywhere.trust_anchor_enabled = False
     code, links = doctor(given)
-    assert code == 3
+    assert code == CREDENTIAL_BROKEN
     assert list(links)[-1] == "AWS credentials"
     assert "enable" in links["AWS credentials"]["remedy"]
     mqauth_rolesanywhere.trust_anchor_enabled = True
@@ -456,7 +459,7 @@ def test_doctor_stops_at_the_broken_step(
         code, links = doctor(given)
     finally:
         mqauth_rolesanywhere.sts.federation_enabled = True
-    assert code == 3
+    assert code == CREDENTIAL_BROKEN
     assert list(links)[-1] == "token"
 
 
