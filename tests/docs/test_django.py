@@ -121,15 +121,18 @@ def worker(by_hand: dict[str, str], tmp_path: Path) -> Iterator[Process]:
     (command,) = [c for c in COMMANDS if c.block.page == EXAMPLE and c.words[0] == "celery"]
     process = Process(
         "worker",
-        ["-m", *command.words],
+        # A name of its own: other pages' workers may be on the same virtual host.
+        ["-m", *command.words, "--hostname", "example@%h"],
         {**by_hand, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"},
         tmp_path,
     )
-    process.wait_for_line("ready.", timeout=LIMIT)
-    yield process
-    process.send(signal.SIGTERM)
-    process.wait()
-    process.close()
+    try:
+        process.wait_for_line("ready.", timeout=LIMIT)
+        yield process
+    finally:
+        process.send(signal.SIGTERM)
+        process.wait()
+        process.close()
 
 
 @pytest.mark.timeout(240)
