@@ -132,13 +132,15 @@ def test_batch() -> None:
          "action": "read"},
         {"scopes": ["read:*/юникод"], "vhost": "a", "kind": "resource", "name": "юникод",
          "action": "read"},
+        {"scopes": ["read:*/\ud800"], "vhost": "a", "kind": "resource", "name": "\ud800",
+         "action": "read"},
     ]  # fmt: skip
     lines = [json.dumps(question) for question in questions]
     wrong = ["{", "[]", '{"kind":"x","vhost":"/"}', '{"kind":"vhost"}', '"' + "x" * 10]
     wrong += ['{"kind":"resource","vhost":"/","action":"read","scopes":[1]}']
     done = run("--batch", stdin="\n".join([*lines, "", *wrong]) + "\n")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [answer.get("allow") for answer in answers] == [True, False, False, True, True] + [
+    assert [answer.get("allow") for answer in answers] == [True, False, False, True, True, True] + [
         None
     ] * len(wrong)
     assert all(answer["error"] for answer in answers[len(lines) :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -226,6 +227,9 @@ def _servers(given: dict[str, Any]) -> list[ResourceServer]:
 def _batch(version: BrokerVersion) -> None:
     # The caches keep much and no circles: to look for those again and again takes time.
     gc.set_threshold(1_000_000)
+    # Half a surrogate pair cannot be encoded; `\\ud800` is how JSON writes it.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     lines = answers(sys.stdin.buffer, version)
     while chunk := list(islice(lines, _CHUNK)):
         sys.stdout.write("\n".join(chunk) + "\n")
