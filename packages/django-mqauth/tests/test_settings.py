@@ -128,7 +128,11 @@ def test_diffsettings_shows_no_secret(tmp_path: Path) -> None:
     login = SETTINGS.replace("amqps://rabbit", f"amqps://celery:{CANARY}@rabbit").replace(
         "CELERY_BROKER_URL", "# "
     )
-    for settings in (SETTINGS, login):
+    misplaced = SETTINGS + (
+        "MQAUTH['default']['TRANSPORT_OPTIONS'] = "
+        f"{{'password': '{CANARY}', 'auth': {{'client_secret': '{CANARY}'}}}}\n"
+    )
+    for settings in (SETTINGS, login, misplaced):
         done = manage(tmp_path, settings, "diffsettings", "--all")
         assert "MQAUTH = " in done.stdout, done.stderr
         assert CANARY not in done.stdout + done.stderr

@@ -58,6 +58,17 @@ def _redact(entry: MutableMapping[str, Any]) -> None:
         for name in secret_options(entry.get("PROVIDER")) | _by_sound(options):
             if isinstance(options.get(name), str) and options[name]:
                 options[name] = InlineSecret(options[name])
+    _redact_by_sound(entry.get("TRANSPORT_OPTIONS"))
+
+
+def _redact_by_sound(options: object) -> None:
+    if not isinstance(options, MutableMapping):
+        return
+    for name in _by_sound(options):
+        if isinstance(options[name], str) and options[name]:
+            options[name] = InlineSecret(options[name])
+    for value in options.values():
+        _redact_by_sound(value)
 
 
 def secret_options(provider: object) -> set[str]:
