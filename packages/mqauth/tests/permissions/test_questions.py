@@ -90,3 +90,25 @@ def test_not_understood(text: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_question(text)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("question", "word"),
+    [
+        ("declare queue celery with banana split", "banana"),
+        ("declare queue celery in vhost prod and publish to exchange foo", "publish"),
+        ("consume from queue my queue", "in the question|name the queue"),
+        ("publish to exchange a b", "'b'"),
+        ("publish to exchange a in vhost", "name the virtual host"),
+    ],
+)
+def test_a_word_that_means_nothing_is_no_answer(question: str, word: str) -> None:
+    """What is not understood might change the answer, so none is given."""
+    with pytest.raises(ConfigurationError, match=word):
+        parse_question(question)
+
+
+def test_a_dead_letter_exchange_in_two_words() -> None:
+    """It counts, however it is written."""
+    for words in ("dead letter exchange", "dead-letter exchange", "dlx"):
+        assert parse_question(f"declare queue celery with {words} gone").dead_letter == "gone"

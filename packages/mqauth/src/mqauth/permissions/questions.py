@@ -101,7 +101,7 @@ class _Names:
         """Read the name of a virtual host."""
         if word == "virtual":
             self._skip("host")
-        self.vhost = self._next() or self.vhost
+        self.vhost = self._next() or _incomplete("in vhost", "name the virtual host")
 
     def read_key(self, word: str) -> None:
         """Read a routing key."""
@@ -111,6 +111,8 @@ class _Names:
 
     def read_dead_letter(self, word: str) -> None:
         """Read a dead-letter exchange."""
+        if word == "dead":
+            self._skip("letter")
         self._skip("exchange")
         self.dead_letter = self._next()
 
@@ -149,7 +151,7 @@ _READERS: tuple[tuple[frozenset[str], Callable[[_Names, str], None]], ...] = (
         frozenset({"key", "routing-key", "routing_key", "binding-key", "rk", "routing", "binding"}),
         _Names.read_key,
     ),
-    (frozenset({"dlx", "dead-letter", "dead_letter"}), _Names.read_dead_letter),
+    (frozenset({"dlx", "dead", "dead-letter", "dead_letter"}), _Names.read_dead_letter),
     (frozenset({"ae", "alternate"}), _Names.read_alternate),
     (frozenset({"passive", "passively"}), _Names.read_passive),
     (frozenset({"topic", "direct", "fanout", "headers"}), _Names.read_type),
@@ -177,7 +179,14 @@ def parse_question(text: str | Sequence[str], *, vhost: str = "/") -> Operation:
         implied = noun in ("queue", "exchange") and noun not in words[:1] and verb != "purge"
         words = [_METHODS[method].split()[0], *([noun] if implied else []), *words]
     verb, following = _verb(words)
-    return _operation(verb, _Names(following, vhost))
+    names = _Names(following, vhost)
+    operation = _operation(verb, names)
+    # A word left out might have changed the answer.
+    for word in names.rest[_bare_words(verb, names) :]:
+        raise ConfigurationError(
+            f"{word[:60]!r} in the question is not understood", remedy=f"leave it out; {_EXAMPLE}"
+        )
+    return operation
 
 
 def _words(text: str | Sequence[str]) -> list[str]:
@@ -228,6 +237,18 @@ def _operation(verb: str, names: _Names) -> Operation:
         return _made(verb, names)
     queue = names.queue if names.queue is not None else (names.rest or [""])[0]
     return _made(verb, names, queue=queue) if queue else _incomplete(verb, "name the queue")
+
+
+def _bare_words(verb: str, names: _Names) -> int:
+    """Return how many names may stand there without what they are the name of."""
+    if verb in ("read", "write", "configure", "declare", "delete"):
+        return 0
+    if verb in ("bind", "unbind"):
+        ends = 1 if names.queue is not None else 2
+        return max(0, ends - len(names.exchanges))
+    if verb == "basic.publish":
+        return 0 if names.exchanges or names.queue is not None else 1
+    return 1 if verb == "connection.open" or names.queue is None else 0
 
 
 def _declaring(verb: str, names: _Names) -> Operation:
