@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import sync_and_async_middleware
 
@@ -11,7 +12,6 @@ POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form
 @sync_and_async_middleware
 def content_security_policy(get_response: Callable[..., object]) -> Callable[..., object]:
     """Send the policy with every answer."""
-    from asgiref.sync import iscoroutinefunction  # noqa: PLC0415 - comes with Django
 
     def marked(response: HttpResponse) -> HttpResponse:
         response.headers.setdefault("Content-Security-Policy", POLICY)

@@ -10,6 +10,7 @@ import click
 from celery_mqauth.diagnosis import DEFAULT_ROLES, diagnose_app
 from celery_mqauth.least.roles import ROLES, WorkerOptions
 from mqauth.cli.doctor_report import shown
+from mqauth.cli.option_arguments import time_limit
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import MQAuthError
@@ -34,7 +35,13 @@ from mqauth.permissions.broker_conf import resource_servers
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The broker's rabbitmq.conf: what it is told about OAuth 2.",
 )
-@click.option("--timeout", default=TIMEOUT, show_default=True, help="Seconds for each step.")
+@click.option(
+    "--timeout",
+    callback=time_limit,
+    default=TIMEOUT,
+    show_default=True,
+    help="Seconds for each step.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(

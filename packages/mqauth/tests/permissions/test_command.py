@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -9,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from mqauth.cli.root import cli
 from mqauth_sandbox.oidc import OidcIssuer
 
 LIMIT = 30.0
@@ -145,3 +148,28 @@ def test_batch() -> None:
     ] * len(wrong)
     assert all(answer["error"] for answer in answers[len(lines) :])
     assert all(answer["because"] for answer in answers[: len(lines)])
+
+
+def test_a_hostile_token_reaches_no_terminal() -> None:
+    """Claims and scopes with control characters or halves of characters are shown escaped."""
+    claims = {
+        "sub": "bob\x1b[31mEVIL\nallowed  everything",
+        "scope": "read:*/\x1b]0;title\x07 read:a/\ud800/c/d",
+        "exp": 4_000_000_000,
+    }
+    token = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "RS256"}, claims)
+    )
+    done = run("--token", "-", "publish", "to", "exchange", "x", stdin=f"{token}.c2ln")
+    assert "EVIL" in done.stdout
+    assert not set(done.stdout + done.stderr) & {"\x1b", "\x07", "\ud800"}
+    assert not any(line.startswith("allowed") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("limit", ["nan", "-1", "0", "inf"])
+def test_a_time_limit_is_a_number_of_seconds(limit: str) -> None:
+    """What cannot be one is said at once."""
+    done = CliRunner().invoke(cli, ["doctor", "oauth2", "--timeout", limit])
+    assert done.exit_code == 2
+    assert "at most 300" in done.output

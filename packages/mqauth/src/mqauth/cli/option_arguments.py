@@ -14,6 +14,15 @@ from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError, MQAuthError
 
 
+def time_limit(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """Return a limit of more than 0 seconds and at most 300: neither `nan` nor for ever."""
+    if not 0 < value <= 300:
+        raise click.BadParameter(
+            f"{value:g} is not more than 0 and at most 300 seconds", ctx=ctx, param=param
+        )
+    return value
+
+
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return the providers and named entries that begin so, for a shell."""
     del ctx, param  # click's callback has them

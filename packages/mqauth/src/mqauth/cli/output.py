@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from mqauth.cli.printable import printable
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -52,7 +54,7 @@ def text(value: object) -> str:
     """Return a value as it is shown to people."""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return str(value)
+    return printable(str(value))
 
 
 def _plain(value: object) -> str:

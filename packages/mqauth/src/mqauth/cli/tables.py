@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import click
 
+from mqauth.cli.printable import printable
+
 _GAP = 2
 _LEAST = 12
 
@@ -28,8 +30,9 @@ def table_lines(
     head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None
 ) -> list[list[str]]:
     """Return a table's rows, the head first, each as the lines that it takes."""
-    widths = _widths([list(map(len, row)) for row in (head, *rows)], width)
-    return [_row_lines(row, widths) for row in (head, *rows)]
+    shown = [list(map(printable, row)) for row in (head, *rows)]
+    widths = _widths([list(map(len, row)) for row in shown], width)
+    return [_row_lines(row, widths) for row in shown]
 
 
 def print_wrapped_table(
@@ -57,7 +60,7 @@ def wrapped(text: str, indent: str = "", *, width: int | None = None) -> str:
         indent: Blanks before lines after the first, which stands behind as many columns already.
         width: The columns; by default the terminal's.
     """
-    columns = line_width() if width is None else width
+    text, columns = printable(text), line_width() if width is None else width
     if columns is None:
         return text
     lines = textwrap.wrap(

@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from mqauth.cli.doctor_report import TABLE, shown
-from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
+from mqauth.cli.option_arguments import (
+    complete_name,
+    parsed,
+    refuse_secrets,
+    the_only_entry,
+    time_limit,
+)
 from mqauth.cli.output import examples, json_option
 from mqauth.diagnosis.findings import broken
 from mqauth.diagnosis.target import Target
@@ -52,7 +58,14 @@ from mqauth.permissions.questions import parse_question
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The broker's rabbitmq.conf: what it is told about OAuth 2.",
 )
-@click.option("--timeout", default=TIMEOUT, show_default=True, help="Seconds for each step.")
+@click.option(
+    "--timeout",
+    type=float,
+    callback=time_limit,
+    default=TIMEOUT,
+    show_default=True,
+    help="For each step.",
+)
 @json_option
 @click.pass_context
 def command(

@@ -15,6 +15,7 @@ import click
 
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import examples, json_option, print_json
+from mqauth.cli.printable import printable
 from mqauth.cli.tables import print_wrapped_table, wrapped
 from mqauth.config.resolution import resolve
 from mqauth.diagnosis.exit_codes import REFUSED
@@ -278,7 +279,7 @@ def _row(explanation: Explanation) -> tuple[str, str, str]:
 def _print_credential(asked: Asked) -> None:
     if asked.username:
         tags = f", tags {' '.join(asked.tags)}" if asked.tags else ""
-        click.echo(f"user name  {asked.username}{tags}")
+        click.echo(printable(f"user name  {asked.username}{tags}"))
     for scope, reason in asked.ignored:
         said = f"{scope if len(scope) < _SHOWN else scope[:_SHOWN] + '…'}: {reason}"
         click.echo(f"{click.style('ignored', fg='yellow')}    {wrapped(said, ' ' * 11)}")
