@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
 INTERRUPTED = 130
-SWITCH_INTERVAL = 0.0002
-"""Seconds after which another thread gets its turn."""
 
 
 def run(words: Sequence[str] | None = None) -> int:
@@ -73,24 +71,13 @@ def dispatch(line: Sequence[str]) -> int:
     """Run `line`, by the short way if it is a plain credential-process line."""
     flags = read_quickly(line)
     if flags is not None:
-        hasten()
+        from credproc.haste import hasten
         from credproc.options import build
         from credproc.output import print_credentials
 
+        hasten()
         return print_credentials(build(flags, os.environ), line)
     return run_subcommand(line)
-
-
-def hasten() -> None:
-    """Suit the interpreter to a run of 50 ms.
-
-    Collecting garbage would take longer than to leave it lie, and the thread that connects must
-    not wait 5 ms, as it does by default, each time it has something to say to the network.
-    """
-    import gc  # nobody else needs it
-
-    gc.disable()
-    sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 def run_subcommand(line: Sequence[str]) -> int:

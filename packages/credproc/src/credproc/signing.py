@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 
-from credproc.identity.algorithms import sigv4_algorithm
+from credproc.haste import on_another_cpu
+from credproc.identity.algorithms import RSA, sigv4_algorithm
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,7 +85,12 @@ def authorization(
     algorithm = sigv4_algorithm(identity.signer.key_algorithm)
     scope = f"{date[:8]}/{region}/{SERVICE}/aws4_request"
     string_to_sign = f"{algorithm}\n{date}\n{scope}\n{sha256_hex(canonical.encode())}"
-    signature = identity.signer.sign(string_to_sign.encode()).hex()
+    signer = identity.signer
+
+    def sign() -> str:
+        return signer.sign(string_to_sign.encode()).hex()
+
+    signature = on_another_cpu(sign) if signer.key_algorithm == RSA else sign()
     return (
         f"{algorithm} Credential={identity.certificate.serial}/{scope}, "
         f"SignedHeaders={signed_headers}, Signature={signature}"
