@@ -9,11 +9,14 @@ VENV ?= .venv
 VENV_OLDEST ?= .venv-oldest
 VENV_DJANGO ?= .venv-django
 PYTEST_ARGS ?=
+# Test files that run beside each other, each on brokers of its own; most of a test is waiting.
+JOBS ?= 2
 SOAK ?=
 BENCH ?=
 LOCK_ARGS ?=
 
 BIN := $(VENV)/bin
+BESIDE := --numprocesses $(JOBS) --dist loadfile
 MEMBERS := mqauth celery-mqauth django-mqauth credproc mqauth-sandbox
 
 help: ## List these tasks
@@ -29,14 +32,14 @@ test: setup ## Run all tests on real brokers, newest Celery (PYTEST_ARGS="-k nam
 	@$(BIN)/mqauth-sandbox prepare 3 4
 	@$(BIN)/mqauth-sandbox prepare --optional kafka helper softhsm faketime awscli chromium
 	-@$(BIN)/mqauth-sandbox prepare oidc-provider # without Node its tests say why they are skipped
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest $(BESIDE) $(PYTEST_ARGS)
 
 # The structure of the tree is the same whichever releases are installed.
 test-oldest: ## The same tests with the oldest releases we promise to work with
 	@scripts/bootstrap --venv $(VENV_OLDEST) --requirements requirements/oldest.txt
 	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare 3 4
 	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare --optional kafka helper softhsm faketime awscli chromium
-	@$(VENV_OLDEST)/bin/pytest --ignore=tests/structure $(PYTEST_ARGS)
+	@$(VENV_OLDEST)/bin/pytest --ignore=tests/structure $(BESIDE) $(PYTEST_ARGS)
 
 # The pins hold a Django for each Python: the newest one wants Python 3.12.
 test-django: ## The Django app on the newest Django; wants Python 3.12 or newer (PYTHON=python3.13)
