@@ -20,7 +20,8 @@ AWS_EXAMPLE = "rabbitmq/read:*/* rabbitmq/write:*/* rabbitmq/configure:*/*"
 
 
 def run(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `mqauth explain` with these arguments."""
+    """Run `mqauth explain` with these arguments; as wide as it likes, unless COLUMNS is given."""
+    inherited = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
     return subprocess.run(
         [Path(sys.executable).with_name("mqauth"), "explain", *arguments],
         input=stdin,
@@ -28,7 +29,7 @@ def run(*arguments: str, stdin: str = "", **variables: str) -> subprocess.Comple
         text=True,
         timeout=LIMIT,
         check=False,
-        env={**os.environ, **variables},
+        env={**inherited, **variables},
     )
 
 
