@@ -10,6 +10,7 @@ from mqauth.errors import MQAuthError
 
 EXIT_CODES: dict[str, int] = {
     "options": 2,
+    "libraries": 9,
     "files": 10,
     "issuer": 11,
     "clock": 12,
@@ -21,10 +22,12 @@ EXIT_CODES: dict[str, int] = {
     "vhost": 23,
     "operations": 24,
     "renewal": 25,
+    "topic": 26,
 }
 """The links in their order, each with the exit code of a chain that is broken there.
 
-What a provider has of its own, such as AWS credentials and a role, counts as `credential`.
+What a provider has of its own, such as AWS credentials and a role, counts as `credential`. Each
+topic of Kafka is a link of its own, `topic NAME`.
 """
 
 
@@ -53,6 +56,12 @@ class Finding:
     code: int = 0
 
 
+def code_of(link: str) -> int:
+    """Return the exit code of a chain that is broken at a link."""
+    kind = "topic" if link.startswith("topic ") else link
+    return EXIT_CODES.get(kind, EXIT_CODES["credential"])
+
+
 def broken(link: str, error: MQAuthError, seconds: float = 0.0) -> Finding:
     """Return the finding of a broken link."""
     return Finding(
@@ -61,7 +70,7 @@ def broken(link: str, error: MQAuthError, seconds: float = 0.0) -> Finding:
         detail=error.message,
         remedy=error.remedy,
         seconds=seconds,
-        code=EXIT_CODES.get(link, EXIT_CODES["credential"]),
+        code=code_of(link),
     )
 
 
