@@ -10,7 +10,6 @@ from mqauth.errors import MQAuthError
 
 EXIT_CODES: dict[str, int] = {
     "options": 2,
-    "libraries": 9,
     "files": 10,
     "issuer": 11,
     "clock": 12,
@@ -22,13 +21,15 @@ EXIT_CODES: dict[str, int] = {
     "vhost": 23,
     "operations": 24,
     "renewal": 25,
-    "topic": 26,
 }
 """The links in their order, each with the exit code of a chain that is broken there.
 
-What a provider has of its own, such as AWS credentials and a role, counts as `credential`. Each
-topic of Kafka is a link of its own, `topic NAME`.
+What a provider has of its own, such as AWS credentials and a role, counts as `credential`.
 """
+
+KAFKA_EXIT_CODES: dict[str, int] = {"libraries": 9, "topic": 26}
+"""The same for links that only Kafka has: libraries come after options, and each topic is a link
+of its own, `topic NAME`, after login."""
 
 
 class BrokenLinkError(MQAuthError):
@@ -59,7 +60,7 @@ class Finding:
 def code_of(link: str) -> int:
     """Return the exit code of a chain that is broken at a link."""
     kind = "topic" if link.startswith("topic ") else link
-    return EXIT_CODES.get(kind, EXIT_CODES["credential"])
+    return {**EXIT_CODES, **KAFKA_EXIT_CODES}.get(kind, EXIT_CODES["credential"])
 
 
 def broken(link: str, error: MQAuthError, seconds: float = 0.0) -> Finding:
