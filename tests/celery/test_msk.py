@@ -18,6 +18,7 @@ from celery_mqauth.errors import LoginRefusedError
 from mqauth.shared import forget_shared_sources, shared_sources
 from mqauth_sandbox.kafka.edge import MskSignIn
 from mqauth_sandbox.kafka.msk import MskSandbox
+from mqauth_sandbox.kafka.prepare import KafkaInstallation
 from tests.celery.processes import wait_until
 
 LIMIT = 20.0
@@ -37,7 +38,7 @@ with kombu.Connection(settings["url"], ssl={"ca_certs": settings["ca"]},
 
 
 @pytest.fixture(scope="module")
-def msk() -> Iterator[MskSandbox]:
+def msk(mqauth_kafka: KafkaInstallation) -> Iterator[MskSandbox]:
     """An account and a cluster that wants a login every three seconds."""
     with MskSandbox(max_reauth=REAUTH) as running:
         yield running

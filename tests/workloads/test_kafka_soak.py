@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mqauth_sandbox.kafka.prepare import KafkaInstallation
 from workloads.console import Console
 from workloads.kafka_soak import KafkaPlan, KafkaVerdict, run_kafka_soak
 
@@ -30,7 +31,9 @@ CLEAN = KafkaVerdict(
 
 
 @pytest.mark.slow
-def test_tasks_run_while_all_clients_sign_in_again(tmp_path: Path) -> None:
+def test_tasks_run_while_all_clients_sign_in_again(
+    mqauth_kafka: KafkaInstallation, tmp_path: Path
+) -> None:
     """Nothing is lost, repeated or refused over six logins of every connection."""
     plan = KafkaPlan(ttl=9.0, max_reauth=2.0, tasks=180, rate=14.0)
     verdict = run_kafka_soak(plan, Console(quiet=True), tmp_path / "run")
