@@ -315,6 +315,11 @@ def test_a_broker_that_is_gone_is_not_waited_for(
         ),
         ({"options": {"kafka_common_config": "x"}}, ConfigurationError, "is a str"),
         ({"who": "oauth2:password"}, ConfigurationError, "holds a password"),
+        *(
+            ({"options": {name: value}}, ConfigurationError, rf"'{name}' is '{value}'.*more than 0")
+            for name in ("connect_limit", "publish_limit", "wait_time_seconds", "polling_interval")
+            for value in (float("nan"), float("inf"), -1, 0, "5", True)
+        ),
     ],
     ids=lambda value: None,
 )

@@ -122,6 +122,12 @@ def test_a_broker_that_hangs(kafka: KafkaSandbox, alias: Callable[..., None]) ->
             BrokerLogin(timeout=dt.timedelta(seconds=2)).run()
 
 
+def test_no_time_is_a_mistake(alias: Callable[..., None]) -> None:
+    """A check that may take no time is told so, and does not wait."""
+    with pytest.raises(ServiceUnavailable, match=r"the time limit is '0\.0'"):
+        BrokerLogin(timeout=dt.timedelta(0)).run()
+
+
 def test_nobody_can_ask_workers(alias: Callable[..., None]) -> None:
     """What cannot be known is said, as a warning; it is not green."""
     app = Celery("site", broker=broker_url(), broker_use_ssl=broker_use_ssl())

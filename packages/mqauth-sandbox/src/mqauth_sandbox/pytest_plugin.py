@@ -14,6 +14,7 @@ Installed with the distribution; nothing starts until a test asks for a fixture:
   missing; tests that ask for it are skipped where there is no Go
 - `mqauth_kafka` (session): Java and Apache Kafka's jars, for tests that start a `KafkaSandbox`;
   they are skipped where `mqauth-sandbox prepare kafka` has not been run, or could not
+- `mqauth_kafka_java` (session): the same of Kafka's client for Java with AWS's `aws-msk-iam-auth`
 
 The broker is chosen with `--mqauth-broker` or the environment variable MQAUTH_SANDBOX_BROKER.
 """
@@ -158,5 +159,17 @@ def mqauth_kafka() -> KafkaInstallation:
 
     try:
         return find_kafka()
+    except NotInstalledError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mqauth_kafka_java() -> KafkaInstallation:
+    """Where Kafka's client for Java is installed; skips where it is not, or there is no Java."""
+    from mqauth_sandbox.errors import NotInstalledError  # noqa: PLC0415 - the same
+    from mqauth_sandbox.kafka.prepare import find_kafka_java  # noqa: PLC0415 - the same
+
+    try:
+        return find_kafka_java()
     except NotInstalledError as error:
         pytest.skip(str(error))

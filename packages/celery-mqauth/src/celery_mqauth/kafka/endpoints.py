@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from kombu.utils.url import parse_url
 
 from celery_mqauth.endpoints import AUTH, source_for
+from celery_mqauth.kafka.limits import check_limits
 from celery_mqauth.protection import is_loopback, unusable_file
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, InsecureTransportError
@@ -203,6 +204,7 @@ def _tls(given: Any, *, insecure: bool) -> dict[str, Any]:
 
 
 def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
+    check_limits(options)
     for key in sorted(_SIGNS_IN & options.keys()):
         raise ConfigurationError(
             f"the transport option {key!r} contradicts the broker URL's scheme",

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from celery_mqauth.errors import BrokerUnreachableError
 from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import NOT_ALLOWED, ClientReports, NotConfirmedError, not_authorized
+from celery_mqauth.kafka.limits import check_seconds
 from celery_mqauth.kafka.login import new_client, sign_in
 from celery_mqauth.kafka.token import TokenCallback
 
@@ -43,7 +44,7 @@ def probe(
     Raises:
         MQAuthError: What went wrong, as `celery_mqauth.errors` and `kafka.errors` have it.
     """
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + check_seconds("the time limit", limit)
     token = TokenCallback(link.source)
     settings = {"log_level": _SILENT, **(common or {}), **link.settings, "oauth_cb": token}
     try:
