@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from celery_mqauth.kafka.client_version import CLIENT, check_client
@@ -55,7 +56,7 @@ class KafkaChain:
                 f"{CLIENT} is installed and cannot be loaded: {error}",
                 remedy="install a wheel of it that fits this machine",
             ) from None
-        return f"{CLIENT} {client.version()[0]}, librdkafka {client.libversion()[0]}"
+        return f"{CLIENT} {version(CLIENT)}, librdkafka {client.libversion()[0]}"
 
     def check_token(self, credentials: BrokerCredentials) -> None:
         """Check that a credential is a token."""
