@@ -30,7 +30,7 @@ demo: setup ## Watch tokens of 15 s rotate under a live worker (COMPARE=1: besid
 
 test: setup ## Run all tests on real brokers, newest Celery (PYTEST_ARGS="-k name" passes through)
 	@$(BIN)/mqauth-sandbox prepare 3 4
-	@$(BIN)/mqauth-sandbox prepare --optional kafka helper softhsm faketime awscli chromium
+	@$(BIN)/mqauth-sandbox prepare --optional kafka kafka-java helper softhsm faketime awscli chromium
 	-@$(BIN)/mqauth-sandbox prepare oidc-provider # without Node its tests say why they are skipped
 	@$(BIN)/pytest $(BESIDE) $(PYTEST_ARGS)
 
@@ -38,7 +38,7 @@ test: setup ## Run all tests on real brokers, newest Celery (PYTEST_ARGS="-k nam
 test-oldest: ## The same tests with the oldest releases we promise to work with
 	@scripts/bootstrap --venv $(VENV_OLDEST) --requirements requirements/oldest.txt
 	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare 3 4
-	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare --optional kafka helper softhsm faketime awscli chromium
+	@$(VENV_OLDEST)/bin/mqauth-sandbox prepare --optional kafka kafka-java helper softhsm faketime awscli chromium
 	@$(VENV_OLDEST)/bin/pytest --ignore=tests/structure $(BESIDE) $(PYTEST_ARGS)
 
 # The pins hold a Django for each Python: the newest one wants Python 3.12.

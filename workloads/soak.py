@@ -8,6 +8,7 @@ the run could not be carried out.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 import time
@@ -89,12 +90,23 @@ def empty_folder(path: Path | None) -> Path | None:
     return path
 
 
+def finite(context: click.Context, option: click.Parameter, value: float) -> float:
+    """Return a number of more than 0 that has an end: neither `nan` nor `inf`."""
+    if not 0 < value < math.inf:
+        raise click.BadParameter(f"{value:g} is no finite number above 0", context, option)
+    return value
+
+
 @click.command(help=__doc__)
 @click.option("--broker", default="4", show_default=True, help="3, 4, or an installation's path.")
 @click.option("--pool", type=click.Choice(POOLS), default="prefork", show_default=True)
 @click.option("--acks", type=click.Choice(get_args(Acks)), default="early", show_default=True)
-@click.option("--ttl", default=25.0, show_default=True, help="Life of a token in seconds.")
-@click.option("--minutes", default=4.0, show_default=True, help="How long tasks are sent.")
+@click.option(
+    "--ttl", default=25.0, show_default=True, callback=finite, help="Life of a token in seconds."
+)
+@click.option(
+    "--minutes", default=4.0, show_default=True, callback=finite, help="How long tasks are sent."
+)
 @click.option("--backend", type=click.Choice(get_args(Backend)), default="none", show_default=True)
 @click.option("--concurrency", type=int, help="Slots of the pool: 8, green pools 50, solo 1.")
 @click.option(

@@ -13,17 +13,23 @@ from typing import Any
 
 import kombu
 import pytest
+from click.testing import CliRunner
+from confluent_kafka.admin import AdminClient
 
 from celery_mqauth.errors import LoginRefusedError
+from mqauth.cli.root import cli as mqauth_command
 from mqauth.shared import forget_shared_sources, shared_sources
 from mqauth_sandbox.kafka.edge import MskSignIn
 from mqauth_sandbox.kafka.msk import MskSandbox
+from mqauth_sandbox.kafka.prepare import KafkaInstallation
 from tests.celery.processes import wait_until
+from tests.docs.documents import ROOT, blocks
 
 LIMIT = 20.0
 REAUTH = 3.0
 SESSION = 12.0
 BIN = Path(sys.executable).parent
+README = ROOT / "packages" / "celery-mqauth" / "README.md"
 
 SCRIPT = """
 import json, sys, kombu, celery_mqauth
@@ -37,7 +43,7 @@ with kombu.Connection(settings["url"], ssl={"ca_certs": settings["ca"]},
 
 
 @pytest.fixture(scope="module")
-def msk() -> Iterator[MskSandbox]:
+def msk(mqauth_kafka: KafkaInstallation) -> Iterator[MskSandbox]:
     """An account and a cluster that wants a login every three seconds."""
     with MskSandbox(max_reauth=REAUTH) as running:
         yield running
@@ -160,6 +166,75 @@ def profile(msk: MskSandbox, folder: Path) -> Path:
     config = folder / "aws-config"
     config.write_text(f"[profile onprem]\ncredential_process = {BIN / 'credproc'} {arguments}\n")
     return config
+
+
+def test_documented_clients_share_the_profile(
+    msk: MskSandbox,
+    environment: dict[str, str],
+    mqauth_kafka_java: KafkaInstallation,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The README's settings let a Java client and one on librdkafka in, by one session."""
+    environment["AWS_CONFIG_FILE"] = str(profile(msk, tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", environment["AWS_CONFIG_FILE"])
+    before, sessions = len(msk.edge.sign_ins), len(msk.roles_anywhere.calls)
+    servers = f"localhost:{msk.edge.port}"
+    properties = tmp_path / "client.properties"
+    trust = f"ssl.truststore.type=PEM\nssl.truststore.location={msk.ca_file}\n"
+    properties.write_text(documented("sasl.jaas.config") + trust)
+    java = [str(mqauth_kafka_java.java), "-XX:TieredStopAtLevel=1"]
+    java += ["-cp", f"{mqauth_kafka_java.jars}/*", "org.apache.kafka.tools.TopicCommand"]
+    made = subprocess.run(
+        [
+            *java,
+            *(f"--bootstrap-server={servers}", f"--command-config={properties}"),
+            *("--create", "--topic=made-by-java"),
+        ],
+        env={**environment, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    text = documented("oauth_cb").replace(
+        '"region": "eu-west-1"', f'"region": "{msk.region}", "profile": "onprem"'
+    )
+    shown: dict[str, Any] = {}
+    exec(text, shown)  # noqa: S102 - our own README
+    settings = {
+        **shown["settings"],
+        "bootstrap.servers": servers,
+        "ssl.ca.location": str(msk.ca_file),
+    }
+    assert "made-by-java" in AdminClient(settings).list_topics(timeout=LIMIT).topics
+    assert {outcome for outcome, _ in outcomes(msk.edge.sign_ins[before:])} == {"ok"}
+    assert len(outcomes(msk.edge.sign_ins[before:])) == 1, "one session, hence one name"
+    assert [call.outcome for call in msk.roles_anywhere.calls[sessions:]] == ["ok"]
+
+
+def documented(what: str) -> str:
+    """Return the block of the README that has `what` in it."""
+    (found,) = [block.text for block in blocks(README) if what in block.text]
+    return found
+
+
+def test_the_documented_doctor_command(msk: MskSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds nothing wrong with the cluster, and names the links that lead to an AWS token."""
+    for name, value in msk.access_key().items():
+        monkeypatch.setenv(name, value)
+    (line,) = documented("--broker mqauths-kafka://").splitlines()
+    words = line.replace("HOST:9098", f"localhost:{msk.edge.port}").split()
+    more = ["--ca-file", str(msk.ca_file), "--option", f"region={msk.region}", "--json"]
+    done = CliRunner().invoke(mqauth_command, [*words[1:], *more])
+    assert done.exit_code == 0, done.output
+    links = [link["link"] for link in json.loads(done.stdout)["links"]]
+    assert links == [
+        *("options", "libraries", "AWS credentials", "token", "credential", "claims"),
+        *("broker", "tls", "login", "topic celery", "topic audit"),
+    ]
+    assert "X-Amz" not in done.output
 
 
 def test_processes_of_a_host_share_a_token(

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from mqauth_sandbox.kafka.prepare import KafkaInstallation
+from workloads import soak
 from workloads.console import Console
 from workloads.kafka_soak import KafkaPlan, KafkaVerdict, run_kafka_soak
 
@@ -30,7 +33,9 @@ CLEAN = KafkaVerdict(
 
 
 @pytest.mark.slow
-def test_tasks_run_while_all_clients_sign_in_again(tmp_path: Path) -> None:
+def test_tasks_run_while_all_clients_sign_in_again(
+    mqauth_kafka: KafkaInstallation, tmp_path: Path
+) -> None:
     """Nothing is lost, repeated or refused over six logins of every connection."""
     plan = KafkaPlan(ttl=9.0, max_reauth=2.0, tasks=180, rate=14.0)
     verdict = run_kafka_soak(plan, Console(quiet=True), tmp_path / "run")
@@ -61,3 +66,12 @@ def test_the_verdict_can_fail(change: dict[str, Any]) -> None:
     """Whatever goes wrong, or shows nothing, is not clean."""
     assert CLEAN.clean
     assert not replace(CLEAN, **change).clean
+
+
+@pytest.mark.parametrize("option", ["--ttl", "--minutes"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0"])
+def test_seconds_without_an_end_are_refused(option: str, value: str) -> None:
+    """Neither the life of a token nor the length of a run is `nan` or endless."""
+    ran = CliRunner().invoke(soak.main, ["--system", "kafka", option, value])
+    assert ran.exit_code == 2
+    assert "no finite number above 0" in ran.output

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import kombu
@@ -274,3 +275,16 @@ def plain_proxy(broker: Broker) -> Iterator[TcpProxy]:
     """A proxy of this test's own to the broker's plain port."""
     with TcpProxy(broker.amqp_port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def read_for_long() -> Callable[[Any, str], None]:
+    """Return a function that reads a topic of Kafka for as long as there is only nothing."""
+
+    def read(channel: Any, topic: str) -> None:
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Empty):
+                channel._get(topic)
+
+    return read

@@ -7,19 +7,12 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
-from queue import Empty
 from typing import Any
 
 import kombu
 import pytest
 from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
-    NewTopic,
-    ResourcePatternType,
-    ResourceType,
 )
 
 from celery_mqauth import kafka as kafka_package
@@ -29,12 +22,12 @@ from celery_mqauth.errors import (
     CredentialUnavailableError,
     LoginRefusedError,
 )
-from celery_mqauth.kafka import client_version, doctor, login
-from celery_mqauth.kafka.errors import MechanismError, NotAuthorizedError, NotConfirmedError
+from celery_mqauth.kafka import client_version, login
+from celery_mqauth.kafka.errors import MechanismError, NotConfirmedError
 from mqauth.errors import ConfigurationError, InsecureTransportError
-from mqauth.links import Link
 from mqauth.shared import shared_sources
 from mqauth_sandbox import KafkaSandbox
+from mqauth_sandbox.kafka.prepare import KafkaInstallation
 
 LIFETIME = 6.0
 REAUTH = 3.0
@@ -46,7 +39,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[KafkaSandbox]:
+def world(mqauth_kafka: KafkaInstallation) -> Iterator[KafkaSandbox]:
     """A broker with ports for every mistake, which wants a login every three seconds."""
     with KafkaSandbox(token_lifetime=LIFETIME, max_reauth=REAUTH, open_listener=True) as running:
         yield running
@@ -283,7 +276,7 @@ def test_nobody_there(connection: Connect) -> None:
 
 
 def test_a_broker_that_is_gone_is_not_waited_for(
-    world: KafkaSandbox, connection: Connect, topic: str
+    world: KafkaSandbox, connection: Connect, topic: str, read_for_long: Callable[..., None]
 ) -> None:
     """Without its broker a publish fails within its limit, and a consumer says so as well."""
     opened = connection(options={"publish_limit": 2, "connect_limit": 2})
@@ -322,6 +315,11 @@ def test_a_broker_that_is_gone_is_not_waited_for(
         ),
         ({"options": {"kafka_common_config": "x"}}, ConfigurationError, "is a str"),
         ({"who": "oauth2:password"}, ConfigurationError, "holds a password"),
+        *(
+            ({"options": {name: value}}, ConfigurationError, rf"'{name}' is '{value}'.*more than 0")
+            for name in ("connect_limit", "publish_limit", "wait_time_seconds", "polling_interval")
+            for value in (float("nan"), float("inf"), -1, 0, "5", True)
+        ),
     ],
     ids=lambda value: None,
 )
@@ -362,116 +360,3 @@ def test_the_client_is_checked(
     monkeypatch.setattr(client_version, "version", version)
     with pytest.raises(ConfigurationError, match=words):
         _ = kafka_package.Transport
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[KafkaSandbox]:
-    """A broker on which nothing is allowed that no ACL allows."""
-    with KafkaSandbox(acls=True) as running:
-        yield running
-
-
-@pytest.fixture
-def allow(guarded: KafkaSandbox, topic: str) -> Callable[..., None]:
-    """Make the topic; return a function that allows operations on it or its consumers' group."""
-    admin = AdminClient({**guarded.broker.admin_config})
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(LIMIT)
-
-    def add(*operations: AclOperation, of: ResourceType = ResourceType.TOPIC) -> None:
-        name = topic if of == ResourceType.TOPIC else f"{topic}-consumer-group"
-        principal = f"User:{guarded.issuer.client_id}"
-        for one in operations:
-            acl = AclBinding(
-                of, name, ResourcePatternType.LITERAL, principal, "*", one, AclPermissionType.ALLOW
-            )
-            for made in admin.create_acls([acl]).values():
-                made.result(LIMIT)
-
-    return add
-
-
-@pytest.fixture
-def channel(guarded: KafkaSandbox) -> Iterator[Any]:
-    """A channel to that broker; Kombu's way over it would try again for long."""
-    options = {
-        "issuer": guarded.issuer.issuer_url,
-        "client_id": guarded.issuer.client_id,
-        "client_secret_file": str(guarded.client_secret_file),
-        "ca_file": str(guarded.ca_file),
-    }
-    url = f"mqauth-kafka://oauth2@localhost:{guarded.broker.sasl_port}"
-    with kombu.Connection(url, transport_options={"auth": options}) as connection:
-        yield connection.default_channel
-
-
-def test_a_topic_that_may_not_be_written(
-    allow: Callable[..., None], channel: Any, topic: str
-) -> None:
-    """A publish that no ACL allows fails at once, with the topic's name and a remedy."""
-    with pytest.raises(NotAuthorizedError, match=rf"celery use the topic '{topic}'.*ACL"):
-        channel._put(topic, {"body": ""})
-
-
-def test_a_topic_that_may_not_be_created(channel: Any, topic: str) -> None:
-    """The same holds for a topic that would have to be made."""
-    with pytest.raises(NotAuthorizedError, match=rf"'{topic}'"):
-        channel._new_queue(topic)
-
-
-@pytest.mark.parametrize("missing", ["topic", "consumer group"])
-def test_what_may_not_be_read(
-    allow: Callable[..., None], channel: Any, topic: str, missing: str
-) -> None:
-    """A consumer that may not read fails instead of waiting for ever."""
-    if missing == "topic":
-        allow(AclOperation.READ, of=ResourceType.GROUP)
-    else:
-        allow(AclOperation.READ, AclOperation.DESCRIBE)
-    with pytest.raises(NotAuthorizedError, match=missing):
-        read_for_long(channel, topic)
-
-
-def read_for_long(channel: Any, topic: str) -> None:
-    """Read for as long as there is only nothing to be had."""
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        with contextlib.suppress(Empty):
-            channel._get(topic)
-
-
-def test_what_is_allowed_works(allow: Callable[..., None], channel: Any, topic: str) -> None:
-    """With the ACLs that it takes, messages come and go, and the diagnosis says so."""
-    allow(AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE)
-    allow(AclOperation.READ, of=ResourceType.GROUP)
-    exchange_messages(channel.connection.client, topic)
-    told = {link.name: link.look(LIMIT) for link in diagnosis(channel, topic)}
-    assert list(told) == ["address", "login", f"topic {topic}"]
-    assert told["login"] == "signed in as celery, 1 broker"
-    assert told[f"topic {topic}"] == "1 partition, may be read and written"
-
-
-def diagnosis(channel: Any, topic: str) -> list[Link]:
-    """Return the links of the channel's connection."""
-    return doctor.links_of(channel.connection.client, topics=[topic])
-
-
-def test_a_diagnosis_names_what_is_missing(
-    allow: Callable[..., None], channel: Any, topic: str
-) -> None:
-    """The operation that no ACL allows is named, on the topic and on its consumers' group."""
-    *_, link = diagnosis(channel, topic)
-    with pytest.raises(NotAuthorizedError, match=topic):
-        link.look(LIMIT)
-    allow(AclOperation.READ, AclOperation.DESCRIBE)
-    with pytest.raises(NotAuthorizedError, match=f"WRITE on the topic '{topic}'"):
-        link.look(LIMIT)
-    allow(AclOperation.WRITE)
-    with pytest.raises(NotAuthorizedError, match="group"):
-        link.look(LIMIT)
-
-
-def test_a_diagnosis_tries_every_address(connection: Connect) -> None:
-    """Each bootstrap server that does not answer is told with its reason."""
-    link, *_ = doctor.links_of(connection(servers="localhost,127.0.0.1:1"))
-    with pytest.raises(BrokerUnreachableError, match=r"localhost:1: .*refused; 127.0.0.1:1: "):
-        link.look(LIMIT)

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from mqauth_sandbox import KafkaSandbox, NotInstalledError
 from mqauth_sandbox.kafka import prepare
+from mqauth_sandbox.kafka.prepare import KafkaInstallation
 
 LIMIT = 20.0
 LOOK = 0.5
@@ -31,7 +32,7 @@ with KafkaSandbox() as kafka:
 
 
 @pytest.fixture(scope="module")
-def kafka() -> Iterator[KafkaSandbox]:
+def kafka(mqauth_kafka: KafkaInstallation) -> Iterator[KafkaSandbox]:
     """An issuer and a broker that wants clients to sign in again every two seconds."""
     with KafkaSandbox(token_lifetime=60, max_reauth=2) as running:
         yield running
@@ -89,6 +90,15 @@ def forged(token: str) -> str:
     return token[:-8] + ("AAAAAAAA" if not token.endswith("AAAAAAAA") else "BBBBBBBB")
 
 
+def java_home(folder: Path, version: str) -> Path:
+    """Write a Java that does nothing but tell its version; return its home."""
+    java = folder / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    java.chmod(0o755)
+    return folder
+
+
 @pytest.mark.parametrize("listener", ["tls", "plain"])
 def test_a_token_of_the_issuer_opens_the_door(
     kafka: KafkaSandbox, admit: Callable[..., str], listener: str
@@ -137,7 +147,7 @@ def test_a_killed_broker_starts_again(kafka: KafkaSandbox, admit: Admit) -> None
     assert admit(kafka.issuer.mint()) == "in"
 
 
-def test_nothing_outlives_a_killed_owner() -> None:
+def test_nothing_outlives_a_killed_owner(mqauth_kafka: KafkaInstallation) -> None:
     """A broker whose owner was killed by SIGKILL is gone, its files too."""
     owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
@@ -163,11 +173,7 @@ def test_without_java_a_remedy_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_an_old_java_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Kafka 4 does not run on Java 11, which is said before anything is started."""
-    java = tmp_path / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
-    java.chmod(0o755)
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setenv("JAVA_HOME", os.fspath(java_home(tmp_path, "11.0.2")))
     with pytest.raises(NotInstalledError, match=r"Java 11.*too old.*17"):
         prepare.find_kafka()
 
@@ -175,5 +181,6 @@ def test_an_old_java_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_without_jars_a_remedy_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where Kafka has not been fetched, the error names the command that does."""
     monkeypatch.setenv("MQAUTH_SANDBOX_CACHE", os.fspath(tmp_path))
+    monkeypatch.setenv("JAVA_HOME", os.fspath(java_home(tmp_path, "17.0.1")))
     with pytest.raises(NotInstalledError, match=r"Kafka is not installed.*prepare kafka"):
         prepare.find_kafka()

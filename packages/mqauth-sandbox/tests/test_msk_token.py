@@ -65,6 +65,17 @@ def test_the_signers_token_is_accepted() -> None:
         check(token, later=901)
 
 
+def test_the_java_signers_form_is_accepted() -> None:
+    """It leaves the slash of the path out, and names itself otherwise; both are not signed."""
+    url = url_of(signed())
+    before, _, _ = url.replace(".com/?", ".com?").partition("&User-Agent=")
+    agent = quote("aws-msk-iam-auth/2.3.5/aws-sdk-java/2.36.3 os/Linux lang/java#17.0.15", safe="")
+    assert check(token_of(f"{before}&User-Agent={agent}")) == ARN
+    for other in ("aws-msk-iam-auth", "curl/8.0", agent.replace("-auth", "-none")):
+        with pytest.raises(MskTokenError, match="user agent"):
+            check(token_of(f"{before}&User-Agent={other}"))
+
+
 def test_it_ends_with_the_key_behind_it() -> None:
     """A token of a session does not outlive that."""
     key = AccessKey(

@@ -12,10 +12,11 @@ from itertools import product
 from typing import Any
 
 from celery_mqauth.endpoints import AUTH
+from celery_mqauth.kafka.endpoints import addresses_of
 from celery_mqauth.least.grants import role_grants
 from celery_mqauth.least.roles import WorkerOptions
 from mqauth.diagnosis.findings import Finding
-from mqauth.diagnosis.target import Target
+from mqauth.diagnosis.target import KAFKA_PORTS, Target, TopicUse
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError
 from mqauth.permissions.least import Use
@@ -24,6 +25,7 @@ from mqauth.permissions.resource_server import ResourceServer
 
 DEFAULT_ROLES = ("worker", "producer")
 _SCHEMES = ("mqauth", "mqauths")
+_ON_KAFKA = ("worker", "producer", "beat")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,10 +51,10 @@ def app_target(app: Any) -> AppTarget:
     """
     connection = app.connection_for_write()
     scheme = str(connection.transport_cls or "")
-    if scheme not in _SCHEMES:
+    if scheme not in (*_SCHEMES, *KAFKA_PORTS):
         raise ConfigurationError(
             f"the app's broker URL begins with {scheme}://, so mqauth does not sign it in",
-            remedy="write it as mqauths://PROVIDER@HOST/VHOST",
+            remedy="write it as mqauths://PROVIDER@HOST/VHOST (Kafka: mqauths-kafka://PROVIDER@HOST)",
         )
     auth = dict((connection.transport_options or {}).get(AUTH) or {})
     name = connection.userid or auth.pop("provider", "")
@@ -61,8 +63,12 @@ def app_target(app: Any) -> AppTarget:
             "the broker URL does not say who signs in",
             remedy="put a provider before the host, as in mqauths://oauth2@host/vhost",
         )
-    tls = scheme.endswith("s")
     given = connection.ssl if isinstance(connection.ssl, Mapping) else {}
+    if scheme in KAFKA_PORTS:
+        return AppTarget(
+            name=str(name), options=auth, target=_kafka(connection, scheme, str(name), given)
+        )
+    tls = scheme.endswith("s")
     return AppTarget(
         name=str(name),
         options=auth,
@@ -74,6 +80,21 @@ def app_target(app: Any) -> AppTarget:
             user=str(name),
             ca_file=given.get("ca_certs"),
         ),
+    )
+
+
+def _kafka(connection: Any, scheme: str, name: str, given: Mapping[str, Any]) -> Target:
+    servers = tuple(addresses_of(connection, KAFKA_PORTS[scheme]))
+    options = connection.transport_options or {}
+    return Target(
+        host=servers[0][0],
+        port=servers[0][1],
+        tls=scheme.startswith("mqauths"),
+        user=name,
+        kind="kafka",
+        servers=servers,
+        ssl=given,
+        client={key: value for key, value in options.items() if key != AUTH},
     )
 
 
@@ -107,11 +128,59 @@ def diagnose_app(
         where.name,
         options=where.options,
         target=where.target,
-        operations=app_operations(app, where.target.vhost, roles=roles, worker=worker),
+        **app_uses(app, where.target, roles=roles, worker=worker),
         servers=servers,
         timeout=timeout,
         started=started,
     )
+
+
+def app_uses(
+    app: Any,
+    target: Target,
+    *,
+    roles: Sequence[str] = DEFAULT_ROLES,
+    worker: WorkerOptions | None = None,
+) -> dict[str, Any]:
+    """Return what an app's roles do on its broker, as keywords of `diagnose`.
+
+    Args:
+        app: A Celery app.
+        target: Its broker.
+        roles: The roles, as `celery mqauth scopes` names them.
+        worker: How its workers are started.
+
+    Raises:
+        ConfigurationError: There is a role that cannot be played on such a broker.
+    """
+    if target.kind == "kafka":
+        return {"topics": app_topics(app, roles=roles)}
+    return {"operations": app_operations(app, target.vhost, roles=roles, worker=worker)}
+
+
+def app_topics(app: Any, *, roles: Sequence[str] = DEFAULT_ROLES) -> list[TopicUse]:
+    """Return the topics of Kafka that an app's roles use: one for each queue.
+
+    Args:
+        app: A Celery app.
+        roles: The roles, as `celery mqauth scopes` names them.
+
+    Raises:
+        ConfigurationError: There is a role that cannot be played on Kafka.
+    """
+    for role in roles:
+        if role not in _ON_KAFKA:
+            raise ConfigurationError(
+                f"the role {role} cannot be played on Kafka: Kombu's transport has no fanout, "
+                "hence no events, remote control or delayed delivery",
+                remedy=f"choose of {', '.join(_ON_KAFKA)}",
+            )
+    # A worker writes, too: retries go back to the queue.
+    reads = "worker" in roles
+    return [
+        TopicUse(name=str(queue).replace("@", ""), read=reads)
+        for queue in (app.amqp.queues if roles else ())
+    ]
 
 
 def app_operations(

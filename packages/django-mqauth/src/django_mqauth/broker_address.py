@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from mqauth.errors import ConfigurationError
 
 _SCHEMES = {"amqps": True, "mqauths": True, "amqp": False, "mqauth": False}
+_KAFKA = {"mqauths-kafka": True, "mqauth-kafka": False}
 _HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+(%\w+)?", re.ASCII)
 
 
@@ -22,25 +23,34 @@ class Address:
         host: Its name or address.
         port: Its port, None for the usual one.
         vhost: Its virtual host, None where none is named.
+        kafka: Whether it is Kafka's, not RabbitMQ's.
     """
 
     tls: bool
     host: str
     port: int | None
     vhost: str | None
+    kafka: bool = False
+
+    @property
+    def usual_port(self) -> int:
+        """The port where none is named."""
+        if self.kafka:
+            return 9098 if self.tls else 9092
+        return 5671 if self.tls else 5672
 
     def url(self, alias: str) -> str:
         """Return the URL under which Celery and Kombu sign in as `alias`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = f":{self.port}" if self.port else ""
         vhost = "" if self.vhost is None else quote(self.vhost, safe="")
-        scheme = "mqauths" if self.tls else "mqauth"
+        scheme = ("mqauths" if self.tls else "mqauth") + "-kafka" * self.kafka
         return f"{scheme}://{quote(alias, safe='')}@{host}{port}/{vhost}"
 
     def __str__(self) -> str:
         """Return it as people read it."""
-        port = self.port or (5671 if self.tls else 5672)
-        return f"{self.host}:{port}, virtual host {self.vhost or '/'}"
+        where = f"{self.host}:{self.port or self.usual_port}"
+        return f"Kafka at {where}" if self.kafka else f"{where}, virtual host {self.vhost or '/'}"
 
 
 class RedactedURL(str):
@@ -123,7 +133,7 @@ def _address(url: object) -> Address:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port, parts = None, None, urlsplit("")
-    if parts.scheme not in _SCHEMES:
+    if parts.scheme not in {**_SCHEMES, **_KAFKA}:
         raise ConfigurationError(
             "is no broker URL" if not parts.scheme else f"has the scheme {parts.scheme[:20]}",
             remedy="begin it with amqps:// (or amqp:// for this host alone)",
@@ -137,10 +147,11 @@ def _address(url: object) -> Address:
             "has a query string", remedy="take it out: OPTIONS, TLS and TRANSPORT_OPTIONS say more"
         )
     return Address(
-        tls=_SCHEMES[parts.scheme],
+        tls={**_SCHEMES, **_KAFKA}[parts.scheme],
         host=host,
         port=port,
         vhost=_vhost(parts.path),
+        kafka=parts.scheme in _KAFKA,
     )
 
 

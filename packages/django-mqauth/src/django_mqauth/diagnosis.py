@@ -5,18 +5,18 @@ What `manage.py mqauth_doctor` shows can be had here as values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from django_mqauth import conf
 from django_mqauth.broker_address import Address
 from django_mqauth.optional import has_celery
 from django_mqauth.workers.asking import celery_app
-from mqauth.diagnosis.findings import EXIT_CODES, Finding
+from mqauth.diagnosis.findings import EXIT_CODES, Finding, code_of
 from mqauth.diagnosis.target import Target
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError
-from mqauth.permissions.operations import Operation
 
 
 def diagnose_alias(name: str, *, timeout: float = TIMEOUT) -> Iterator[Finding]:
@@ -38,20 +38,35 @@ def diagnose_alias(name: str, *, timeout: float = TIMEOUT) -> Iterator[Finding]:
     """
     alias = conf.alias(name)
     app = _app_of(alias)
-    for number, address in enumerate(alias.brokers):
-        target = _target(alias, address)
-        operations = _operations(app, target.vhost)
-        for finding in diagnose(name, target=target, operations=operations, timeout=timeout):
+    for number, target in enumerate(_targets(alias)):
+        for finding in diagnose(name, target=target, timeout=timeout, **_uses(app, target)):
             if number == 0 or finding.code or _is_the_broker_s(finding):
                 yield finding
             if finding.code:
                 return
 
 
+def _targets(alias: conf.Alias) -> Iterator[Target]:
+    """Return an alias' brokers; addresses of Kafka are those of one cluster."""
+    kafka = [address for address in alias.brokers if address.kafka]
+    if kafka:
+        servers = tuple((each.host, each.port or each.usual_port) for each in kafka)
+        yield replace(
+            _target(alias, kafka[0]),
+            kind="kafka",
+            servers=servers,
+            ssl=alias.tls,
+            client=alias.transport_options,
+        )
+    for address in alias.brokers:
+        if not address.kafka:
+            yield _target(alias, address)
+
+
 def _target(alias: conf.Alias, address: Address) -> Target:
     return Target(
         host=address.host,
-        port=address.port or (5671 if address.tls else 5672),
+        port=address.port or address.usual_port,
         vhost=address.vhost or "/",
         tls=address.tls,
         user=alias.name,
@@ -60,7 +75,7 @@ def _target(alias: conf.Alias, address: Address) -> Target:
 
 
 def _is_the_broker_s(finding: Finding) -> bool:
-    return EXIT_CODES.get(finding.link, 0) >= EXIT_CODES["broker"]
+    return code_of(finding.link) >= EXIT_CODES["broker"]
 
 
 def _app_of(alias: conf.Alias) -> Any:
@@ -84,9 +99,9 @@ def _app_of(alias: conf.Alias) -> Any:
     )
 
 
-def _operations(app: Any, vhost: str) -> Sequence[Operation]:
+def _uses(app: Any, target: Target) -> dict[str, Any]:
     if app is None:
-        return ()
-    from celery_mqauth.diagnosis import app_operations  # noqa: PLC0415 - optional
+        return {}
+    from celery_mqauth.diagnosis import app_uses  # noqa: PLC0415 - optional
 
-    return app_operations(app, vhost)
+    return app_uses(app, target)

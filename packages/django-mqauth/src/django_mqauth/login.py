@@ -30,10 +30,20 @@ def sign_in_once(alias: str, timeout: float = TIMEOUT) -> str | None:
         What went wrong, in one line without a secret; None if nothing did.
     """
     try:
+        if (probe := kafka_probe(alias)) is not None:
+            probe(timeout)
+            return None
         with signed_in(alias, timeout):
             return None
     except Exception as error:  # noqa: BLE001 - Kombu hands transports' errors through
         return explain(error)
+
+
+def kafka_probe(alias: str) -> Callable[..., None] | None:
+    """Return what signs an alias in to Kafka once, given seconds; None on any other broker."""
+    connection = new_connection(alias)
+    found: Callable[..., None] | None = getattr(connection.transport, "probe", None)
+    return found
 
 
 @contextlib.contextmanager

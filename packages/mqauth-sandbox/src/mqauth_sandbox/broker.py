@@ -6,13 +6,13 @@ import json
 import os
 import secrets
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.rabbitmq.configuration import CertificateLogin, NodePorts, OAuth2Settings
 from mqauth_sandbox.rabbitmq.node import Node
 from mqauth_sandbox.rabbitmq.prepare import find_installation
+from mqauth_sandbox.running import Running
 from mqauth_sandbox.tls import CertificateFiles, create_certificates
 from mqauth_sandbox.workdir import create_workdir, remove_workdir
 
@@ -20,7 +20,7 @@ _START_LIMIT = 90.0
 _STOP_LIMIT = 30.0
 
 
-class Broker:
+class Broker(Running):
     """One RabbitMQ node with its own ports, data, log and certificate; loopback only.
 
     Usable as a context manager, which starts it and removes every trace of it.
@@ -178,21 +178,3 @@ class Broker:
         """Create a virtual host, on which the internal administrator may do everything."""
         self.ctl("add_vhost", name)
         self.ctl("set_permissions", "--vhost", name, self.admin_user, ".*", ".*", ".*")
-
-    def __enter__(self) -> Self:
-        """Start the node."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the node and remove its files."""
-        self.close()

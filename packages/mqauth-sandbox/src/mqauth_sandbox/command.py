@@ -17,7 +17,7 @@ import click
 
 from mqauth_sandbox.diagnosis import Finding, diagnose, running_sandboxes
 from mqauth_sandbox.errors import NotInstalledError, SandboxError
-from mqauth_sandbox.kafka.prepare import prepare_kafka
+from mqauth_sandbox.kafka.prepare import prepare_kafka, prepare_kafka_java
 from mqauth_sandbox.oidc_provider.prepare import prepare_oidc_provider
 from mqauth_sandbox.rabbitmq.installation import Installation
 from mqauth_sandbox.rabbitmq.prepare import prepare as prepare_broker
@@ -116,7 +116,11 @@ def up(
 
 
 @main.command()
-@click.argument("which", nargs=-1, type=click.Choice(["3", "4", "kafka", "oidc-provider", *TOOLS]))
+@click.argument(
+    "which",
+    nargs=-1,
+    type=click.Choice(["3", "4", "kafka", "kafka-java", "oidc-provider", *TOOLS]),
+)
 @click.option("--optional", is_flag=True, help="Go on where something cannot be had, and say so.")
 def prepare(*, which: tuple[str, ...], optional: bool) -> None:
     """Install what the brokers (3, 4, kafka) and tools WHICH need and lack; by default broker 4.
@@ -170,6 +174,10 @@ def _prepare(one: str) -> None:
     if one == "kafka":
         kafka = prepare_kafka(_progress)
         click.echo(f"{one}: Apache Kafka {kafka.version} in {kafka.jars}")
+        return
+    if one == "kafka-java":
+        client = prepare_kafka_java(_progress)
+        click.echo(f"{one}: Kafka's client {client.version} for Java in {client.jars}")
         return
     for tool in TOOLS:
         if one == tool:

@@ -30,7 +30,11 @@ LONGEST = 900
 _TOLERANCE = 300.0
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _EMPTY_BODY = hashlib.sha256(b"").hexdigest()
-_USER_AGENT = re.compile(r"aws-msk-iam-sasl-signer-[a-z-]+/\d+(\.\d+)+")
+_VERSION = r"/\d+(\.\d+)+"
+_USER_AGENT = re.compile(
+    rf"aws-msk-iam-sasl-signer-[a-z-]+{_VERSION}|aws-msk-iam-auth{_VERSION}/aws-sdk-java/[ -~]+"
+)
+"""Of AWS's signers for OAUTHBEARER, and of its `aws-msk-iam-auth` for Java."""
 _NEEDED = {
     "Action",
     "X-Amz-Algorithm",
@@ -112,7 +116,8 @@ def _parameters(url: str, region: str) -> dict[str, str]:
     host = f"kafka.{region}.amazonaws.com"
     _require(parts.scheme == "https", f"the scheme is {parts.scheme!r}")
     _require(parts.netloc == host, f"the host is {parts.netloc!r}, not {host!r}")
-    _require(parts.path == "/" and not parts.fragment, "there is a path or a fragment")
+    # AWS's Java library leaves the slash out; it is signed in any case.
+    _require(parts.path in ("", "/") and not parts.fragment, "there is a path or a fragment")
     pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
     given = dict(pairs)
     _require(len(pairs) == len(given), "a parameter is given twice")

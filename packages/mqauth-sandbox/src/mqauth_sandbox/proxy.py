@@ -8,11 +8,11 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Coroutine
-from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from mqauth_sandbox.errors import SandboxError
 from mqauth_sandbox.ports import free_ports, has_ipv6_loopback
+from mqauth_sandbox.running import Running
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ _CONNECT_LIMIT = 5.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER without time: close() sends RST
 
 
-class TcpProxy:
+class TcpProxy(Running):
     """Forwards TCP connections to a port of this machine.
 
     It works in a thread of its own; every method may be called from any thread and has taken
@@ -94,20 +94,6 @@ class TcpProxy:
     def refuse(self, refused: bool) -> None:  # noqa: FBT001 - a switch, named by the method
         """Refuse new connections, or accept them again. Live links are not touched."""
         self._call(self._refuse(refused))
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

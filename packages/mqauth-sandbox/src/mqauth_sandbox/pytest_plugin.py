@@ -12,6 +12,9 @@ Installed with the distribution; nothing starts until a test asks for a fixture:
 - `mqauth_pki` (session): a throwaway authority that issues X.509 identities
 - `mqauth_official_helper` (session): the path of AWS's own `aws_signing_helper`, built if it is
   missing; tests that ask for it are skipped where there is no Go
+- `mqauth_kafka` (session): Java and Apache Kafka's jars, for tests that start a `KafkaSandbox`;
+  they are skipped where `mqauth-sandbox prepare kafka` has not been run, or could not
+- `mqauth_kafka_java` (session): the same of Kafka's client for Java with AWS's `aws-msk-iam-auth`
 
 The broker is chosen with `--mqauth-broker` or the environment variable MQAUTH_SANDBOX_BROKER.
 """
@@ -27,6 +30,7 @@ import pytest
 
 if TYPE_CHECKING:  # every pytest run of the environment loads this module: keep that cheap
     from mqauth_sandbox.broker import Broker
+    from mqauth_sandbox.kafka.prepare import KafkaInstallation
     from mqauth_sandbox.oidc import OidcIssuer
     from mqauth_sandbox.pki import Pki
     from mqauth_sandbox.proxy import TcpProxy
@@ -144,4 +148,28 @@ def mqauth_official_helper() -> Path:
     try:
         return prepare_official_helper()
     except GoMissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mqauth_kafka() -> KafkaInstallation:
+    """Where Kafka is installed; skips where it is not, or there is no Java for it."""
+    from mqauth_sandbox.errors import NotInstalledError  # noqa: PLC0415 - the same
+    from mqauth_sandbox.kafka.prepare import find_kafka  # noqa: PLC0415 - the same
+
+    try:
+        return find_kafka()
+    except NotInstalledError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mqauth_kafka_java() -> KafkaInstallation:
+    """Where Kafka's client for Java is installed; skips where it is not, or there is no Java."""
+    from mqauth_sandbox.errors import NotInstalledError  # noqa: PLC0415 - the same
+    from mqauth_sandbox.kafka.prepare import find_kafka_java  # noqa: PLC0415 - the same
+
+    try:
+        return find_kafka_java()
+    except NotInstalledError as error:
         pytest.skip(str(error))

@@ -7,8 +7,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from mqauth_sandbox.alibaba_sts import AlibabaSts
 from mqauth_sandbox.apsaramq import ApsaraMqAuth
@@ -20,6 +19,7 @@ from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.proxy import TcpProxy
 from mqauth_sandbox.rabbitmq.configuration import OAuth2Settings
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
+from mqauth_sandbox.running import Running
 from mqauth_sandbox.sts import StsEndpoint
 from mqauth_sandbox.tls import CertificateAuthority, ClientCertificateFiles
 from mqauth_sandbox.workdir import create_workdir, remove_workdir, write_private
@@ -51,7 +51,7 @@ AWS_EXAMPLE_ALIAS_SCOPES = (
 """What AWS's own example grants. It gives no access to topics: a Celery worker does not start."""
 
 
-class Sandbox:
+class Sandbox(Running):
     """Starts everything that a client with short-lived credentials talks to, and ends it again.
 
     Usable as a context manager. Whatever happens to this process, its nodes end with it.
@@ -268,20 +268,6 @@ class Sandbox:
         users = broker.ctl("list_users", "--formatter", "json")
         if self.certificate_user not in users:
             broker.add_user(self.certificate_user, secrets.token_urlsafe(16), "administrator")
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End everything."""
-        self.close()
 
     @property
     def _provider(self) -> str:

@@ -25,13 +25,11 @@ from celery_mqauth.kafka.errors import (
     cause_of,
     not_authorized,
 )
+from celery_mqauth.kafka.limits import CONNECT_LIMIT, PUBLISH_LIMIT
 from celery_mqauth.kafka.login import has_signed_in, new_client, sign_in
 from celery_mqauth.kafka.qos import Message, QoS
 from celery_mqauth.kafka.token import TokenCallback
 
-CONNECT_LIMIT = 10.0
-PUBLISH_LIMIT = 30.0
-"""Seconds, where the transport options say nothing else."""
 CLOSE_LIMIT = 5.0
 """Seconds for consumers to commit and to leave their groups."""
 

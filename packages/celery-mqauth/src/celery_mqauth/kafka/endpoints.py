@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from kombu.utils.url import parse_url
 
 from celery_mqauth.endpoints import AUTH, source_for
+from celery_mqauth.kafka.limits import check_limits
 from celery_mqauth.protection import is_loopback, unusable_file
+from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, InsecureTransportError
-from mqauth.rotation.source import CredentialSource
+from mqauth.provider import Provider
 
 CLIENT_OPTIONS = (
     "kafka_common_config",
@@ -35,6 +37,36 @@ _TLS_OPTIONS = {
 }
 
 
+class Tokens(Protocol):
+    """What a link needs of a `CredentialSource`."""
+
+    @property
+    def provider(self) -> Provider:
+        """Who fetches them."""
+        ...
+
+    @property
+    def current(self) -> BrokerCredentials | None:
+        """The present one, or None."""
+        ...
+
+    def get(self) -> BrokerCredentials:
+        """Return a good one."""
+        ...
+
+    def invalidate(self, rejected: BrokerCredentials) -> None:
+        """Do not hand this one out again."""
+        ...
+
+    def attach(self, listener: Any) -> None:
+        """Count a user."""
+        ...
+
+    def detach(self, listener: Any) -> None:
+        """Count it no longer."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KafkaLink:
     """Where a connection goes and who signs in.
@@ -46,7 +78,7 @@ class KafkaLink:
         insecure: Whether the user allows tokens to travel unprotected.
     """
 
-    source: CredentialSource
+    source: Tokens
     servers: tuple[str, ...]
     settings: Mapping[str, Any]
     insecure: bool
@@ -72,25 +104,47 @@ def link_of(client: Any, default_port: int) -> KafkaLink:
         InsecureTransportError: Tokens would cross the network in clear.
     """
     shared = source_for(client)
-    _check_options(client.transport_options or {}, insecure=shared.insecure)
-    addresses = _addresses(client, default_port)
-    settings = {
-        "bootstrap.servers": ",".join(_joined(host, port) for host, port in addresses),
-        "sasl.mechanism": "OAUTHBEARER",
-    }
-    if client.ssl is None or client.ssl is False:
-        if not shared.insecure:
+    return link_to(
+        addresses_of(client, default_port),
+        source=shared.source,
+        given_tls=client.ssl,
+        options=client.transport_options or {},
+        insecure=shared.insecure,
+    )
+
+
+def link_to(
+    addresses: Sequence[tuple[str, int]],
+    *,
+    source: Tokens,
+    given_tls: Any,
+    options: Mapping[str, Any],
+    insecure: bool,
+) -> KafkaLink:
+    """Return the link to bootstrap servers.
+
+    Args:
+        addresses: Host and port of each.
+        source: Gives the tokens.
+        given_tls: As Celery's `broker_use_ssl`; None or False for no TLS.
+        options: As Celery's `broker_transport_options`.
+        insecure: Whether the user allows tokens to travel unprotected.
+
+    Raises:
+        ConfigurationError: What the user wrote cannot work.
+        InsecureTransportError: Tokens would cross the network in clear.
+    """
+    _check_options(options, insecure=insecure)
+    servers = tuple(_joined(host, port) for host, port in addresses)
+    settings = {"bootstrap.servers": ",".join(servers), "sasl.mechanism": "OAUTHBEARER"}
+    if given_tls is None or given_tls is False:
+        if not insecure:
             for host, _ in addresses:
                 check_loopback(host)
         settings["security.protocol"] = "SASL_PLAINTEXT"
     else:
-        settings |= _tls(client.ssl, insecure=shared.insecure)
-    return KafkaLink(
-        source=shared.source,
-        servers=tuple(settings["bootstrap.servers"].split(",")),
-        settings=settings,
-        insecure=shared.insecure,
-    )
+        settings |= _tls(given_tls, insecure=insecure)
+    return KafkaLink(source=source, servers=servers, settings=settings, insecure=insecure)
 
 
 def check_loopback(host: str) -> None:
@@ -103,7 +157,7 @@ def check_loopback(host: str) -> None:
         )
 
 
-def _addresses(client: Any, default_port: int) -> list[tuple[str, int]]:
+def addresses_of(client: Any, default_port: int) -> list[tuple[str, int]]:
     """Return host and port of all bootstrap servers, the one Kombu is at first."""
     found = dict.fromkeys(_hosts(client.hostname, client.port, default_port))
     for url in client.alt or ():
@@ -133,8 +187,8 @@ def _tls(given: Any, *, insecure: bool) -> dict[str, Any]:
     unusable = unusable_file(options)
     if unusable is not None:
         raise unusable
-    verifies = options.pop("cert_reqs", ssl.CERT_REQUIRED) == ssl.CERT_REQUIRED
-    if not verifies and not insecure:
+    verified = options.pop("cert_reqs", ssl.CERT_REQUIRED) == ssl.CERT_REQUIRED
+    if not verified and not insecure:
         raise _unverified("broker_use_ssl")
     settings = {_TLS_OPTIONS[key]: str(value) for key, value in options.items() if value}
     trusted = ssl.get_default_verify_paths().cafile
@@ -144,12 +198,13 @@ def _tls(given: Any, *, insecure: bool) -> dict[str, Any]:
     return {
         "security.protocol": "SASL_SSL",
         _HOST_NAME_CHECK: "https",
-        _VERIFICATION: verifies,
+        _VERIFICATION: verified,
         **settings,
     }
 
 
 def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
+    check_limits(options)
     for key in sorted(_SIGNS_IN & options.keys()):
         raise ConfigurationError(
             f"the transport option {key!r} contradicts the broker URL's scheme",
@@ -173,6 +228,11 @@ def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
         named = str(given.get(_HOST_NAME_CHECK, "https")).lower() == "https"
         if not insecure and not (verified and named):
             raise _unverified(name)
+
+
+def verifies(settings: Mapping[str, Any]) -> bool:
+    """Return whether a link's settings have the broker's certificate verified."""
+    return bool(settings.get(_VERIFICATION, True))
 
 
 def _unverified(where: str) -> InsecureTransportError:

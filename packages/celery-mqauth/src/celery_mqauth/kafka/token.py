@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
+from celery_mqauth.kafka.endpoints import Tokens
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, MQAuthError
-from mqauth.rotation.source import CredentialSource
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class TokenCallback:
         given: The credential that librdkafka has.
     """
 
-    def __init__(self, source: CredentialSource) -> None:
+    def __init__(self, source: Tokens) -> None:
         """Be counted among those who use the source."""
         self.source = source
         self.failure: MQAuthError | None = None

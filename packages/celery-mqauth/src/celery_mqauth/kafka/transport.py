@@ -13,6 +13,7 @@ from kombu.transport import confluentkafka
 from celery_mqauth.endpoints import without_secrets_shown
 from celery_mqauth.kafka.channel import Channel
 from celery_mqauth.kafka.endpoints import KafkaLink, link_of
+from celery_mqauth.kafka.probe import probe
 
 
 class Transport(confluentkafka.Transport):
@@ -50,6 +51,17 @@ class Transport(confluentkafka.Transport):
         client.hostname = client.hostname or "localhost"
         client.port = client.port or self.default_port
         return super().establish_connection()
+
+    def probe(self, limit: float, *, topic: str | None = None) -> None:
+        """Sign in once for its own sake; see `celery_mqauth.kafka.probe.probe`.
+
+        Args:
+            limit: Seconds that all of it may take.
+            topic: A topic to send a message over and to read it back.
+        """
+        client: Any = self.client
+        common = (client.transport_options or {}).get("kafka_common_config")
+        probe(link_of(client, self.default_port), limit, common=common, topic=topic)
 
 
 class SSLTransport(Transport):

@@ -11,7 +11,7 @@ from health_check.base import HealthCheck
 from health_check.exceptions import ServiceReturnedUnexpectedResult, ServiceUnavailable
 
 from django_mqauth.defaults import DEFAULT_ALIAS
-from django_mqauth.login import explain, signed_in
+from django_mqauth.login import explain, kafka_probe, signed_in
 
 EXPIRES_MS = 60_000
 
@@ -23,17 +23,23 @@ class BrokerLogin(HealthCheck):
     Signs in as anybody else does, by the credential at hand, and declares an exclusive queue that
     is gone with the connection.
 
+    Kafka has no such queues. There the check signs in anew and has the broker answer a request for
+    metadata, which it does for nobody who has not signed in; a message goes there and back only
+    over a topic that `topic` names for it, since it stays there.
+
     Args:
         alias: Who signs in, a key of `MQAUTH`.
         round_trip: Whether to publish and consume a message; needs the permissions configure and
             read on the queue, and write on `amq.default`.
         queue_prefix: How the queue's name begins, for permissions that go by names.
+        topic: With Kafka, a topic of this check's own; READ and WRITE must be allowed on it.
         timeout: How long all of it may take.
     """
 
     alias: str = DEFAULT_ALIAS
     round_trip: bool = dataclasses.field(default=True, repr=False)
     queue_prefix: str = dataclasses.field(default="mqauth.health.", repr=False)
+    topic: str | None = dataclasses.field(default=None, repr=False)
     timeout: dt.timedelta = dataclasses.field(default=dt.timedelta(seconds=5), repr=False)
 
     def run(self) -> None:
@@ -44,8 +50,7 @@ class BrokerLogin(HealthCheck):
             ServiceReturnedUnexpectedResult: The message did not come back.
         """
         try:
-            with signed_in(self.alias, self.timeout.total_seconds()) as connection:
-                came_back = not self.round_trip or self._send(connection)
+            came_back = self._signs_in(self.timeout.total_seconds())
         except Exception as error:
             raise ServiceUnavailable(
                 f"broker of {self.alias}: {explain(error)}{_remedy(error, self.queue_prefix)}"
@@ -55,6 +60,13 @@ class BrokerLogin(HealthCheck):
                 f"broker of {self.alias}: a message did not come back (is the node short of memory "
                 "or disk?)"
             )
+
+    def _signs_in(self, limit: float) -> bool:
+        if (probe := kafka_probe(self.alias)) is not None:
+            probe(limit, topic=self.topic if self.round_trip else None)
+            return True
+        with signed_in(self.alias, limit) as connection:
+            return not self.round_trip or self._send(connection)
 
     def _send(self, connection: Any) -> bool:
         # The connection is this check's own, so its channels go with it.

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from health_check.base import HealthCheck
-from health_check.exceptions import ServiceUnavailable
+from health_check.exceptions import ServiceUnavailable, ServiceWarning
 
 from django_mqauth.health.freshness import PART
-from django_mqauth.workers.asking import Answers, ask_workers
+from django_mqauth.workers.asking import NOT_ON_KAFKA, Answers, ask_workers
 from django_mqauth.workers.replies import SourceReport, WorkerReport
 
 MOST_NAMED = 5
@@ -24,6 +24,9 @@ class WorkerCredentials(HealthCheck):
     A worker that has answered before is missed for as long as the broker keeps its control queue;
     those in `workers` always. A worker whose renewals fail is healthy until a quarter of its
     credential's life is left.
+
+    On Kafka nobody can be asked: the check then warns, rather than to say that all is well. Leave
+    it out there.
 
     Args:
         app: The Celery app; by default `MQAUTH_CELERY_APP`, or the current one.
@@ -48,10 +51,13 @@ class WorkerCredentials(HealthCheck):
 
         Raises:
             ServiceUnavailable: Somebody is silent, idle, or about to lose its login.
+            ServiceWarning: Nobody can be asked, on Kafka.
         """
         self.answers = ask_workers(
             self.wait.total_seconds(), app=self.app, expected=tuple(self.workers)
         )
+        if self.answers.problem == NOT_ON_KAFKA:
+            raise ServiceWarning(NOT_ON_KAFKA)
         problems = [text for report in self.answers.workers if (text := _problem(report))]
         answered = sum(report.state != "silent" for report in self.answers.workers)
         if self.answers.problem:

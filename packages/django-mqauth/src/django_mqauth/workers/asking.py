@@ -23,6 +23,13 @@ _SLACK = 2.0
 """Seconds on top of the wait for replies: to sign in and to look queues up."""
 
 
+NOT_ON_KAFKA = (
+    "workers cannot be asked on Kafka, where Kombu has no remote control: whether they are there, "
+    "renew and consume is not known (watch the lag of each <topic>-consumer-group, and each "
+    "worker's own log)"
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
     """What asking brought.
@@ -67,6 +74,8 @@ def ask_workers(timeout: float, *, app: Any = None, expected: Collection[str] = 
     try:
         asked = app or celery_app()
         connection = asked.connection_for_write(connect_timeout=timeout + _SLACK)
+        if str(connection.transport_cls).endswith("kafka"):
+            return Answers(problem=NOT_ON_KAFKA)
         with bounded(connection, timeout + _SLACK) as opened:
             return _ask(asked, opened, timeout, expected)
     except Exception as error:  # noqa: BLE001 - Kombu hands transports' errors through

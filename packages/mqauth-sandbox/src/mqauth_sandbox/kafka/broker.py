@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
-import socket
 import subprocess
-import sys
 import time
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cryptography.hazmat.primitives import serialization
 
 from mqauth_sandbox.errors import BrokerError
+from mqauth_sandbox.guarded import GuardedProcess, accepts
 from mqauth_sandbox.kafka.configuration import (
     JwtRules,
     KafkaPorts,
@@ -26,14 +22,12 @@ from mqauth_sandbox.kafka.configuration import (
 )
 from mqauth_sandbox.kafka.prepare import find_kafka
 from mqauth_sandbox.ports import free_ports
-from mqauth_sandbox.rabbitmq import guard
+from mqauth_sandbox.running import Running
 from mqauth_sandbox.tls import CertificateFiles, create_certificates
 from mqauth_sandbox.workdir import create_workdir, remove_workdir, write_private
 
 _START_LIMIT = 90.0
 _STOP_LIMIT = 30.0
-_KILL_LIMIT = 20.0
-_POLL = 0.1
 _STARTED = "Kafka Server started"
 _SAID_LIMIT = 800
 _TELLING = (" ERROR ", "Exception", "error:")
@@ -45,7 +39,7 @@ _ALLOWED_URLS = "org.apache.kafka.sasl.oauthbearer.allowed.urls"
 _JAVA_FLAGS = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 
 
-class KafkaBroker:
+class KafkaBroker(GuardedProcess, Running):
     """One broker with its own ports, data, log and certificate.
 
     Usable as a context manager, which starts it and removes every trace of it.
@@ -91,19 +85,17 @@ class KafkaBroker:
         self._owner = os.getpid()
         self._installation = find_kafka()
         self.version = self._installation.version
-        self._base = directory or create_workdir()
+        self._base = base = directory or create_workdir()
+        self._files = base / "kafka"
+        super().__init__("Kafka broker", log_file=self._files / "kafka.log", owned=base)
         certificates = certificates or create_certificates(self._base / "tls")
         self.ca_file = certificates.ca_file
         tls, sasl, admin, controller, edge, open_port = free_ports(6)
         self.tls_port, self.sasl_port, self.admin_port, self.edge_port = tls, sasl, admin, edge
         self.open_port = open_port if open_listener else None
         self.admin_user, self.admin_password = "sandbox-admin", secrets.token_urlsafe(16)
-        self._files = self._base / "kafka"
         self._files.mkdir(mode=0o700)
         self._removable = self._files if directory else self._base
-        self.log_file = self._files / "kafka.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0
         self._jwks_url = jwt.jwks_url
         settings = KafkaSettings(
             ports=KafkaPorts(
@@ -127,11 +119,6 @@ class KafkaBroker:
         )
 
     @property
-    def running(self) -> bool:
-        """Whether the broker's process runs."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
     def admin_config(self) -> dict[str, str]:
         """Settings with which a librdkafka client signs in as the administrator."""
         return {
@@ -152,39 +139,16 @@ class KafkaBroker:
             return
         deadline = time.monotonic() + timeout
         self._format(timeout)
-        self._started_at = self.log_size()
-        with self.log_file.open("ab") as console:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-S", guard.__file__),
-                    *(str(os.getpid()), str(self._base)),
-                    *self._java("kafka.Kafka", str(self._properties)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                # Ctrl-C in a terminal must reach the sandbox only, which then stops the broker.
-                start_new_session=True,
-            )
-        self._wait_until_started(deadline, timeout)
-
-    def _wait_until_started(self, deadline: float, timeout: float) -> None:
-        while not (_STARTED in self.log_text(self._started_at) and self._accepts()):
-            if not self.running:
-                raise self._failure("the Kafka broker ended while it started")
-            if time.monotonic() > deadline:
-                failure = self._failure(f"the Kafka broker was not ready within {timeout:g} s")
-                self.kill()
-                raise failure
-            time.sleep(_POLL)
+        self._launch(self._java("kafka.Kafka", str(self._properties)), self.log_file)
+        self._wait(
+            lambda: _STARTED in self.log_text(self._started_at) and accepts(self.tls_port),
+            deadline,
+            timeout,
+        )
 
     def stop(self, timeout: float = _STOP_LIMIT) -> None:
         """Shut the broker down, by force after `timeout` seconds. Its data stays for `start`."""
-        self._end(signal.SIGTERM, timeout)
-
-    def kill(self) -> None:
-        """End the broker at once, as a crash would. Its data stays for `start`."""
-        self._end(signal.SIGQUIT, _KILL_LIMIT)
+        super().stop(timeout)
 
     def close(self) -> None:
         """End the broker at once and remove all of its files; no effect in a forked process."""
@@ -192,22 +156,6 @@ class KafkaBroker:
             return
         self.kill()
         remove_workdir(self._removable)
-
-    def log_text(self, since: int = 0) -> str:
-        """Return the broker's log from the byte offset `since` on."""
-        try:
-            with self.log_file.open("rb") as log:
-                log.seek(since)
-                return log.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
-
-    def log_size(self) -> int:
-        """Return the length of the broker's log in bytes: a `since` for later."""
-        try:
-            return self.log_file.stat().st_size
-        except FileNotFoundError:
-            return 0
 
     def reauthentications(self, since: int = 0) -> int:
         """Return how often clients have signed in again on a connection that they kept."""
@@ -250,48 +198,10 @@ class KafkaBroker:
             said = (done.stderr.strip() or done.stdout.strip())[-_SAID_LIMIT:]
             raise BrokerError(f"Kafka's data could not be formatted: {said}")
 
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.tls_port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def _failure(self, what: str) -> BrokerError:
+    def _said(self) -> str:
         lines = self.log_text(self._started_at).splitlines()
         telling = [line for line in lines if any(sign in line for sign in _TELLING)]
-        said = " / ".join(line.strip() for line in telling or lines[-8:])
-        return BrokerError(f"{what}; it said: {said[:_SAID_LIMIT] or 'nothing'}")
-
-    def _end(self, number: signal.Signals, timeout: float) -> None:
-        process = self._process
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(_KILL_LIMIT)
-        self._process = None
-
-    def __enter__(self) -> Self:
-        """Start the broker."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the broker and remove its files."""
-        self.close()
+        return " / ".join(line.strip() for line in telling or lines[-8:])[:_SAID_LIMIT]
 
 
 def _one_file(certificates: CertificateFiles) -> bytes:

@@ -20,10 +20,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from mqauth_sandbox.msk_token import MskLogin, MskTokenError
+from mqauth_sandbox.running import Running
 
 Judge = Callable[[str], MskLogin]
 """Returns what a token stands for, or raises `MskTokenError`."""
@@ -51,7 +50,7 @@ class MskSignIn:
     again: bool = False
 
 
-class MskEdge:
+class MskEdge(Running):
     """A TLS port that signs clients in by IAM and passes them on.
 
     Args:
@@ -104,20 +103,6 @@ class MskEdge:
             self._open.clear()
         for one in ending:
             _end(one)
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End."""
-        self.close()
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 from mqauth_sandbox.kafka.edge import MskEdge
 from mqauth_sandbox.kafka.sandbox import KafkaSandbox
@@ -14,10 +12,11 @@ from mqauth_sandbox.msk_token import MskLogin, check_msk_token
 from mqauth_sandbox.pki import IdentityFiles, Pki
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
+from mqauth_sandbox.running import Running
 from mqauth_sandbox.sts import StsEndpoint
 
 
-class MskSandbox:
+class MskSandbox(Running):
     """Starts one account's endpoints and one real broker behind an edge that checks tokens.
 
     Args:
@@ -139,17 +138,3 @@ class MskSandbox:
     def close(self) -> None:
         """End everything and remove every trace."""
         self._open.close()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End everything."""
-        self.close()

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from mqauth_sandbox.kafka.broker import KafkaBroker
 from mqauth_sandbox.kafka.configuration import JwtRules
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.ports import free_ports
+from mqauth_sandbox.running import Running
 from mqauth_sandbox.tls import CertificateAuthority
 from mqauth_sandbox.workdir import create_workdir, remove_workdir, write_private
 
 AUDIENCE = "kafka"
 
 
-class KafkaSandbox:
+class KafkaSandbox(Running):
     """Starts an issuer and a broker that reads its keys over HTTPS, and ends both.
 
     Args:
@@ -106,17 +105,3 @@ class KafkaSandbox:
         """End everything and remove every trace; no effect in a process forked off later."""
         if os.getpid() == self._owner:
             self._open.close()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End everything."""
-        self.close()

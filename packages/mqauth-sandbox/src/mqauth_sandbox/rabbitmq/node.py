@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from mqauth_sandbox.errors import BrokerError
-from mqauth_sandbox.rabbitmq import guard, http_auth
+from mqauth_sandbox.guarded import GuardedProcess, accepts
+from mqauth_sandbox.rabbitmq import http_auth
 from mqauth_sandbox.rabbitmq.configuration import (
     CertificateLogin,
     NodePaths,
@@ -29,8 +25,6 @@ from mqauth_sandbox.tls import CertificateFiles
 from mqauth_sandbox.workdir import write_private
 
 _STARTED = "Server startup complete"
-_POLL = 0.05
-_KILL_LIMIT = 20.0
 _TELLING = re.compile(r"\[(error|critical|alert|emergency)\]|BOOT FAILED|[Ee]rror:")
 _PREFIX = re.compile(r"^\S+ \S+ \[\w+\] <[\d.]+>\s*")
 _SAID_LINES = 8
@@ -40,7 +34,7 @@ _LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
 _ERLANG_FLAGS = f"+S 2:2 +SDcpu 1:1 +SDio 4 {_LOOPBACK_ONLY}"
 
 
-class Node:
+class Node(GuardedProcess):
     """One node, with all of its files in one owner-only directory.
 
     Args:
@@ -70,13 +64,10 @@ class Node:
         certificate_login: CertificateLogin | None = None,
     ) -> None:
         """Write the node's files."""
-        self.log_file = directory / "log" / "rabbit.log"
+        super().__init__("RabbitMQ node", log_file=directory / "log" / "rabbit.log", owned=owned)
         self._installation = installation
         self._directory = directory
-        self._owned = owned
         self._ports = ports
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0
         for name in ("home", "data", "log", "tls"):
             (directory / name).mkdir(mode=0o700)
         # The node may see nothing but its own directory.
@@ -106,11 +97,6 @@ class Node:
         self._keep("enabled_plugins", enabled_plugins())
         self._keep("home/.erlang.cookie", secrets.token_hex(16), mode=0o400)
 
-    @property
-    def running(self) -> bool:
-        """Whether the node's process runs."""
-        return self._process is not None and self._process.poll() is None
-
     def start(self, timeout: float) -> None:
         """Start the node and wait until it serves AMQP.
 
@@ -120,30 +106,9 @@ class Node:
         if self.running:
             return
         deadline = time.monotonic() + timeout
-        self._started_at = self.log_size()
-        with (self._directory / "log" / "console.log").open("ab") as console:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-S", guard.__file__),
-                    *(str(os.getpid()), str(self._owned)),
-                    *self._command("rabbitmq-server"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                # Ctrl-C in a terminal must reach the sandbox only, which then stops the node.
-                start_new_session=True,
-            )
+        self._launch(self._command("rabbitmq-server"), self._directory / "log" / "console.log")
         self._wait(lambda: _STARTED in self.log_text(self._started_at), deadline, timeout)
-        self._wait(self._accepts, deadline, timeout)
-
-    def stop(self, timeout: float) -> None:
-        """Shut the node down in order; by force when that takes over `timeout` seconds."""
-        self._end(signal.SIGTERM, timeout)
-
-    def kill(self) -> None:
-        """End the node at once."""
-        self._end(signal.SIGQUIT, _KILL_LIMIT)
+        self._wait(lambda: accepts(self._ports.amqp), deadline, timeout)
 
     def ctl(self, *arguments: str, timeout: float, stdin: str | None = None) -> str:
         """Run `rabbitmqctl` against the node and return what it prints.
@@ -178,22 +143,6 @@ class Node:
             )
         return done.stdout
 
-    def log_text(self, since: int = 0) -> str:
-        """Return the node's log from the byte offset `since` on."""
-        try:
-            with self.log_file.open("rb") as log:
-                log.seek(since)
-                return log.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
-
-    def log_size(self) -> int:
-        """Return the length of the node's log in bytes."""
-        try:
-            return self.log_file.stat().st_size
-        except FileNotFoundError:
-            return 0
-
     def _keep(self, name: str, content: str, mode: int = 0o600) -> Path:
         return self._seen(write_private(self._directory / name, content, mode))
 
@@ -227,40 +176,10 @@ class Node:
             program, *arguments, data=self._directory, environment=environment
         )
 
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self._ports.amqp), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def _wait(self, condition: Callable[[], bool], deadline: float, timeout: float) -> None:
-        while not condition():
-            if not self.running:
-                raise self._failure("the RabbitMQ node ended while it started")
-            if time.monotonic() > deadline:
-                error = self._failure(f"the RabbitMQ node was not ready within {timeout:g} s")
-                self.kill()
-                raise error
-            time.sleep(_POLL)
-
-    def _failure(self, what: str) -> BrokerError:
+    def _said(self) -> str:
         console = (self._directory / "log" / "console.log").read_text(errors="replace")
         lines = (console + self.log_text(self._started_at)).splitlines()
         # The cause comes first: then a node logs at length how it takes everything down again.
         telling = [line for line in lines if _TELLING.search(line)] or lines[-_SAID_LINES:]
         said = [_PREFIX.sub("", line).strip() for line in telling]
-        words = " / ".join([line for line in said if line][:_SAID_LINES])
-        return BrokerError(f"{what}; it said: {words[:_SAID_LIMIT] or 'nothing'}")
-
-    def _end(self, number: signal.Signals, timeout: float) -> None:
-        process = self._process
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(_KILL_LIMIT)
-        self._process = None
+        return " / ".join([line for line in said if line][:_SAID_LINES])[:_SAID_LIMIT]

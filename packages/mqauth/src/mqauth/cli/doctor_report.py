@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 
 import click
 
 from mqauth.cli.output import print_json
 from mqauth.cli.tables import wrapped
-from mqauth.diagnosis.findings import EXIT_CODES, Finding, report
+from mqauth.diagnosis.findings import EXIT_CODES, KAFKA_EXIT_CODES, Finding, report
 
 _INDENT = " " * 8
 
 TABLE = "\b\nExit codes, by the link that is broken:\n  " + "\n  ".join(
-    f"{code:<4} {link}" for link, code in EXIT_CODES.items()
+    f"{code:<4} {link}{' (Kafka)' * (link in KAFKA_EXIT_CODES)}"
+    for link, code in sorted({**EXIT_CODES, **KAFKA_EXIT_CODES}.items(), key=itemgetter(1))
 )
 
 

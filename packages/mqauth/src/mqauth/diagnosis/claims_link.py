@@ -31,6 +31,7 @@ def check_claims(
     issuer: str | None,
     servers: Sequence[ResourceServer],
     jwt_expected: bool,
+    kind: str = "rabbitmq",
 ) -> str:
     """Look at a credential as the broker would.
 
@@ -39,6 +40,7 @@ def check_claims(
         issuer: Whose tokens are expected; None where nobody said.
         servers: What the broker is told, where that is known.
         jwt_expected: Whether only a JWT can work.
+        kind: The kind of broker. What only RabbitMQ wants is asked of its tokens alone.
 
     Raises:
         BrokenLinkError: The broker would not take it.
@@ -48,6 +50,8 @@ def check_claims(
     claims = claims_of(credentials)
     size = len(credentials.password.reveal())
     if not claims:
+        if kind != "rabbitmq":
+            return f"{size:,} characters that only the broker reads"
         if jwt_expected:
             raise BrokenLinkError(
                 "what the issuer gave is no JWT, and RabbitMQ's OAuth 2 plugin reads nothing else",
@@ -64,7 +68,7 @@ def check_claims(
     chosen = choose(servers, claims, NEWEST) if servers else None
     if isinstance(chosen, Refused):
         raise BrokenLinkError(chosen.reason, remedy=chosen.remedy)
-    if size > LARGEST_TOKEN:
+    if size > LARGEST_TOKEN and kind == "rabbitmq":
         raise BrokenLinkError(
             f"the token has {size:,} characters; RabbitMQ takes about {LARGEST_TOKEN:,}, "
             "and before 4.1 half of that",

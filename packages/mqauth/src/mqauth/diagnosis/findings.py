@@ -27,6 +27,10 @@ EXIT_CODES: dict[str, int] = {
 What a provider has of its own, such as AWS credentials and a role, counts as `credential`.
 """
 
+KAFKA_EXIT_CODES: dict[str, int] = {"libraries": 9, "topic": 26}
+"""The same for links that only Kafka has: libraries come after options, and each topic is a link
+of its own, `topic NAME`, after login."""
+
 
 class BrokenLinkError(MQAuthError):
     """A link of the chain from configuration to the broker is broken."""
@@ -53,6 +57,12 @@ class Finding:
     code: int = 0
 
 
+def code_of(link: str) -> int:
+    """Return the exit code of a chain that is broken at a link."""
+    kind = "topic" if link.startswith("topic ") else link
+    return {**EXIT_CODES, **KAFKA_EXIT_CODES}.get(kind, EXIT_CODES["credential"])
+
+
 def broken(link: str, error: MQAuthError, seconds: float = 0.0) -> Finding:
     """Return the finding of a broken link."""
     return Finding(
@@ -61,7 +71,7 @@ def broken(link: str, error: MQAuthError, seconds: float = 0.0) -> Finding:
         detail=error.message,
         remedy=error.remedy,
         seconds=seconds,
-        code=EXIT_CODES.get(link, EXIT_CODES["credential"]),
+        code=code_of(link),
     )
 
 

@@ -10,6 +10,7 @@ from mqauth.diagnosis.findings import BrokenLinkError
 
 _WRONG_NAME = (62, 63, 64)
 _EXPIRED = (9, 10)
+_AMQP_PORTS = "AMQPS usually is 5671, AMQP without TLS 5672"
 
 
 def connect(what: str, host: str, port: int, timeout: float) -> socket.socket:
@@ -73,7 +74,13 @@ def context(
 
 
 def secure(
-    what: str, link: socket.socket, host: str, settings: ssl.SSLContext, hint: str
+    what: str,
+    link: socket.socket,
+    host: str,
+    settings: ssl.SSLContext,
+    hint: str,
+    *,
+    ports: str = _AMQP_PORTS,
 ) -> ssl.SSLSocket:
     """Begin TLS on a connection.
 
@@ -83,6 +90,7 @@ def secure(
         host: The name that the peer's certificate must bear.
         settings: How to verify it.
         hint: How to name another authority.
+        ports: Which port speaks TLS, and which does not.
 
     Raises:
         BrokenLinkError: The peer speaks no TLS, or cannot be trusted.
@@ -106,7 +114,7 @@ def secure(
         reason = getattr(error, "reason", None) or error.strerror or str(error)
         raise BrokenLinkError(
             f"{what}: no TLS with {host}: {reason}",
-            remedy="is this the TLS port? AMQPS usually is 5671, AMQP without TLS 5672",
+            remedy=f"is this the TLS port? {ports}",
         ) from None
 
 

@@ -24,7 +24,8 @@ from mqauth.diagnosis.issuer_links import (
     look_at_issuer,
     named_files,
 )
-from mqauth.diagnosis.target import Target
+from mqauth.diagnosis.other_brokers import OtherBroker, nobody_looks_at, other_broker
+from mqauth.diagnosis.target import Target, TopicUse
 from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.hosts import derived_from_host
 from mqauth.links import Linked
@@ -42,6 +43,7 @@ def diagnose(
     options: Mapping[str, Any] | None = None,
     target: Target | None = None,
     operations: Sequence[Operation] = (),
+    topics: Sequence[TopicUse] = (),
     servers: Sequence[ResourceServer] = (),
     timeout: float = TIMEOUT,
     host: str | None = None,
@@ -54,6 +56,7 @@ def diagnose(
         options: Options of the provider and settings of the source.
         target: The broker; without one, the chain ends with the credential.
         operations: What is to be tried there, without doing it.
+        topics: With Kafka, what is to be used there.
         servers: What the broker is told about OAuth 2, where that is known.
         timeout: Seconds that one step may take.
         host: The broker's host, where `target` is not given: Amazon MQ's and
@@ -67,6 +70,7 @@ def diagnose(
         name=name,
         options=options or {},
         target=target,
+        topics=topics,
         servers=servers,
         timeout=timeout,
         host=host,
@@ -107,6 +111,7 @@ class _Walk:
         name: str,
         options: Mapping[str, Any],
         target: Target | None,
+        topics: Sequence[TopicUse],
         servers: Sequence[ResourceServer],
         timeout: float,
         host: str | None,
@@ -120,13 +125,19 @@ class _Walk:
         self._answer: IssuerAnswer | None = None
         self._credentials: BrokerCredentials | None = None
         self._broker: BrokerLinks | None = None
+        self._topics = topics
+        self._other: OtherBroker | None = None
 
     def close(self) -> None:
+        if self._other is not None:
+            self._other.close()
         if self._broker is not None:
             self._broker.close()
 
     def links(self, operations: Sequence[Operation]) -> Iterator[_Look]:
         yield "options", self._look_at_options
+        if self._foreign and self._config is not None:
+            yield "libraries", self._look_at_libraries
         if self._files:
             yield "files", lambda: check_files(self._files)
         assert self._config is not None  # noqa: S101 - or the walk had ended
@@ -138,7 +149,14 @@ class _Walk:
         if self._target is None:
             return
         yield "claims", self._look_at_claims
-        yield from self._broker_links(operations)
+        if self._foreign:
+            yield from self._other_links()
+        else:
+            yield from self._broker_links(operations)
+
+    @property
+    def _foreign(self) -> bool:
+        return self._target is not None and self._target.kind != "rabbitmq"
 
     def _look_at_options(self) -> str:
         try:
@@ -155,7 +173,18 @@ class _Walk:
                 raise
             return self._name
         self._files = named_files(self._config)
+        if self._foreign:
+            assert self._target is not None  # noqa: S101 - it is foreign
+            self._other = other_broker(
+                self._target, self._topics, insecure=bool(self._config.settings.get("insecure"))
+            )
         return self._parts.provider.identity
+
+    def _look_at_libraries(self) -> str:
+        assert self._target is not None  # noqa: S101 - it is foreign
+        if self._other is None:
+            raise nobody_looks_at(self._target.kind)
+        return self._other.libraries()
 
     def _look_at_issuer(self, url: str) -> str:
         assert self._config is not None  # noqa: S101 - the first link
@@ -182,13 +211,24 @@ class _Walk:
         config, credentials = self._config, self._credentials
         assert config is not None  # noqa: S101 - links before this one
         assert credentials is not None  # noqa: S101 - the same
+        if self._other is not None:
+            self._other.check_token(credentials)
         jwt_only = config.provider in ("oauth2", "aws-iam")
         return check_claims(
             credentials,
             issuer=config.options.get("issuer"),
             servers=self._servers,
             jwt_expected=jwt_only and config.options.get("token_format") != "opaque",
+            kind=self._target.kind if self._target is not None else "rabbitmq",
         )
+
+    def _other_links(self) -> Iterator[_Look]:
+        other, parts_, credentials = self._other, self._parts, self._credentials
+        assert other is not None  # noqa: S101 - links before this one
+        assert parts_ is not None  # noqa: S101 - the same
+        assert credentials is not None  # noqa: S101 - the same
+        for link in other.links(credentials, parts_.provider):
+            yield link.name, lambda link=link: link.look(self._timeout)  # type: ignore[misc]
 
     def _broker_links(self, operations: Sequence[Operation]) -> Iterator[_Look]:
         config, credentials, target = self._config, self._credentials, self._target

@@ -16,9 +16,9 @@ from mqauth.cli.option_arguments import (
 )
 from mqauth.cli.output import examples, json_option
 from mqauth.diagnosis.findings import broken
-from mqauth.diagnosis.target import Target
+from mqauth.diagnosis.target import Target, TopicUse
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
-from mqauth.errors import MQAuthError
+from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.permissions.broker_conf import resource_servers
 from mqauth.permissions.questions import parse_question
 
@@ -30,6 +30,7 @@ from mqauth.permissions.questions import parse_question
         "mqauth doctor billing --json",
         "mqauth doctor --broker mqauths://billing@rabbit.example.com/prod --ca-file ca.pem",
         'mqauth doctor billing --broker amqps://rabbit/prod --operation "declare queue celery"',
+        "mqauth doctor --broker mqauths-kafka://aws-msk-iam@HOST:9098 --topic celery",
     )
     + "\n\n"
     + TABLE,
@@ -44,7 +45,11 @@ from mqauth.permissions.questions import parse_question
     help="An option of the provider or a setting of the source; may be repeated.",
 )
 @click.option("--host", metavar="HOST", help="The broker's host: some tell region or instance.")
-@click.option("--broker", metavar="URL", help="Go on to this broker: mqauths://ENTRY@HOST/VHOST.")
+@click.option(
+    "--broker",
+    metavar="URL",
+    help="Go on to this broker: mqauths://ENTRY@HOST/VHOST, or mqauths-kafka://ENTRY@HOST.",
+)
 @click.option("--ca-file", metavar="FILE", help="The authorities that sign its certificate.")
 @click.option(
     "questions",
@@ -52,6 +57,13 @@ from mqauth.permissions.questions import parse_question
     metavar="WORDS",
     multiple=True,
     help="Try this there, without doing it, as mqauth explain takes it; may be repeated.",
+)
+@click.option(
+    "named_topics",
+    "--topic",
+    metavar="[read:|write:]NAME",
+    multiple=True,
+    help="With Kafka: see whether this topic may be used; may be repeated.",
 )
 @click.option(
     "--conf",
@@ -77,6 +89,7 @@ def command(
     broker: str | None,
     ca_file: str | None,
     questions: tuple[str, ...],
+    named_topics: tuple[str, ...],
     conf: Path | None,
     timeout: float,
     as_json: bool,
@@ -84,13 +97,16 @@ def command(
     """Walk the chain link by link and stop at the first that is broken, with its remedy.
 
     It begins with the options and ends with the credential, or with --broker at the broker: TCP,
-    TLS, login, virtual host, operations, and renewal in place. Everything is asked anew, past the
+    TLS, login, virtual host, operations, and renewal in place; with Kafka TCP, TLS, login, and each
+    topic. Everything is asked anew, past the
     host's cache, and nothing is left behind. The exit code tells which link is broken.
     """
     try:
         target = Target.parse(broker, ca_file=ca_file) if broker else None
         name = name or (target.user if target else "") or the_only_entry()
         refuse_secrets(name, parsed(options))
+        topics = [TopicUse.parse(text) for text in named_topics]
+        _refuse_what_does_not_fit(target, questions=questions, topics=topics, conf=conf)
         vhost = target.vhost if target else "/"
         operations = [parse_question(question, vhost=vhost) for question in questions]
     except MQAuthError as error:
@@ -104,6 +120,7 @@ def command(
                 options=parsed(options),
                 target=target,
                 operations=operations,
+                topics=topics,
                 servers=servers,
                 timeout=timeout,
                 host=host,
@@ -112,3 +129,22 @@ def command(
             as_json=as_json,
         )
     )
+
+
+def _refuse_what_does_not_fit(
+    target: Target | None,
+    *,
+    questions: tuple[str, ...],
+    topics: list[TopicUse],
+    conf: Path | None,
+) -> None:
+    kafka = target is not None and target.kind == "kafka"
+    if topics and not kafka:
+        raise ConfigurationError(
+            "only Kafka has topics to be used by name",
+            remedy="add --broker mqauths-kafka://ENTRY@HOST, or use --operation",
+        )
+    if kafka and (questions or conf):
+        raise ConfigurationError(
+            "--operation and --conf are about RabbitMQ", remedy="use --topic with Kafka"
+        )

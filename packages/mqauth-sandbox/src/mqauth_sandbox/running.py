@@ -1,0 +1,36 @@
+"""What runs from `start` to `close`, and for just a block as a context manager."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+
+class Running:
+    """Something that is started and closed; closing it twice is no harm."""
+
+    def start(self) -> None:
+        """Start."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End everything and remove every trace."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        """Start; where that fails, nothing stays."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
