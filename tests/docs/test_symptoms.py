@@ -125,7 +125,7 @@ def _(scene: Scene) -> None:
     scene.at_the_issuer("html")
 
 
-@causes("refused: invalid_client")
+@causes("refused: HTTP 401 invalid_client")
 def _(scene: Scene) -> None:
     scene.sign_in(client_secret_file=None, client_secret="another-secret")
 

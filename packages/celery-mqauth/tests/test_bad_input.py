@@ -218,7 +218,7 @@ def test_a_client_that_the_issuer_does_not_know(prepared: Connect, auth: dict[st
     del wrong["client_secret_file"]
     error = failure(prepared(only_auth=wrong))
     assert type(error) is CredentialUnavailableError
-    assert "refused: invalid_client" in str(error)
+    assert "refused: HTTP 401 invalid_client" in str(error)
     assert "check client_id, auth_method, and client_secret, key or certificate" in str(error)
 
 
