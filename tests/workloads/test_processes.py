@@ -153,8 +153,14 @@ def test_a_test_run_that_is_terminated_cleans_up(tmp_path: Path) -> None:
 @contextmanager
 def speaking(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], TextIO]]:
     """Start a process that tells how far it is; end its input, and wait for it, at the end."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
         assert process.stdout is not None
         try:
             yield process, process.stdout
