@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import pytest
 
@@ -151,7 +151,7 @@ def test_a_test_run_that_is_terminated_cleans_up(tmp_path: Path) -> None:
 
 
 @contextmanager
-def speaking(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], TextIO]]:
+def speaking(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """Start a process that tells how far it is; end its input, and wait for it, at the end."""
     with subprocess.Popen(
         command,

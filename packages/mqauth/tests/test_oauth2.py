@@ -306,6 +306,12 @@ def test_an_untrusted_certificate(client: Build) -> None:
     assert "ca_file" in str(error)
 
 
+def test_a_file_of_authorities_without_any(client: Build) -> None:
+    """The file is blamed, before anybody is asked."""
+    with pytest.raises(ConfigurationError, match="ca_file /etc/passwd .* holds no PEM certificate"):
+        client(ca_file="/etc/passwd")
+
+
 def test_a_wrong_secret(client: Build, issuer: OidcIssuer) -> None:
     """The issuer's code and description are passed on, and asking again is not worth it."""
     error = failure(client(client_secret=SECRET))
