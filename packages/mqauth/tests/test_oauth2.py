@@ -308,7 +308,9 @@ def test_an_untrusted_certificate(client: Build) -> None:
 
 def test_a_file_of_authorities_without_any(client: Build) -> None:
     """The file is blamed, before anybody is asked."""
-    with pytest.raises(ConfigurationError, match="ca_file /etc/passwd .* holds no PEM certificate"):
+    with pytest.raises(
+        ConfigurationError, match=r"ca_file /etc/passwd .* holds no PEM certificate"
+    ):
         client(ca_file="/etc/passwd")
 
 
