@@ -258,7 +258,7 @@ def test_keys_that_cannot_sign(
 
 def test_an_rsa_key_of_too_few_bits(client: Build) -> None:
     """RFC 7518 (3.3) wants 2048: ours is the only word on it, and nothing is signed."""
-    text = _pem(rsa.generate_private_key(public_exponent=65537, key_size=1024))
+    text = _pem(rsa.generate_private_key(public_exponent=65537, key_size=1024))  # noqa: S505
     error = failure(client(auth_method="private_key_jwt", private_key=text))
     assert isinstance(error, ConfigurationError)
     assert "it has 1024 bits, and RSA keys must have 2048" in str(error)
