@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from mqauth.broker_url import check_parameters
 from mqauth.errors import ConfigurationError
 
 _TLS_SCHEMES = ("mqauths", "amqps")
@@ -38,7 +39,7 @@ class Target:
         """Read a broker URL such as `mqauths://oauth2@host/vhost`.
 
         Raises:
-            ConfigurationError: It is none, or holds a password.
+            ConfigurationError: It is none, or holds a password or parameters.
         """
         try:
             parts = urlsplit(url.partition(";")[0])
@@ -54,6 +55,7 @@ class Target:
             raise ConfigurationError(
                 "the broker URL holds a password", remedy="take it out; name who signs in instead"
             )
+        check_parameters(parts.query)
         tls = parts.scheme in _TLS_SCHEMES
         return cls(
             host=parts.hostname,
