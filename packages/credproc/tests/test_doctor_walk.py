@@ -101,7 +101,9 @@ def test_certificates_that_cannot_work(
 ) -> None:
     """A certificate that the service would refuse is the first broken link."""
     now = datetime.now(UTC)
-    facts = {k: now + v if isinstance(v, timedelta) else v for k, v in wrong.items()}
+    facts: dict[str, Any] = {
+        k: now + v if isinstance(v, timedelta) else v for k, v in wrong.items()
+    }
     code, found = doctor(*mqauth_pki.issue("ec-p256", **facts).write(tmp_path).arguments())
     assert code == 3
     assert words in broken(found, "certificate")["detail"]
