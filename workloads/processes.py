@@ -37,7 +37,8 @@ def terminate_like_interrupt() -> None:
     """
 
     def unwind(_signal: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Not SIG_IGN, which programs that are started from here on would inherit.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, unwind)
