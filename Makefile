@@ -56,7 +56,7 @@ lint: setup ## Check style, formatting and the import contracts of monorepo.toml
 
 types: setup ## Check types strictly: packages, workloads, tests, scripts
 	@failed=0; \
-	for sources in $(addprefix packages/,$(MEMBERS)) "workloads tests scripts"; do \
+	for sources in $(addprefix packages/,$(MEMBERS)) "workloads tests scripts conftest.py"; do \
 	    echo "types: $$sources"; $(BIN)/mypy $$sources || failed=1; \
 	done; \
 	exit $$failed

@@ -36,6 +36,7 @@ from workloads.bench_credproc_flight import (
     start_together,
 )
 from workloads.console import Console
+from workloads.processes import terminate_like_interrupt
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path(__file__).with_name("bench_credproc_runs.py")
@@ -286,6 +287,7 @@ def run(rounds: int, console: Console) -> tuple[Figures, Figures, Waits]:
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def main(rounds: int, as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Measure credproc against the official helper."""
+    terminate_like_interrupt()
     console = Console()
     try:
         near, far, waits = run(rounds, console)

@@ -31,9 +31,14 @@ def die_with_parent(**_: Any) -> None:
 
 
 def terminate_like_interrupt() -> None:
-    """Make SIGTERM unwind this process as Ctrl-C does, so that every `with` block ends."""
+    """Make SIGTERM unwind this process as Ctrl-C does, so that every `with` block ends.
+
+    Only the first one counts: `timeout` and `make` send a second, which would end the unwinding.
+    """
 
     def unwind(_signal: int, _frame: FrameType | None) -> NoReturn:
+        # Not SIG_IGN, which programs that are started from here on would inherit.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, unwind)
@@ -46,7 +51,7 @@ class Child:
         name: For messages and the name of the log file.
         arguments: What follows `python`.
         environment: The whole environment of the child.
-        folder: Where `<name>.log` goes.
+        folder: Where `<name>.log` goes, and what it leaves when it is killed.
 
     Start it from the main thread: the kernel takes the death of the starting thread for the
     parent's.
@@ -58,13 +63,15 @@ class Child:
         """Start the process."""
         self.name = name
         self.log_file = folder / f"{name}.log"
+        temporary = folder / "tmp"
+        temporary.mkdir(exist_ok=True)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env={**environment, "TMPDIR": str(temporary)},
                 cwd=REPOSITORY,
                 start_new_session=True,
             )

@@ -206,4 +206,5 @@ class Run:
 
     def keep(self, folder: Path) -> None:
         """Copy the ledger and all logs to `folder`."""
-        shutil.copytree(self._folder, folder, dirs_exist_ok=True)
+        ignored = shutil.ignore_patterns("tmp")
+        shutil.copytree(self._folder, folder, ignore=ignored, dirs_exist_ok=True)

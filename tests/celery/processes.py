@@ -28,7 +28,8 @@ class Process:
         name: For messages and the name of the file that keeps the output.
         arguments: What follows `python`.
         environment: Its whole environment.
-        folder: Where `<name>.log` goes.
+        folder: Where `<name>.log` goes, and what it leaves when it is killed: `close` does not
+            ask, and multiprocessing, for one, removes its temporary folder only at a good end.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class Process:
         """Start it."""
         self.name = name
         self.log_file = folder / f"{name}.log"
+        temporary = folder / "tmp"
+        temporary.mkdir(exist_ok=True)
         self._changed = threading.Condition()
         self._lines: list[str] = []
         self._process = subprocess.Popen(
@@ -44,7 +47,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=dict(environment),
+            env={**environment, "TMPDIR": str(temporary)},
             cwd=REPOSITORY,
             start_new_session=True,
             text=True,

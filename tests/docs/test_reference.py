@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -71,6 +72,30 @@ def test_options_are_documented(name: str) -> None:
     expected = [option_row(option) for option in provider.options]
     rows = table(CORE, name).rows
     assert rows == expected, f"the table under `{name}` should be:\n{as_markdown(expected)}"
+
+
+@each_provider
+def test_providers_say_what_they_need_and_do(name: str) -> None:
+    """Each tells its environment, permissions, what is kept where, and how it fails."""
+    text = CORE.read_text().partition(f"### `{name}`\n")[2].partition("\n#")[0]
+    told = dict(re.findall(r"^\*(\w+)\*([^*]+)", text, re.MULTILINE))
+    assert list(told) == ["Environment", "Permissions", "Kept", "Failures"]
+    assert ("host cache" in told["Kept"]) is provider_class(name).shareable
+    if name != "aws-msk-iam":  # which refers to another one
+        assert "ConfigurationError" in code_spans(told["Failures"])
+
+
+@each_provider
+def test_docstrings_name_all_options(name: str) -> None:
+    """Who reads a provider's module finds every option, those of Roles Anywhere as a group."""
+    provider: type[Provider] = provider_class(name)
+    said = inspect.getdoc(sys.modules[provider.__module__]) or ""
+    missing = [
+        option.name
+        for option in provider.options
+        if f"`{option.name}`" not in said and not option.name.startswith("roles_anywhere_")
+    ]
+    assert missing == []
 
 
 def test_no_other_provider_is_documented() -> None:

@@ -105,6 +105,11 @@ def _(scene: Scene) -> None:
     scene.sign_in("mqauth://oauth2:secret@localhost//")
 
 
+@causes("has parameters that mqauth does not read")
+def _(scene: Scene) -> None:
+    scene.sign_in("mqauth://oauth2@localhost//?ssl=1")
+
+
 @causes("in clear text")
 def _(scene: Scene) -> None:
     scene.sign_in("mqauth://oauth2@rabbit.example.com/prod")
@@ -125,7 +130,7 @@ def _(scene: Scene) -> None:
     scene.at_the_issuer("html")
 
 
-@causes("refused: invalid_client")
+@causes("refused: HTTP 401 invalid_client")
 def _(scene: Scene) -> None:
     scene.sign_in(client_secret_file=None, client_secret="another-secret")
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import traceback
+from pathlib import Path
 
+import kombu
+import kombu.pools
+import pytest
 from kombu.utils.json import dumps, loads
 
+import celery_mqauth  # noqa: F401 - registers the schemes
 from celery_mqauth.auth_options import AuthOptions
+from mqauth.errors import ConfigurationError
 from mqauth.secret import Secret
+from mqauth.shared import forget_shared_sources, shared_source
 
 OPTIONS = {"client_id": "celery", "client_secret": "canary-1"}
 
@@ -35,3 +43,57 @@ def test_pools_of_different_secrets_stay_apart() -> None:
         for secret in ("canary-1", "canary-1", Secret("canary-1"), "canary-2")
     )
     assert repr(one) == repr(same) == repr(wrapped) != repr(other)
+
+
+def connection(who: str, **options: str) -> kombu.Connection:
+    """Return a connection whose options hold a secret, and that nobody has opened."""
+    auth = {"client_secret": OPTIONS["client_secret"], **options}
+    return kombu.Connection(f"mqauths://{who}@localhost/v", transport_options={"auth": auth})
+
+
+@pytest.mark.parametrize("who", ["oauth2", "billing", "oauth", ""])
+def test_a_connection_shows_no_secret_once_it_was_tried(
+    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was to sign in, by a provider, a named entry or a name that nobody knows."""
+    config = tmp_path / "mqauth.toml"
+    config.write_text('[billing]\nprovider = "oauth2"\n')
+    monkeypatch.setenv("MQAUTH_CONFIG", str(config))
+    tried = connection(who, client_id="celery")
+    with pytest.raises(ConfigurationError):
+        tried.connect()
+    info = tried.info()
+    assert "canary" not in f"{info} {tried!r} {tried.as_uri(include_password=True)}"
+    assert info["transport_options"]["auth"]["client_id"] == "celery"
+
+
+def test_a_connection_that_was_not_tried_finds_its_pool() -> None:
+    """Looking at a connection's description must not make it another one for Kombu's pools."""
+    one, other = connection("oauth2"), connection("oauth2")
+    one.info()
+    assert kombu.pools.connections[one] is kombu.pools.connections[other]
+    kombu.pools.reset()
+
+
+def test_an_error_in_the_options_holds_no_secret() -> None:
+    """Reports that show the variables of all frames show it neither as text nor in a mapping."""
+    with pytest.raises(ConfigurationError, match="issuer or token_endpoint") as caught:
+        connection("oauth2", client_id="celery").connect()
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "canary" not in "".join(report.format())
+
+
+def test_wrapped_secrets_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a configuration cannot be read, nobody goes on with another one's source."""
+    secrets = [Secret("canary-1"), Secret("canary-2")]
+    config = tmp_path / "mqauth.toml"
+    config.write_text('[billing]\nprovider = "static"\nusername = "celery"\n')
+    monkeypatch.setenv("MQAUTH_CONFIG", str(config))
+    try:
+        before = [shared_source("billing", explicit={"password": secret}) for secret in secrets]
+        config.write_text("[billing")
+        after = [shared_source("billing", explicit={"password": secret}) for secret in secrets]
+    finally:
+        forget_shared_sources()
+    assert before[0] is not before[1]
+    assert after == before

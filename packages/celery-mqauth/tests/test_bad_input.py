@@ -20,6 +20,7 @@ from celery_mqauth.errors import (
     TokenTooLargeError,
     VirtualHostError,
 )
+from celery_mqauth.registration import SCHEMES
 from mqauth import ConfigurationError, InsecureTransportError, MQAuthError, UnknownProviderError
 from mqauth.config.registry import provider_names
 from mqauth_sandbox import Broker, OidcIssuer
@@ -53,6 +54,19 @@ def test_a_wrong_scheme_suggests_the_nearest() -> None:
     """Kombu itself names the scheme it does not know and the one that was meant."""
     with pytest.raises(KeyError, match=r"No such transport: mqauthz.*Did you mean mqauth"):
         kombu.Connection("mqauthz://oauth2@localhost//")
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+@pytest.mark.parametrize("query", ["x=s3cret", "x", "auth=s3cret&heartbeat=5", "password=s3cret"])
+def test_parameters_of_a_url(scheme: str, query: str) -> None:
+    """Kombu would end in a TypeError, or take them for something else."""
+    with pytest.raises(ConfigurationError, match="parameters that mqauth does not read") as caught:
+        kombu.Connection(f"{scheme}://oauth2@localhost/v?{query}")
+    assert query.partition("=")[0] in str(caught.value)
+    assert "broker_transport_options" in str(caught.value.remedy)
+    assert "s3cret" not in str(caught.value)
+    assert kombu.Connection(f"{scheme}://oauth2@localhost/v?heartbeat=5").heartbeat == 5
+    assert kombu.Connection("amqp://localhost//?heartbeat=5&connect_timeout=7").heartbeat == 5
 
 
 @pytest.mark.parametrize(
@@ -218,7 +232,7 @@ def test_a_client_that_the_issuer_does_not_know(prepared: Connect, auth: dict[st
     del wrong["client_secret_file"]
     error = failure(prepared(only_auth=wrong))
     assert type(error) is CredentialUnavailableError
-    assert "refused: invalid_client" in str(error)
+    assert "refused: HTTP 401 invalid_client" in str(error)
     assert "check client_id, auth_method, and client_secret, key or certificate" in str(error)
 
 

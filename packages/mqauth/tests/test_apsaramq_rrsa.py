@@ -394,6 +394,7 @@ def test_an_option_wins_over_what_rrsa_injects() -> None:
         ({"vpc": True}, "vpc needs the option region"),
         ({"region": "evil.example/"}, "region"),
         ({"ca_file": "/nowhere/ca.pem"}, "ca_file"),
+        ({"ca_file": "/etc/passwd"}, "ca_file /etc/passwd .* holds no PEM certificate"),
     ],
 )
 def test_options_that_cannot_work(options: dict[str, Any], rule: str) -> None:

@@ -537,17 +537,39 @@ def test_the_identity_tells_whose_credentials(
         ({"signing_algorithm": "HS256"}, "ES384 or RS256"),
         ({"audience": ","}, "audience"),
         ({"role_arn": "RabbitMqAdminRole"}, "role_arn must look like"),
-        ({"external_id": "x"}, "external_id means nothing without role_arn"),
+        ({"external_id": "x"}, "external_id means nothing without role_arn.*set role_arn"),
+        ({"region": "mars"}, "'mars' is no AWS region.*eu-west-1"),
         ({"role_session_name": "x"}, "role_session_name means nothing"),
         ({"tags": {str(number): "x" for number in range(51)}}, "at most 50 tags"),
         ({"endpoint_url": "http://sts.example"}, "plain HTTP"),
         ({"ca_file": "/not/there"}, "ca_file"),
+        ({"ca_file": "/etc/passwd"}, "ca_file /etc/passwd .* holds no PEM certificate"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(options: dict[str, Any], complaint: str) -> None:
     """What STS would refuse is found before it is asked."""
     with pytest.raises(ConfigurationError, match=complaint):
         build(**options)
+
+
+def test_a_region_of_the_environment_that_is_none(
+    caller: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A region that AWS's own configuration names is checked before a host is made of it."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "mars")
+    error = failure(caller(region=None, endpoint_url=None))
+    assert isinstance(error, ConfigurationError)
+    assert "'mars' is no AWS region" in str(error)
+    assert "AWS_DEFAULT_REGION" in str(error.remedy)
+
+
+def test_a_proxy_that_is_not_there(caller: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is blamed, and not AWS."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    error = failure(caller(endpoint_url=None, ca_file=None))
+    assert isinstance(error, IssuerUnavailableError)
+    assert "the proxy on the way to AWS STS" in str(error)
+    assert "HTTPS_PROXY" in str(error.remedy)
 
 
 def test_no_secret_in_any_log(

@@ -193,6 +193,25 @@ def test_exit_codes(run: Run, issuer: OidcIssuer) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_an_error_is_the_only_line(run: Run) -> None:
+    """What the log says of a failure is said by the error; --verbose shows it none the less."""
+    del run  # sets the environment
+    words = ("token", "billing", "-o", "token_endpoint=http://127.0.0.1:1/token")
+    done = process(*words)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("Error: ")
+    assert len(done.stderr.splitlines()) == 1
+    (refused,) = process("token", "billing", "-o", "client_id=stranger").stderr.splitlines()
+    assert refused.startswith("Error: ")
+    told = process("--verbose", *words).stderr
+    assert "Warning: oauth2 client" in told
+    assert "renewal failed" in told
+    assert told.splitlines()[-1] == done.stderr.strip()
+    warning, error = process(*words, MQAUTH_OAUTH2_SCOP="x").stderr.splitlines()
+    assert warning.startswith("Warning: The environment variable MQAUTH_OAUTH2_SCOP")
+    assert error == done.stderr.strip()
+
+
 def test_debug_shows_the_traceback(run: Run) -> None:
     """With --debug the exception itself comes out."""
     done = run("--debug", "token", "nobody")

@@ -77,6 +77,14 @@ def test_options_are_a_link_too() -> None:
     assert "duration" in links["options"]["detail"]
 
 
+def test_parameters_of_the_broker_s_url() -> None:
+    """What nobody reads is not passed over in silence, and its value is not repeated."""
+    code, links = report("aws-iam", "--broker", "mqauths://aws-iam@localhost/v?password=s3cret")
+    assert code == 2
+    assert "does not read: password" in links["options"]["detail"]
+    assert "s3cret" not in str(links)
+
+
 def test_other_providers_have_one_link(issuer: OidcIssuer, certificates: CertificateFiles) -> None:
     """They are asked for a credential, in text for people."""
     environ = {

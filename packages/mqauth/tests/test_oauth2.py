@@ -252,6 +252,33 @@ def test_discovery_that_fails(client: Build, issuer: OidcIssuer) -> None:
     assert provider.fetch(timeout=10).remaining() > 0
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, IssuerRefusedError),
+        (403, IssuerRefusedError),
+        (404, IssuerRefusedError),
+        (429, IssuerUnavailableError),
+        (500, IssuerUnavailableError),
+        (503, IssuerUnavailableError),
+        (302, IssuerUnavailableError),
+    ],
+)
+@pytest.mark.parametrize(
+    "body", [b'{"error": "Realm does not exist"}', b'{"message": "no"}', b"<html></html>", b""]
+)
+def test_discovery_that_is_refused(
+    serve: Serve, status: int, kind: type[MQAuthError], body: bytes
+) -> None:
+    """A configuration that is not served is told by URL and status, whatever the body is."""
+    server = serve(lambda _: (status, {"Location": "/"}, body))
+    error = failure(asking(server, issuer=f"{server.url}/realms/x"))
+    assert type(error) is kind
+    assert error.retryable is (kind is IssuerUnavailableError)
+    assert f"HTTP {status}" in str(error)
+    assert f"{server.url}/realms/x/.well-known/openid-configuration" in str(error)
+
+
 def test_an_issuer_that_hangs(client: Build, issuer: OidcIssuer) -> None:
     """A request that nobody answers ends at its deadline."""
     provider = client()
@@ -279,11 +306,19 @@ def test_an_untrusted_certificate(client: Build) -> None:
     assert "ca_file" in str(error)
 
 
+def test_a_file_of_authorities_without_any(client: Build) -> None:
+    """The file is blamed, before anybody is asked."""
+    with pytest.raises(
+        ConfigurationError, match=r"ca_file /etc/passwd .* holds no PEM certificate"
+    ):
+        client(ca_file="/etc/passwd")
+
+
 def test_a_wrong_secret(client: Build, issuer: OidcIssuer) -> None:
     """The issuer's code and description are passed on, and asking again is not worth it."""
     error = failure(client(client_secret=SECRET))
     assert isinstance(error, IssuerRefusedError)
-    assert "invalid_client: unknown client or wrong secret" in str(error)
+    assert "refused: HTTP 401 invalid_client: unknown client or wrong secret" in str(error)
     assert "client_secret" in str(error.remedy)
     assert not error.retryable
     assert issuer.fetches == 0
@@ -417,6 +452,8 @@ def test_another_issuers_configuration_is_refused(serve: Serve) -> None:
     error = failure(asking(server, issuer=server.url))
     assert isinstance(error, ConfigurationError)
     assert "https://evil.example" in str(error)
+    server = serve(lambda _: as_json({"error": "not here"}))
+    assert "names no issuer" in str(failure(asking(server, issuer=server.url)))
 
 
 @pytest.mark.parametrize(

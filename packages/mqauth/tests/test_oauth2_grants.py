@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mqauth.config.registry import provider_class
 from mqauth.config.resolution import resolve
@@ -254,6 +254,15 @@ def test_keys_that_cannot_sign(
     assert isinstance(error, ConfigurationError)
     assert complaint in str(error)
     assert "no key" not in str(error)
+
+
+def test_an_rsa_key_of_too_few_bits(client: Build) -> None:
+    """RFC 7518 (3.3) wants 2048: ours is the only word on it, and nothing is signed."""
+    text = _pem(rsa.generate_private_key(public_exponent=65537, key_size=1024))  # noqa: S505
+    error = failure(client(auth_method="private_key_jwt", private_key=text))
+    assert isinstance(error, ConfigurationError)
+    assert "it has 1024 bits, and RSA keys must have 2048" in str(error)
+    assert "at least 2048 bits" in str(error.remedy)
 
 
 def test_an_algorithm_that_does_not_fit(client: Build) -> None:

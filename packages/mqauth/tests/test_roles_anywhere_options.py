@@ -14,6 +14,7 @@ from mqauth.errors import ConfigurationError, InsecureTransportError
 from mqauth.provider import Provider
 from mqauth.providers import _roles_anywhere as roles_anywhere
 from mqauth.providers._aws_config import AwsIamConfig
+from mqauth_sandbox.tls import CertificateFiles
 
 COMPLETE = {
     "roles_anywhere_certificate": "/etc/pki/host.pem",
@@ -62,14 +63,14 @@ def test_without_such_options_there_is_no_identity() -> None:
     assert configured(region="eu-west-1").roles_anywhere is None
 
 
-def test_the_options_name_an_identity() -> None:
+def test_the_options_name_an_identity(certificates: CertificateFiles) -> None:
     """What is not given is the certificate's file, an hour, and the service's own URL."""
-    found = identity(ca_file=__file__)
+    found = identity(ca_file=str(certificates.ca_file))
     assert found.certificate == "/etc/pki/host.pem"
     assert found.private_key is None
     assert found.session_duration == 3600
     assert found.region == "eu-west-1"
-    assert found.ca_file == __file__
+    assert found.ca_file == str(certificates.ca_file)
 
 
 def test_paths_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:

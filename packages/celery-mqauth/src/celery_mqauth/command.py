@@ -40,13 +40,34 @@ class _Commands(click.Group):
         found: click.Command = getattr(import_module(_ELSEWHERE[cmd_name]), cmd_name)
         return found
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; show an error as one line."""
+        from kombu.exceptions import OperationalError  # noqa: PLC0415 - see the class
+
+        from mqauth.cli.log_lines import log_lines  # noqa: PLC0415
+        from mqauth.diagnosis.exit_codes import exit_code  # noqa: PLC0415
+        from mqauth.errors import MQAuthError  # noqa: PLC0415
+
+        failure: MQAuthError | OperationalError
+        try:
+            with log_lines(verbose=bool(ctx.params.get("verbose")), debug=False):
+                return super().invoke(ctx)
+        except MQAuthError as error:
+            failure, code = error, exit_code(error)
+        except OperationalError as error:
+            failure, code = error, NO_WORKER
+        click.echo(f"Error: {failure}", err=True)
+        raise click.exceptions.Exit(code)
+
 
 @click.group(cls=_Commands)
-def mqauth() -> None:
+@click.option("--verbose", "-v", is_flag=True, help="Show what is logged, on stderr.")
+def mqauth(*, verbose: bool) -> None:
     """Look after the broker credentials of an app.
 
     Example: celery -A proj mqauth status
     """
+    del verbose  # looked at where the subcommand is run
 
 
 @mqauth.command()

@@ -10,7 +10,7 @@ import click
 from celery_mqauth.diagnosis import DEFAULT_ROLES, diagnose_app
 from celery_mqauth.least.roles import ROLES, WorkerOptions
 from mqauth.cli.doctor_report import shown
-from mqauth.cli.option_arguments import time_limit
+from mqauth.cli.option_arguments import conf_option, time_limit
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import MQAuthError
@@ -30,11 +30,7 @@ from mqauth.permissions.broker_conf import resource_servers
 )
 @click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
 @click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
-@click.option(
-    "--conf",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The broker's rabbitmq.conf: what it is told about OAuth 2.",
-)
+@conf_option("what it is told about OAuth 2")
 @click.option(
     "--timeout",
     callback=time_limit,

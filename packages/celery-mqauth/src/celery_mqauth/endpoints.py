@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery_mqauth.auth_options import AuthOptions
-from mqauth.errors import ConfigurationError
+from celery_mqauth.url_parameters import check_parameters_of_urls
+from mqauth.config.resolution import secret_options
+from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.hosts import derived_from_host
 from mqauth.provider import Provider
+from mqauth.secret import Secret
 from mqauth.shared import SharedSource, shared_source
 
 AUTH = "auth"
 """Key of the provider's options in `broker_transport_options`."""
 CONNECT_TIMEOUT = 10.0
 """Seconds, where neither Celery nor Kombu set a time limit."""
+
+# Kombu loads a transport right before it takes the URL of the first connection apart.
+check_parameters_of_urls()
 
 _SIGNS_IN = frozenset({"authentication", "login_method", "login_response", "password", "userid"})
 _SAID_ELSEWHERE = frozenset({"host", "ssl", "virtual_host"})
@@ -39,8 +45,14 @@ def source_for(client: Any) -> SharedSource:
             remedy="take it out, and out of the places it has been copied to; the part before @ "
             "only names who signs in",
         )
-    options = dict(auth)
-    name = _who_signs_in(client.userid, options.pop("provider", None))
+    name = _who_signs_in(client.userid, auth.get("provider"))
+    secret = _secret_options(name, auth) or ()
+    # Wrapped: whoever reports an error with the variables of its frames shows no secret.
+    options = {
+        key: Secret(value) if key in secret and isinstance(value, str) else value
+        for key, value in auth.items()
+        if key != "provider"
+    }
     return shared_source(name, explicit=options, derived=derived_from_host(client.hostname))
 
 
@@ -57,6 +69,27 @@ def _who_signs_in(user_part: str | None, provider: str | None) -> str:
             remedy="put a provider before the host, as in mqauths://oauth2@host/vhost",
         )
     return name
+
+
+def hide_inline_secrets(client: Any) -> None:
+    """Keep secrets among a Kombu connection's options out of its `info()`.
+
+    What whose options they are cannot be told of is hidden altogether.
+    """
+    auth = (client.transport_options or {}).get(AUTH)
+    if not isinstance(auth, Mapping) or isinstance(auth, AuthOptions):
+        return
+    secret = _secret_options(client.userid or auth.get("provider"), auth)
+    hidden = auth.keys() if secret is None else secret
+    client.transport_options = {**client.transport_options, AUTH: AuthOptions(auth, hidden)}
+
+
+def _secret_options(name: str | None, auth: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the names of options that hold secrets; None if nobody knows whose they are."""
+    try:
+        return secret_options(name, dict(auth)) if name else None
+    except MQAuthError:
+        return None
 
 
 def without_secrets_shown(transport_options: Any, provider: Provider) -> Any:

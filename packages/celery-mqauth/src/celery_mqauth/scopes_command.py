@@ -11,8 +11,7 @@ import click
 from celery_mqauth.least.grants import RoleGrant, present_credentials, role_grants
 from celery_mqauth.least.roles import ROLES, WorkerOptions
 from mqauth.cli.tables import print_wrapped_table
-from mqauth.diagnosis.exit_codes import REFUSED, exit_code
-from mqauth.errors import MQAuthError
+from mqauth.diagnosis.exit_codes import REFUSED
 from mqauth.permissions.checks import ACTIONS
 from mqauth.permissions.credential import token_asked
 from mqauth.permissions.least import Element
@@ -94,24 +93,20 @@ def scopes(ctx: click.Context, /, **given: Any) -> None:
       celery -A proj mqauth scopes --format conf > aliases.conf
       celery -A proj mqauth scopes --role worker --check
     """
-    try:
-        grants = role_grants(
-            ctx.obj.app,
-            given["roles"],
-            options=WorkerOptions(
-                gossip=not given["without_gossip"],
-                mingle=not given["without_mingle"],
-                heartbeat=not given["without_heartbeat"],
-                task_events=not given["without_task_events"],
-            ),
-            queues=(given["queues"] or "").split(",") if given["queues"] else (),
-        )
-        if given["check"]:
-            ctx.exit(_check(ctx.obj.app, grants, given))
-        _print(grants, given)
-    except MQAuthError as error:
-        click.echo(f"Error: {error}", err=True)
-        ctx.exit(exit_code(error))
+    grants = role_grants(
+        ctx.obj.app,
+        given["roles"],
+        options=WorkerOptions(
+            gossip=not given["without_gossip"],
+            mingle=not given["without_mingle"],
+            heartbeat=not given["without_heartbeat"],
+            task_events=not given["without_task_events"],
+        ),
+        queues=(given["queues"] or "").split(",") if given["queues"] else (),
+    )
+    if given["check"]:
+        ctx.exit(_check(ctx.obj.app, grants, given))
+    _print(grants, given)
 
 
 def _print(grants: Sequence[RoleGrant], given: dict[str, Any]) -> None:

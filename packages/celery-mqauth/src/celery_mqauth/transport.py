@@ -47,6 +47,7 @@ from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.endpoints import (
     CONNECT_TIMEOUT,
     broker_options,
+    hide_inline_secrets,
     source_for,
     without_secrets_shown,
 )
@@ -90,6 +91,8 @@ class Transport(pyamqp.Transport):
             amqp.AMQPError: See `celery_mqauth.errors`.
         """
         client: Any = self.client
+        # Not earlier: Kombu tells pools apart by these options, and copies them for each pool.
+        hide_inline_secrets(client)
         shared = source_for(client)
         client.transport_options = without_secrets_shown(
             client.transport_options, shared.source.provider

@@ -100,13 +100,40 @@ def add_named_command(
     return parser
 
 
-def add_aws_profile(parser: argparse.ArgumentParser, file: str) -> None:
-    """Add the flag that names the profile to write.
+def add_writing_command(
+    commands: Commands,
+    name: str,
+    *,
+    summary: str,
+    description: str,
+    profile: str,
+    file: str,
+    switch: tuple[str, str],
+) -> argparse.ArgumentParser:
+    """Add a command that writes a profile into a file of AWS's, and return its parser.
 
     Args:
-        parser: Where to.
-        file: What AWS calls the file that it is in.
+        commands: Where to.
+        name: The command's.
+        summary: What it does, in the list of all commands.
+        description: The same at the top of its own help, printed as it stands.
+        profile: The profile of the examples.
+        file: What AWS calls the file.
+        switch: The name of its own flag, and what that does.
     """
+    flag, effect = switch
+    parser = add_named_command(
+        commands,
+        name,
+        summary=summary,
+        description=description,
+        epilog=f"""\
+examples:
+  credproc {name} onprem --profile {profile} {flag}
+  credproc {name} --profile {profile} --certificate host.pem --private-key host.key \\
+      --trust-anchor-arn ARN --profile-arn ARN --role-arn ARN
+""",
+    )
     parser.add_argument(
         "--profile",
         dest="aws_profile",
@@ -114,6 +141,9 @@ def add_aws_profile(parser: argparse.ArgumentParser, file: str) -> None:
         default="default",
         help=f"profile of the {file} (default)",
     )
+    parser.add_argument(flag, action="store_true", help=effect)
+    add_session_flags(parser)
+    return parser
 
 
 def session_flags(namespace: argparse.Namespace) -> dict[str, Value]:

@@ -35,7 +35,7 @@ class _Registry:
 
     def __init__(self) -> None:
         self.sources: dict[Any, SharedSource] = {}
-        self.answers: dict[Secret, SharedSource] = {}
+        self.answers: dict[tuple[Secret, ...], SharedSource] = {}
         self.reset()
         forks.after_in_child(self, _Registry.reset)
 
@@ -70,8 +70,10 @@ def shared_source(
     Raises:
         ConfigurationError: The name or an option cannot work.
     """
-    # Wrapped, as it may hold secrets that the user wrote out.
-    request = Secret(repr((name, _frozen(explicit or {}), _frozen(derived or {}))))
+    # Wrapped, as it may hold secrets that the user wrote out; those wrapped by now all look alike.
+    text = Secret(repr((name, _frozen(explicit or {}), _frozen(derived or {}))))
+    wrapped = (value for value in (explicit or {}).values() if isinstance(value, Secret))
+    request = (text, *wrapped)
     try:
         shared = _registry.get(resolve(name, explicit=explicit, derived=derived))
     except ConfigurationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credproc.arguments import add_aws_profile, add_named_command, add_session_flags, session_flags
+from credproc.arguments import add_writing_command, session_flags
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,26 +16,18 @@ Write the credential_process line of a profile into the AWS config
 nothing else in it changes. Doing it twice does nothing.
 """
 
-EPILOG = """\
-examples:
-  credproc setup onprem --profile onprem --dry-run
-  credproc setup --profile onprem --certificate host.pem --private-key host.key \\
-      --trust-anchor-arn ARN --profile-arn ARN --role-arn ARN
-"""
-
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_named_command(
+    parser = add_writing_command(
         commands,
         "setup",
         summary="write credential_process into the AWS config",
         description=DESCRIPTION,
-        epilog=EPILOG,
+        profile="onprem",
+        file="AWS config",
+        switch=("--dry-run", "show the change, make none"),
     )
-    add_aws_profile(parser, "AWS config")
-    parser.add_argument("--dry-run", action="store_true", help="show the change, make none")
-    add_session_flags(parser)
     parser.set_defaults(run=run)
 
 

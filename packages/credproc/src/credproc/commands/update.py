@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from credproc.arguments import (
-    add_aws_profile,
-    add_named_command,
-    add_session_flags,
-    session_options,
-)
+from credproc.arguments import add_writing_command, session_options
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,26 +16,18 @@ Write credentials into a profile of the AWS credentials file
 minutes before they expire. Everything else in the file stays as it is.
 """
 
-EPILOG = """\
-examples:
-  credproc update onprem --profile build --once
-  credproc update --profile build --certificate host.pem --private-key host.key \\
-      --trust-anchor-arn ARN --profile-arn ARN --role-arn ARN
-"""
-
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = add_named_command(
+    parser = add_writing_command(
         commands,
         "update",
         summary="keep a profile of the AWS credentials file supplied",
         description=DESCRIPTION,
-        epilog=EPILOG,
+        profile="build",
+        file="credentials file",
+        switch=("--once", "write once and leave"),
     )
-    add_aws_profile(parser, "credentials file")
-    parser.add_argument("--once", action="store_true", help="write once and leave")
-    add_session_flags(parser)
     parser.set_defaults(run=run)
 
 

@@ -29,6 +29,7 @@ _URL = re.compile(r'(Post|Get) "[^"]*"')
 _BLOB = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 
 _FILES = "check --certificate, --private-key and --intermediates; credproc doctor says more"
+_ANSWER = "check --endpoint; if it is AWS's own, try again later"
 _COMPLAINTS: tuple[tuple[str, type[CredprocError], str, str], ...] = (
     (
         "unable to use cert store signer on linux",
@@ -56,13 +57,13 @@ _COMPLAINTS: tuple[tuple[str, type[CredprocError], str, str], ...] = (
         "deserialization failed",
         AnswerError,
         "the service's answer cannot be used",
-        "check --endpoint; if it is AWS's own, try again later",
+        _ANSWER,
     ),
     (
         "unable to obtain temporary security credentials",
         AnswerError,
         "the service's answer holds no credentials",
-        "check --endpoint; if it is AWS's own, try again later",
+        _ANSWER,
     ),
     (
         "/dev/tpm",

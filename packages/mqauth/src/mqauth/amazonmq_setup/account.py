@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mqauth.amazonmq_setup.policies import Document
 from mqauth.errors import ConfigurationError, IssuerRefusedError, MQAuthError
 from mqauth.providers._aws_errors import error_code, translate
+from mqauth.providers._aws_region import check_region
 from mqauth.providers._quiet import quiet
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Account:
                 "no AWS region is known",
                 remedy="name the broker by its host, or give --region or AWS_DEFAULT_REGION",
             )
+        check_region(self.region, option="--region")
         self._clients: dict[str, Any] = {}
 
     def caller_arn(self) -> str:

@@ -1,9 +1,11 @@
-"""`--option NAME=VALUE` of the command line, and which provider it is for."""
+"""What several commands take: a name, `--option NAME=VALUE`, and files of the broker's."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +14,8 @@ from mqauth.config.options import option_keys
 from mqauth.config.registry import provider_class, provider_names
 from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError, MQAuthError
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def time_limit(ctx: click.Context, param: click.Parameter, value: float) -> float:
@@ -27,6 +31,43 @@ def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -
     """Return the providers and named entries that begin so, for a shell."""
     del ctx, param  # click's callback has them
     return [name for name in known_names() if name.startswith(incomplete)]
+
+
+def option_of(whose: str) -> Decorator:
+    """Return the option `--option NAME=VALUE`, which may be repeated.
+
+    Args:
+        whose: Of what they are options, for the help.
+    """
+    return click.option(
+        "options",
+        "--option",
+        "-o",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help=f"An option of {whose}; may be repeated.",
+    )
+
+
+name_argument: Decorator = click.argument(
+    "name", metavar="[ENTRY|PROVIDER]", required=False, shell_complete=complete_name
+)
+"""The named entry or provider; left out, it is the only entry."""
+
+provider_options: Decorator = option_of("the provider or a setting of the source")
+
+
+def conf_option(tells: str) -> Decorator:
+    """Return the option `--conf FILE`.
+
+    Args:
+        tells: What the broker's configuration tells, for the help.
+    """
+    return click.option(
+        "--conf",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help=f"The broker's rabbitmq.conf: {tells}.",
+    )
 
 
 def known_names() -> list[str]:

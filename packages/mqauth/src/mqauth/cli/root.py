@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mqauth.cli import commands
+from mqauth.cli.log_lines import log_lines
 from mqauth.cli.output import examples
 from mqauth.diagnosis.exit_codes import INTERRUPTED, TABLE, exit_code
 from mqauth.errors import MQAuthError
@@ -31,10 +32,12 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; show an error as one line, with --debug as a traceback."""
+        debug, verbose = (bool(ctx.params.get(name)) for name in ("debug", "verbose"))
         try:
-            return super().invoke(ctx)
+            with log_lines(verbose=verbose, debug=debug):
+                return super().invoke(ctx)
         except MQAuthError as error:
-            if ctx.params.get("debug"):
+            if debug:
                 raise
             click.echo(f"{click.style('Error:', fg='red', bold=True)} {error}", err=True)
             ctx.exit(exit_code(error))
@@ -55,10 +58,11 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="mqauth")
-@click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
+@click.option("--verbose", "-v", is_flag=True, help="Show what is logged, on stderr.")
+@click.option("--debug", is_flag=True, help="Show all that is logged, and tracebacks.")
 @click.pass_context
-def cli(ctx: click.Context, *, debug: bool) -> None:
+def cli(ctx: click.Context, *, verbose: bool, debug: bool) -> None:
     """Look after credentials for message brokers."""
-    del debug  # looked at where an error ends up
+    del verbose, debug  # looked at where the command is run
     if os.environ.get("NO_COLOR"):
         ctx.color = False

@@ -19,7 +19,7 @@ from mqauth.config.source_settings import settings_from_environment, split_setti
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Provider
 
-__all__ = ["ResolvedConfig", "register_named_entries", "resolve"]
+__all__ = ["ResolvedConfig", "register_named_entries", "resolve", "secret_options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +72,27 @@ def resolve(
     warn_if_exposed(entry, _inline_secrets(cls, named))
     settings = settings_from_environment(environ) | entry_settings | given_settings
     return ResolvedConfig(provider=cls.name, options=options, settings=settings)
+
+
+def secret_options(
+    name_or_provider: str,
+    explicit: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+) -> frozenset[str]:
+    """Return the names of those options of the provider that a name means that hold secrets.
+
+    See `resolve` for the arguments; nothing is checked but whose options they are.
+
+    Raises:
+        UnknownProviderError: The name is neither a named entry nor an installed provider.
+        ConfigurationError: The provider is named twice, or a setting cannot work.
+    """
+    given, _ = split_settings(explicit)
+    entries = named_entries(environ)
+    entry = entries.get(name_or_provider, NamedEntry(options={}))
+    named, _ = split_settings(entry.options)
+    cls = provider_class(_provider_name(name_or_provider, given, named, entries))
+    return frozenset(option.name for option in cls.options if option.secret)
 
 
 def _provider_name(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from mqauth.broker_url import check_parameters
 from mqauth.errors import ConfigurationError
 
 _TLS_SCHEMES = ("mqauths", "amqps")
@@ -80,7 +81,7 @@ class Target:
         Of several URLs with `;` between them the first counts, and with Kafka all of them.
 
         Raises:
-            ConfigurationError: It is none, or holds a password.
+            ConfigurationError: It is none, or holds a password or parameters.
         """
         first, *others = url.split(";")
         if first.partition("://")[0] in KAFKA_PORTS:
@@ -96,6 +97,7 @@ class Target:
                 remedy="write it as mqauths://PROVIDER@HOST/VHOST",
             )
         _refuse_password(parts)
+        check_parameters(parts.query)
         tls = parts.scheme in _TLS_SCHEMES
         return cls(
             host=parts.hostname,

@@ -14,6 +14,7 @@ from mqauth.config.option_values import parse_bool
 from mqauth.config.options import environment_name
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Option
+from mqauth.providers._ca_file import check_ca_file
 from mqauth.providers._urls import check_url
 
 PROVIDER = "apsaramq-rrsa"
@@ -158,8 +159,7 @@ class ApsaraConfig:
         )
         if self.endpoint_url is not None:
             check_url(self.endpoint_url, "the option endpoint_url")
-        if self.ca_file is not None:
-            _require(Path(self.ca_file).is_file(), f"the ca_file {self.ca_file} is no file")
+        check_ca_file(self.ca_file, PROVIDER)
 
 
 def _refuse_missing(missing: list[str]) -> None:

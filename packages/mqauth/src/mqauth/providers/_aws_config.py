@@ -6,13 +6,14 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 from mqauth.aws_credentials import RolesAnywhereIdentity
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Option
 from mqauth.providers import _roles_anywhere as roles_anywhere
+from mqauth.providers._aws_region import check_region
+from mqauth.providers._ca_file import check_ca_file
 from mqauth.providers._urls import check_url
 
 ALGORITHMS = ("ES384", "RS256")
@@ -104,7 +105,11 @@ class AwsIamConfig:
         )
         if not config.role_arn:
             for name in _ROLE_OPTIONS:
-                require(not getattr(config, name), f"{name} means nothing without role_arn")
+                require(
+                    not getattr(config, name),
+                    f"{name} means nothing without role_arn",
+                    f"set role_arn to the role that is to be assumed, or take {name} out",
+                )
         for arn in config.role_arn:
             require(
                 _ROLE_ARN.fullmatch(arn) is not None,
@@ -112,8 +117,10 @@ class AwsIamConfig:
             )
         if config.endpoint_url is not None:
             check_url(config.endpoint_url, "the option endpoint_url")
-        if config.ca_file is not None:
-            require(Path(config.ca_file).is_file(), f"the ca_file {config.ca_file} is no file")
+        elif config.region is not None:
+            # A service of somebody else's may call its region as it likes.
+            check_region(config.region)
+        check_ca_file(config.ca_file, provider)
         return config
 
 
@@ -128,9 +135,14 @@ def _whole_arns(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(arns)
 
 
-def _required(provider: str, condition: bool, rule: str) -> None:  # noqa: FBT001 - an assertion
+def _required(
+    provider: str,
+    condition: bool,  # noqa: FBT001 - reads as an assertion
+    rule: str,
+    remedy: str = "correct the option",
+) -> None:
     if not condition:
         raise ConfigurationError(
             f"the options of the provider {provider} cannot work: {rule}",
-            remedy="correct the option",
+            remedy=remedy,
         )

@@ -158,6 +158,12 @@ _EXCEPTIONS: tuple[
         _NETWORK_REMEDY,
     ),
     (
+        (boto.ProxyConnectionError,),
+        IssuerUnavailableError,
+        "the proxy on the way to AWS STS cannot be reached, or refuses",
+        "check HTTPS_PROXY and NO_PROXY",
+    ),
+    (
         (boto.EndpointConnectionError,),
         IssuerUnavailableError,
         "AWS STS cannot be reached: {text}",

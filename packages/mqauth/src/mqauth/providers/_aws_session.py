@@ -16,6 +16,7 @@ from botocore.loaders import Loader
 
 from mqauth.aws_credentials import AwsCredentials, AwsIdentity
 from mqauth.providers._aws_config import AwsIamConfig
+from mqauth.providers._aws_region import check_region
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._urls import check_url
 from mqauth.secret import Secret
@@ -101,6 +102,7 @@ class AwsSession:
 
         Raises:
             BotoCoreError: None is known.
+            ConfigurationError: What AWS's own configuration says is none.
         """
         # Containers know their region as AWS_REGION, which boto3 does not read. Without any it
         # would take the global endpoint.
@@ -110,7 +112,9 @@ class AwsSession:
             region = self._config.roles_anywhere.region
         if not region:
             raise NoRegionError
-        return region
+        if self._config.region or os.environ.get("AWS_ENDPOINT_URL_STS"):
+            return region
+        return check_region(region)
 
     def _made(self, deadline: Deadline) -> boto3.Session:
         if self._session is None:

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from aws_msk_iam_sasl_signer import MSKAuthTokenProvider as Signer
 from botocore.credentials import CredentialProvider, Credentials
 
-from mqauth.aws_credentials import AwsCredentials, AwsIdentity
+from mqauth.aws_credentials import AwsCredentials
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
 from mqauth.errors import CredentialExpiredError
-from mqauth.providers._aws_config import AwsIamConfig
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._quiet import quiet
 from mqauth.providers._sts import StsTokens
@@ -22,20 +21,7 @@ TOKEN_LIFE = 900
 
 
 class MskTokens(StsTokens):
-    """Signs tokens on this host, with the session of a role where one is to be assumed.
-
-    Args:
-        config: The checked options of the provider.
-        provider: The provider's name.
-        identity: Where the AWS credentials come from, if not from where boto3 finds them.
-    """
-
-    def __init__(
-        self, config: AwsIamConfig, *, provider: str, identity: AwsIdentity | None = None
-    ) -> None:
-        """Ask nothing yet."""
-        super().__init__(config, provider=provider, identity=identity)
-        self._named = self._name_of_principal(config)
+    """Signs tokens on this host, with the session of a role where one is to be assumed."""
 
     def fetch(self, deadline: Deadline) -> BrokerCredentials:
         """Return a token as credential; it ends with the AWS credentials behind it.
@@ -57,12 +43,13 @@ class MskTokens(StsTokens):
             password=token,
             issued_at=utc_from_timestamp(ends - TOKEN_LIFE),
             expires_at=utc_from_timestamp(min(ends, time.time() + left)),
-            principal=self._named or signer.access_key_id,
+            principal=self._named_principal or signer.access_key_id,
             provider=self._provider,
         )
 
-    @staticmethod
-    def _name_of_principal(config: AwsIamConfig) -> str | None:
+    @property
+    def _named_principal(self) -> str | None:
+        config = self._config
         if config.role_arn:
             return config.role_arn[-1]
         return config.roles_anywhere.role_arn if config.roles_anywhere is not None else None

@@ -30,6 +30,23 @@ _REMEDIES = {
 }
 
 
+def discovery_document(response: requests.Response, what: str) -> dict[str, Any]:
+    """Return the JSON object of an issuer's configuration; an error, in JSON or not, is none.
+
+    Args:
+        response: The answer, its body read.
+        what: Which document of whom, for error messages.
+
+    Raises:
+        IssuerUnavailableError: The answer is a redirect, a web page, broken, or "not now".
+        IssuerRefusedError: The answer is another refusal.
+    """
+    content = json_object(response, what)
+    if response.status_code >= 400:
+        raise _refused_without_code(response, what)
+    return content
+
+
 def json_object(
     response: requests.Response, what: str, secrets: Iterable[Secret] = ()
 ) -> dict[str, Any]:
@@ -50,14 +67,11 @@ def json_object(
         raise _not_now(response, code, what, secrets)
     if 300 <= response.status_code < 400:
         raise IssuerUnavailableError(
-            f"{what} answered with a redirect, which is not followed with a secret",
+            f"{what} answered with a redirect (HTTP {response.status_code}), which is not followed",
             remedy="configure the address it redirects to, or get past the login page in between",
         )
     if response.status_code >= 400 and code is None:
-        raise IssuerRefusedError(
-            f"{what} answered HTTP {response.status_code} {clean(response.reason)}",
-            remedy="check the URL and what stands in front of it",
-        )
+        raise _refused_without_code(response, what)
     if content is None:
         raise _no_json(response, what)
     return content
@@ -74,7 +88,7 @@ def refusal(
     if str(code) in _TRANSIENT_CODES:
         return _not_now(response, code, what, secrets)
     hidden = [secret.reveal() for secret in secrets]
-    said = clean(code, hidden)
+    said = f"HTTP {response.status_code} {clean(code, hidden)}"
     if description:
         said += f": {clean(description, hidden)}"
     return IssuerRefusedError(
@@ -91,6 +105,13 @@ def _not_now(
         f"{what} cannot serve now: HTTP {response.status_code}{said}",
         remedy="ask less often" if response.status_code == 429 else "see the issuer's log",
         retry_after=retry_after(response.headers),
+    )
+
+
+def _refused_without_code(response: requests.Response, what: str) -> IssuerRefusedError:
+    return IssuerRefusedError(
+        f"{what} answered HTTP {response.status_code} {clean(response.reason)}",
+        remedy="check the URL and what stands in front of it",
     )
 
 

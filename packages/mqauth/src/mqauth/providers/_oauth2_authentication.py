@@ -22,6 +22,8 @@ from mqauth.secret import Secret
 ASSERTION_LIFE = 60
 """Seconds that a signed assertion lives; it is used at once, and only once."""
 _KINDS: Mapping[str, Literal["RSA", "EC"]] = {"RS": "RSA", "ES": "EC"}
+_LEAST_RSA_BITS = 2048
+"""RFC 7518, sections 3.3 and 3.5; libraries that sign with fewer only warn, on the terminal."""
 _RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _EC_ALGORITHMS: Mapping[str, str] = {
     "secp256r1": "ES256",
@@ -133,7 +135,8 @@ def _algorithm(key: Secret, wanted: str | None) -> str:
     if isinstance(possible, str):
         raise ConfigurationError(
             f"the option private_key of the provider oauth2 cannot be used: {possible}",
-            remedy="give an unencrypted RSA or EC private key in PEM",
+            remedy="give an unencrypted private key in PEM, EC or RSA of at least "
+            f"{_LEAST_RSA_BITS} bits, and have the issuer know its public half",
         )
     if wanted is not None and wanted not in possible:
         raise ConfigurationError(
@@ -152,6 +155,8 @@ def _algorithms_or_reason(key: Secret) -> tuple[str, ...] | str:
     except (ValueError, UnsupportedAlgorithm):
         return "it is no private key in PEM"
     if isinstance(loaded, rsa.RSAPrivateKey):
+        if loaded.key_size < _LEAST_RSA_BITS:
+            return f"it has {loaded.key_size} bits, and RSA keys must have {_LEAST_RSA_BITS}"
         return _RSA_ALGORITHMS
     if isinstance(loaded, ec.EllipticCurvePrivateKey) and loaded.curve.name in _EC_ALGORITHMS:
         return (_EC_ALGORITHMS[loaded.curve.name],)

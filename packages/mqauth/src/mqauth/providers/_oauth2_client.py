@@ -15,7 +15,7 @@ from mqauth.errors import ConfigurationError, InvalidCredentialError, MQAuthErro
 from mqauth.providers import _http
 from mqauth.providers._bearer import from_jwt
 from mqauth.providers._deadline import Deadline
-from mqauth.providers._oauth2_answers import json_object, refusal
+from mqauth.providers._oauth2_answers import discovery_document, json_object, refusal
 from mqauth.providers._oauth2_authentication import ClientAuthentication
 from mqauth.providers._oauth2_config import OAuth2Config
 from mqauth.providers._oauth2_refresh import RefreshTokens
@@ -51,8 +51,14 @@ class OAuth2Client:
         """
         issuer = str(self._config.issuer)
         what = f"the issuer {issuer}"
-        document = self._get_json(issuer.rstrip("/") + DISCOVERY_PATH, what, deadline)
+        document = self._configuration(issuer.rstrip("/") + DISCOVERY_PATH, deadline)
         named = document.get("issuer")
+        if named is None:
+            raise ConfigurationError(
+                f"the JSON at {issuer.rstrip('/')}{DISCOVERY_PATH} names no issuer, so it is no "
+                f"OpenID configuration",
+                remedy="check the option issuer, or set token_endpoint",
+            )
         if not isinstance(named, str) or named.rstrip("/") != issuer.rstrip("/"):
             raise ConfigurationError(
                 f"{what} calls itself otherwise in its configuration: {clean(named)}",
@@ -163,7 +169,8 @@ class OAuth2Client:
             clock_skew=skew,
         )
 
-    def _get_json(self, url: str, what: str, deadline: Deadline) -> dict[str, Any]:
+    def _configuration(self, url: str, deadline: Deadline) -> dict[str, Any]:
+        what = f"the issuer's configuration {url}"
         failure: MQAuthError
         with requests.Session() as session:
             session.headers.update(_HEADERS)
@@ -176,7 +183,7 @@ class OAuth2Client:
             except (requests.RequestException, OSError) as error:
                 failure = _http.unavailable(error, what)
             else:
-                return json_object(response, what)
+                return discovery_document(response, what)
         raise failure
 
     def _request_token(

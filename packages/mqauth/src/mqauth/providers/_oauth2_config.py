@@ -12,6 +12,7 @@ from mqauth.config.options import environment_name
 from mqauth.config.secret_file import FileSecret
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Option
+from mqauth.providers._ca_file import check_ca_file
 from mqauth.providers._urls import check_url
 from mqauth.secret import Secret
 
@@ -103,10 +104,7 @@ class OAuth2Config:
         for name in ("issuer", "token_endpoint"):
             if (url := getattr(config, name)) is not None:
                 check_url(url, f"the option {name}", insecure=config.insecure_issuer)
-        if config.ca_file is not None and not Path(config.ca_file).is_file():
-            raise ConfigurationError(
-                f"the ca_file {config.ca_file} is no file", remedy="name a file of certificates"
-            )
+        check_ca_file(config.ca_file, "oauth2")
         if config.token_as_username and config.username:
             raise ConfigurationError(
                 "the options username and token_as=username contradict each other",

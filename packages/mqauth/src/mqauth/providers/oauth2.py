@@ -6,8 +6,9 @@ Options:
 - `token_endpoint`: where tokens are fetched; with it nothing is discovered
 - `client_id`: who asks
 - `auth_method`: how it proves that: `client_secret_basic` (the default) or `client_secret_post`
-  with `client_secret`; `private_key_jwt` (RFC 7523) with `private_key`; `tls_client_auth` or
-  `self_signed_tls_client_auth` (RFC 8705) with `client_certificate_file`; `none`
+  with `client_secret`; `private_key_jwt` (RFC 7523) with `private_key`, its `private_key_id` and
+  `signing_algorithm`; `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705) with
+  `client_certificate_file` and `client_private_key_file`; `none`
 - `grant_type`: `client_credentials` (the default), `password` with `owner_username` and
   `owner_password`, or `refresh_token` with `refresh_token`
 - `scope`, `audience`, `resource`: what the token is to be good for

@@ -8,8 +8,10 @@ import click
 
 from mqauth.cli.doctor_report import TABLE, shown
 from mqauth.cli.option_arguments import (
-    complete_name,
+    conf_option,
+    name_argument,
     parsed,
+    provider_options,
     refuse_secrets,
     the_only_entry,
     time_limit,
@@ -35,15 +37,8 @@ from mqauth.permissions.questions import parse_question
     + "\n\n"
     + TABLE,
 )
-@click.argument("name", metavar="[ENTRY|PROVIDER]", required=False, shell_complete=complete_name)
-@click.option(
-    "options",
-    "--option",
-    "-o",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="An option of the provider or a setting of the source; may be repeated.",
-)
+@name_argument
+@provider_options
 @click.option("--host", metavar="HOST", help="The broker's host: some tell region or instance.")
 @click.option(
     "--broker",
@@ -65,11 +60,7 @@ from mqauth.permissions.questions import parse_question
     multiple=True,
     help="With Kafka: see whether this topic may be used; may be repeated.",
 )
-@click.option(
-    "--conf",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The broker's rabbitmq.conf: what it is told about OAuth 2.",
-)
+@conf_option("what it is told about OAuth 2")
 @click.option(
     "--timeout",
     type=float,

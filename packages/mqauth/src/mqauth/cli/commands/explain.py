@@ -8,12 +8,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import click
 
-from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
+from mqauth.cli.option_arguments import (
+    complete_name,
+    conf_option,
+    option_of,
+    parsed,
+    refuse_secrets,
+    the_only_entry,
+)
 from mqauth.cli.output import examples, json_option, print_json
 from mqauth.cli.printable import printable
 from mqauth.cli.tables import print_wrapped_table, wrapped
@@ -62,14 +68,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> B
     shell_complete=complete_name,
     help="Fetch a token from this provider or named entry.",
 )
-@click.option(
-    "options",
-    "--option",
-    "-o",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="An option of that provider; may be repeated.",
-)
+@option_of("that provider")
 @click.option(
     "--token",
     "token_file",
@@ -98,11 +97,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> B
     "--username", default="", help="The user's name, for {username} in topic permissions."
 )
 @click.option("--prefix", help="What the broker wants in front of scopes.")
-@click.option(
-    "--conf",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The broker's rabbitmq.conf: resource server, prefix, aliases.",
-)
+@conf_option("resource server, prefix, aliases")
 @click.option("--resource-server-id", help="The broker's resource_server_id.")
 @click.option("--issuer", help="The issuer that the broker trusts.")
 @click.option(

@@ -6,7 +6,13 @@ from dataclasses import asdict
 
 import click
 
-from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
+from mqauth.cli.option_arguments import (
+    name_argument,
+    parsed,
+    provider_options,
+    refuse_secrets,
+    the_only_entry,
+)
 from mqauth.cli.output import examples, json_option, print_facts, print_json
 from mqauth.config.resolution import resolve
 from mqauth.diagnosis.token_facts import facts_of
@@ -24,15 +30,8 @@ from mqauth.rotation.source import CredentialSource
         "mqauth token billing --raw | wc -c",
     ),
 )
-@click.argument("name", metavar="[ENTRY|PROVIDER]", required=False, shell_complete=complete_name)
-@click.option(
-    "options",
-    "--option",
-    "-o",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="An option of the provider or a setting of the source; may be repeated.",
-)
+@name_argument
+@provider_options
 @click.option(
     "--host", metavar="HOST", help="The broker's host, which may tell region or instance."
 )

@@ -1,0 +1,30 @@
+"""What may stand behind the `?` of a broker URL: hardly anything."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from mqauth.errors import ConfigurationError
+
+_TAKEN = frozenset({"heartbeat"})
+_LONGEST = 40
+
+
+def check_parameters(query: str) -> None:
+    """Refuse the parameters of a URL that nobody would read.
+
+    Args:
+        query: What stands behind the `?`. Its values do not show in the error: users of other
+            libraries write secrets there.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    named = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+    unknown = [name[:_LONGEST] for name in named if name not in _TAKEN]
+    if unknown:
+        raise ConfigurationError(
+            f"the broker URL has parameters that mqauth does not read: {', '.join(unknown)}",
+            remedy="take them out: options of the provider go into broker_transport_options"
+            "['auth'] or environment variables, those of TLS into broker_use_ssl",
+        )

@@ -1,0 +1,29 @@
+"""What the name of an AWS region looks like."""
+
+from __future__ import annotations
+
+import re
+
+from mqauth.errors import ConfigurationError
+
+# eu-west-1, us-gov-west-1, eusc-de-east-1: none has ever looked otherwise.
+_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}")
+
+
+def check_region(region: str, *, option: str = "region") -> str:
+    """Return `region` if it looks like one; a host made of any other name would be blamed.
+
+    Args:
+        region: What somebody wrote, here or in AWS's own configuration.
+        option: Where it is set.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    if _REGION.fullmatch(region) is None:
+        raise ConfigurationError(
+            f"{region[:60]!r} is no AWS region",
+            remedy=f"write one such as eu-west-1: the option {option}, or AWS_REGION, "
+            "AWS_DEFAULT_REGION or the profile where the option is not given",
+        )
+    return region
