@@ -16,6 +16,7 @@ from mqauth_sandbox.tls import create_certificates
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 40.0
+ROUTED = ("celery", "mails", "feeds", "webs", "reports", "payments", "nightly")
 
 
 def run(
@@ -136,6 +137,29 @@ def test_a_queue_that_there_is_not() -> None:
     assert code == 2
     assert "no queue 'nowhere'" in said
     assert "shop.mails, shop.orders" in said
+
+
+def test_queues_that_no_configuration_defines() -> None:
+    """Queues of routes, tasks, beat and -Q go to who creates them, and what is unknown is told."""
+    code, said = run("-f", "json", "-Q", "celery,mails", app="routed")
+    said, _, _ = said.partition("Note: ")
+    configured = {
+        grant["role"]: {e["scope"] for e in grant["scopes"] if "configure:" in e["scope"]}
+        for grant in json.loads(said)
+    }
+    created = {
+        role: {name for name in ROUTED if f"rabbitmq.configure:prod/{name}" in scopes}
+        for role, scopes in configured.items()
+    }
+    assert code == 0
+    assert created["producer"] == {"celery", "mails", "feeds", "webs", "reports", "payments"}
+    assert created["beat"] == {"celery", "nightly"}
+    assert created["worker"] == {"celery", "mails"}
+    assert "rabbitmq.configure:prod/*@*.dq2" in configured["worker"]
+    code, said = run("-r", "producer", "-f", "scopes", "--queue", "on.demand", app="routed")
+    assert "rabbitmq.configure:prod/on.demand" in said.split()
+    assert said.count("Note: ") == 1
+    assert "router tests.permissions.apps.routed.pays" in said
 
 
 @pytest.mark.parametrize("columns", ["80", "200"])

@@ -19,7 +19,7 @@ from mqauth.diagnosis.target import Target
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError
 from mqauth.permissions.least import Use
-from mqauth.permissions.operations import Operation, operation_kind
+from mqauth.permissions.operations import Operation, known_kind
 from mqauth.permissions.resource_server import ResourceServer
 
 DEFAULT_ROLES = ("worker", "producer")
@@ -82,6 +82,8 @@ def diagnose_app(
     *,
     roles: Sequence[str] = DEFAULT_ROLES,
     worker: WorkerOptions | None = None,
+    queues: Sequence[str] = (),
+    sent: Sequence[str] = (),
     servers: Sequence[ResourceServer] = (),
     timeout: float = TIMEOUT,
     started: Callable[[str], object] = str,
@@ -92,6 +94,8 @@ def diagnose_app(
         app: A Celery app.
         roles: What is to be tried, as `celery mqauth scopes` names roles.
         worker: How its workers are started.
+        queues: The queues that its workers consume from, as with `celery worker -Q`.
+        sent: Queues that tasks are sent to besides those that the configuration names.
         servers: What the broker is told about OAuth 2, where that is known.
         timeout: Seconds that one step may take.
         started: Called with the name of each link before it is looked at.
@@ -107,7 +111,9 @@ def diagnose_app(
         where.name,
         options=where.options,
         target=where.target,
-        operations=app_operations(app, where.target.vhost, roles=roles, worker=worker),
+        operations=app_operations(
+            app, where.target.vhost, roles=roles, worker=worker, queues=queues, sent=sent
+        ),
         servers=servers,
         timeout=timeout,
         started=started,
@@ -120,6 +126,8 @@ def app_operations(
     *,
     roles: Sequence[str] = DEFAULT_ROLES,
     worker: WorkerOptions | None = None,
+    queues: Sequence[str] = (),
+    sent: Sequence[str] = (),
 ) -> list[Operation]:
     """Return everything that an app's roles do on a virtual host.
 
@@ -128,17 +136,18 @@ def app_operations(
         vhost: The virtual host.
         roles: The roles, as `celery mqauth scopes` names them.
         worker: How its workers are started.
+        queues: The queues that its workers consume from, as with `celery worker -Q`.
+        sent: Queues that tasks are sent to besides those that the configuration names.
     """
-    uses = [use for grant in role_grants(app, roles, options=worker) for use in grant.uses]
-    return operations_of(uses, vhost)
+    grants = role_grants(app, roles, options=worker, queues=queues, sent=sent)
+    return operations_of([use for grant in grants for use in grant.uses], vhost)
 
 
 def operations_of(uses: Sequence[Use], vhost: str) -> list[Operation]:
     """Return operations to try, on a name of each family."""
     found = []
     for use in uses:
-        kind = operation_kind(use.operation)
-        assert kind is not None, use.operation  # noqa: S101 - a mistake in our own tables
+        kind = known_kind(use.operation)
         keys = use.key.samples if use.key is not None else ("",)
         roles, patterns = [role for role, _ in use.on], [pattern for _, pattern in use.on]
         for names, key in product(

@@ -9,6 +9,7 @@ import click
 
 from celery_mqauth.diagnosis import DEFAULT_ROLES, diagnose_app
 from celery_mqauth.least.roles import ROLES, WorkerOptions
+from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted
 from mqauth.cli.doctor_report import shown
 from mqauth.cli.option_arguments import time_limit
 from mqauth.diagnosis.findings import Finding, broken
@@ -27,6 +28,17 @@ from mqauth.permissions.broker_conf import resource_servers
     default=DEFAULT_ROLES,
     show_default=True,
     help="Try what this role does; may be repeated.",
+)
+@click.option(
+    "queues", "-Q", "--queues", help="The queues of the workers, as celery worker takes them."
+)
+@click.option(
+    "sent",
+    "--queue",
+    metavar="NAME",
+    multiple=True,
+    help="A queue that is only named when tasks are sent, as by apply_async(queue=...); may be "
+    "repeated.",
 )
 @click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
 @click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
@@ -49,6 +61,8 @@ def doctor(
     /,
     *,
     roles: tuple[str, ...],
+    queues: str | None,
+    sent: tuple[str, ...],
     without_gossip: bool,
     without_mingle: bool,
     conf: Path | None,
@@ -73,6 +87,8 @@ def doctor(
                 ctx.obj.app,
                 roles=roles,
                 worker=WorkerOptions(gossip=not without_gossip, mingle=not without_mingle),
+                queues=queue_names(queues),
+                sent=sent,
                 servers=servers,
                 timeout=timeout,
                 started=started,
@@ -80,4 +96,8 @@ def doctor(
         except MQAuthError as error:
             yield broken("options", error)
 
-    ctx.exit(shown(walk, as_json=as_json))
+    code = shown(walk, as_json=as_json)
+    if code == 0:
+        # Where a link is broken, that is what is wrong.
+        tell_what_is_not_counted(ctx.obj.app, roles)
+    ctx.exit(code)

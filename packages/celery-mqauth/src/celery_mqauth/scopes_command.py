@@ -10,6 +10,7 @@ import click
 
 from celery_mqauth.least.grants import RoleGrant, present_credentials, role_grants
 from celery_mqauth.least.roles import ROLES, WorkerOptions
+from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted
 from mqauth.cli.tables import print_wrapped_table
 from mqauth.diagnosis.exit_codes import REFUSED, exit_code
 from mqauth.errors import MQAuthError
@@ -66,6 +67,14 @@ _ISSUER = "https://ISSUER"
 @click.option(
     "queues", "-Q", "--queues", help="The queues of the workers, as celery worker takes them."
 )
+@click.option(
+    "sent",
+    "--queue",
+    metavar="NAME",
+    multiple=True,
+    help="A queue that is only named when tasks are sent, as by apply_async(queue=...), for "
+    "producers and beat; may be repeated.",
+)
 @click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
 @click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
 @click.option(
@@ -84,13 +93,17 @@ def scopes(ctx: click.Context, /, **given: Any) -> None:
     r"""Print the least that this very app needs on its broker, role by role.
 
     It is taken from the app's configuration: queues, exchanges, prefixes, result backend, quorum
-    queues and delayed delivery. With --check, tells what the present credential lacks and what it
-    has too much of; the exit code is 3 if anything is missing.
+    queues and delayed delivery, and the queues that routes, tasks and entries of beat name, which
+    their senders create. What only apply_async(queue=...) names is not there: add --queue. With
+    --check, tells what the present credential lacks and what it has too much of; the exit code is
+    3 if anything is missing.
 
     \b
     Examples:
       celery -A proj mqauth scopes
       celery -A proj mqauth scopes --role worker --format scopes
+      celery -A proj mqauth scopes --role worker -Q celery,mails
+      celery -A proj mqauth scopes --role producer --queue on.demand
       celery -A proj mqauth scopes --format conf > aliases.conf
       celery -A proj mqauth scopes --role worker --check
     """
@@ -104,8 +117,10 @@ def scopes(ctx: click.Context, /, **given: Any) -> None:
                 heartbeat=not given["without_heartbeat"],
                 task_events=not given["without_task_events"],
             ),
-            queues=(given["queues"] or "").split(",") if given["queues"] else (),
+            queues=queue_names(given["queues"]),
+            sent=given["sent"],
         )
+        tell_what_is_not_counted(ctx.obj.app, [grant.role for grant in grants])
         if given["check"]:
             ctx.exit(_check(ctx.obj.app, grants, given))
         _print(grants, given)
