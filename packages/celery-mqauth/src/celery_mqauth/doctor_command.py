@@ -15,7 +15,7 @@ from mqauth.cli.option_arguments import time_limit
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import MQAuthError
-from mqauth.permissions.broker_conf import resource_servers
+from mqauth.permissions.broker_conf import read_conf
 
 
 @click.command(short_help="Find out why the broker refuses this app.")
@@ -79,7 +79,6 @@ def doctor(
       celery -A proj mqauth doctor
       celery -A proj mqauth doctor --role worker --role flower --json
     """
-    servers = resource_servers(conf.read_text(errors="replace")) if conf else ()
 
     def walk(started: Callable[[str], object]) -> Iterable[Finding]:
         try:
@@ -89,7 +88,7 @@ def doctor(
                 worker=WorkerOptions(gossip=not without_gossip, mingle=not without_mingle),
                 queues=queue_names(queues),
                 sent=sent,
-                servers=servers,
+                servers=read_conf(conf) if conf else (),
                 timeout=timeout,
                 started=started,
             )

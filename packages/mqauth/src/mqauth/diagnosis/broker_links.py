@@ -17,6 +17,7 @@ from mqauth.permissions.checks import Check
 from mqauth.permissions.explain import Explanation, explain, without_covered
 from mqauth.permissions.least_formats import AMAZON_MQ_PREFIX
 from mqauth.permissions.operations import Operation
+from mqauth.permissions.prefix_guess import assumed_server
 from mqauth.permissions.resource_server import ResourceServer
 from mqauth.permissions.token_scopes import TokenReading, read_token
 from mqauth.permissions.versions import NEWEST, BrokerVersion
@@ -139,8 +140,10 @@ class BrokerLinks:
             ]
             shown = "; ".join(f"{operation}: {said}" for operation, said in refused[:_SHOWN])
             more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+            assumed = self._assumed()[1] if self._claims and added else ""
             raise BrokenLinkError(
-                f"{len(refused)} of {len(operations)} operations are refused: {shown}{more}",
+                f"{len(refused)} of {len(operations)} operations are refused: {shown}{more}"
+                + (f"; {assumed}" if assumed else ""),
                 remedy=self._grant_remedy(without_covered(added)),
             )
         return f"{len(operations)} permitted" if operations else "none were named"
@@ -200,15 +203,16 @@ class BrokerLinks:
             )
 
     def _reading(self) -> TokenReading:
-        return read_token(self._claims, self._assumed(), self._version)
+        return read_token(self._claims, self._assumed()[0], self._version)
 
-    def _assumed(self) -> Sequence[ResourceServer]:
+    def _assumed(self) -> tuple[Sequence[ResourceServer], str]:
+        """Return what the broker is told, and why that is thought; empty where it is known."""
         if self._servers:
-            return self._servers
-        audience = self._claims.get("aud")
-        names = [audience] if isinstance(audience, str) else audience or ["rabbitmq"]
-        prefix = AMAZON_MQ_PREFIX if self._provider == "aws-iam" else None
-        return [ResourceServer(id=str(names[0]), verify_aud=False, scope_prefix=prefix)]
+            return self._servers, ""
+        known = AMAZON_MQ_PREFIX if self._provider == "aws-iam" else None
+        server, guess = assumed_server(self._claims, self._version, known)
+        prefix = server.prefix(self._version)
+        return [server], "" if known else f"scope prefix {prefix!r} is assumed: {guess.why}"
 
     def _login_remedy(self) -> str:
         if not self._claims:

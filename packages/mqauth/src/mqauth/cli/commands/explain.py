@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from mqauth.cli.tables import print_wrapped_table, wrapped
 from mqauth.config.resolution import resolve
 from mqauth.diagnosis.exit_codes import REFUSED
 from mqauth.errors import ConfigurationError
-from mqauth.permissions.batch import answers
-from mqauth.permissions.broker_conf import resource_servers
+from mqauth.permissions.batch import answers, blocks_of_lines
+from mqauth.permissions.broker_conf import read_conf
 from mqauth.permissions.checks import ACTIONS
 from mqauth.permissions.credential import Asked, read_scopes, scopes_asked, token_asked
 from mqauth.permissions.explain import Explanation, explain, explain_all
@@ -35,7 +34,6 @@ from mqauth.rotation.source import CredentialSource
 from mqauth.secret import Secret
 
 _MAX_FILE = 4 * 1024 * 1024
-_CHUNK = 512
 _SHOWN = 200
 
 
@@ -212,7 +210,7 @@ def _fetched(given: dict[str, Any]) -> Secret:
 def _servers(given: dict[str, Any]) -> list[ResourceServer]:
     servers = []
     if given["conf"] is not None:
-        servers = resource_servers(given["conf"].read_text(errors="replace"))
+        servers = read_conf(given["conf"])
     changes: dict[str, Any] = {}
     if given["resource_server_id"] is not None:
         changes["id"] = given["resource_server_id"]
@@ -231,10 +229,12 @@ def _batch(version: BrokerVersion) -> None:
     # Half a surrogate pair cannot be encoded; `\\ud800` is how JSON writes it.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    lines = answers(sys.stdin.buffer, version)
-    while chunk := list(islice(lines, _CHUNK)):
-        sys.stdout.write("\n".join(chunk) + "\n")
-    sys.stdout.flush()
+    # Whoever asks one question and waits for its answer gets it: what came at once is answered
+    # at once.
+    read: Callable[[int], bytes] = getattr(sys.stdin.buffer, "read1", sys.stdin.buffer.read)
+    for lines in blocks_of_lines(read):
+        sys.stdout.write("\n".join(answers(lines, version)) + "\n")
+        sys.stdout.flush()
 
 
 def _print_one(asked: Asked, explanation: Explanation) -> None:
@@ -249,7 +249,7 @@ def _print_one(asked: Asked, explanation: Explanation) -> None:
             by = f": {step.decided_by}" if step.allow and step.decided_by else ""
             click.echo(f"  {mark}    {wrapped(step.needs + by, ' ' * 9)}")
     for added in explanation.add if not asked.refused else ():
-        click.echo(f"  add    {click.style(added, bold=True)}")
+        click.echo(f"  add    {click.style(printable(added), bold=True)}")
     if asked.refused:
         click.echo(f"  do     {wrapped(asked.refused[1], ' ' * 9)}")
     if explanation.note:
