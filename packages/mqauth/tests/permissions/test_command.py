@@ -255,6 +255,42 @@ def test_a_token_with_halves_of_characters(more: tuple[str, ...]) -> None:
         assert "ud800" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("--broker-version", "99"), "leave it out for 4.3"),
+        (("--broker-version", "4.9"), "leave it out for 4.3"),
+        (("--broker-version", "3.9"), "name a release of 3.10 to 4.3"),
+        (("--vhost", ""), "the default one is /"),
+        (("--vhost", "a\x1bb"), "control characters"),
+        (("--queue", "q" * 256), "at most 255"),
+        (("--key", "é" * 128), "at most 255"),
+        (("--prefix", "a b"), "one word"),
+    ],
+)
+def test_options_that_cannot_be(arguments: tuple[str, ...], remedy: str) -> None:
+    """What no broker is or takes is refused with what to write."""
+    done = CliRunner().invoke(cli, ["explain", "-s", "read:*/*", *arguments])
+    assert done.exit_code == 2
+    assert remedy in done.output
+
+
+@pytest.mark.parametrize("version", ["3", "3.10", "3.13.7", "4", "4.3.6", "v4.2"])
+def test_versions_that_are_known(version: str) -> None:
+    """Every release that the answers were read of is taken."""
+    done = CliRunner().invoke(cli, ["explain", "-s", "read:*/*", "--broker-version", version])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_scope_without_the_prefix_of_the_others() -> None:
+    """One scope that lacks the prefix counts for nothing, and the others for what they are."""
+    scopes = "read:*/* rabbitmq.write:*/* rabbitmq.configure:*/*"
+    done = run("-s", scopes, "declare queue q")
+    assert done.returncode == 0
+    assert "scope prefix 'rabbitmq.' is assumed from the scopes: 2 of 3 scopes" in done.stdout
+    assert "ignored    read:*/*" in done.stdout
+
+
 def test_a_hostile_token_reaches_no_terminal() -> None:
     """Claims and scopes with control characters or halves of characters are shown escaped."""
     claims = {

@@ -79,15 +79,16 @@ def _server(own: Mapping[str, str], name: str, root: Mapping[str, str]) -> Resou
         or _numbered(root, "preferred_username_claims"),
         verify_aud=value("verify_aud") != "false",
         require_exp=value("require_exp") != "false",
-        issuer=_issuer(value("oauth_provider_id") or root.get("default_oauth_provider"), root),
+        issuer=_issuer(value("oauth_provider_id") or value("default_oauth_provider"), own, root),
         **plain,
     )
 
 
-def _issuer(provider: str | None, root: Mapping[str, str]) -> str | None:
+def _issuer(provider: str | None, server: Mapping[str, str], root: Mapping[str, str]) -> str | None:
     """Return the issuer that keys are fetched from; None where the keys come from elsewhere."""
+    settings = {**root, **server}
     prefix = f"oauth_providers.{provider}." if provider else ""
-    own = {key[len(prefix) :]: value for key, value in root.items() if key.startswith(prefix)}
+    own = {key[len(prefix) :]: value for key, value in settings.items() if key.startswith(prefix)}
     return None if any(key.startswith(_KEYS) for key in own) else own.get("issuer")
 
 

@@ -28,6 +28,7 @@ class Asked:
         refused: Why the broker would not even let it in, and what to do; None if it would.
         ignored: Scopes that count for nothing, each with the reason.
         notes: What was assumed.
+        doubtful: The one of them that some of the scopes speak against; None where all agree.
     """
 
     grant: Grant
@@ -36,6 +37,7 @@ class Asked:
     refused: tuple[str, str] | None = None
     ignored: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    doubtful: str | None = None
 
 
 def token_asked(
@@ -58,10 +60,10 @@ def token_asked(
     """
     text = (token.reveal() if isinstance(token, Secret) else token).strip()
     claims = unverified_claims(text.removeprefix("Bearer ").strip())
-    notes = []
+    notes, certain = [], True
     if not servers:
         server, guess = assumed_server(claims, version)
-        servers = [server]
+        servers, certain = [server], guess.certain
         notes.append(
             f"resource_server_id {server.id!r} and scope prefix {server.prefix(version)!r} are "
             f"assumed from the token: {guess.why}"
@@ -81,6 +83,7 @@ def token_asked(
         refused=refused,
         ignored=_ignored(reading),
         notes=tuple(notes),
+        doubtful=None if certain else notes[0],
     )
     return replace(asked, notes=(*asked.notes, *_weaknesses(reading.grant)))
 

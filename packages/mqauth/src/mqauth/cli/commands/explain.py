@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from mqauth.cli.broker_names import scope_prefix, short_text, vhost_name
 from mqauth.cli.option_arguments import complete_name, parsed, refuse_secrets, the_only_entry
 from mqauth.cli.output import examples, json_option, print_json
 from mqauth.cli.printable import printable
@@ -39,7 +40,7 @@ _SHOWN = 200
 
 def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> BrokerVersion:
     del ctx, param  # click's callback has them
-    return NEWEST if value is None else BrokerVersion.parse(value)
+    return NEWEST if value is None else BrokerVersion.known(value)
 
 
 @click.command(
@@ -95,7 +96,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> B
 @click.option(
     "--username", default="", help="The user's name, for {username} in topic permissions."
 )
-@click.option("--prefix", help="What the broker wants in front of scopes.")
+@click.option("--prefix", callback=scope_prefix, help="What the broker wants in front of scopes.")
 @click.option(
     "--conf",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -109,10 +110,24 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> B
     callback=_version,
     help="Which RabbitMQ is asked, such as 3.13 or 4.2.5; by default the newest.",
 )
-@click.option("--vhost", default="/", show_default=True, help="The virtual host.")
-@click.option("--queue", default="celery", show_default=True, help="The queue of the table.")
-@click.option("--exchange", default="celery", show_default=True, help="The exchange of the table.")
-@click.option("--key", default="", help="The routing key of the table.")
+@click.option(
+    "--vhost", callback=vhost_name, default="/", show_default=True, help="The virtual host."
+)
+@click.option(
+    "--queue",
+    callback=short_text,
+    default="celery",
+    show_default=True,
+    help="The queue of the table.",
+)
+@click.option(
+    "--exchange",
+    callback=short_text,
+    default="celery",
+    show_default=True,
+    help="The exchange of the table.",
+)
+@click.option("--key", callback=short_text, default="", help="The routing key of the table.")
 @click.option("--batch", is_flag=True, help="Answer questions of standard input, JSON lines.")
 @json_option
 @click.pass_context
