@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certifi import where
 from click.testing import CliRunner, Result
-from requests.certs import where
 
 from mqauth.cli.root import cli
 from mqauth.config.resolution import resolve
