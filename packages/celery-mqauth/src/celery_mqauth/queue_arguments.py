@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from celery_mqauth.least.grants import not_counted
+from mqauth.cli.tables import wrapped
 
 _SENDERS = frozenset({"producer", "results", "beat"})
 
@@ -26,4 +27,4 @@ def tell_what_is_not_counted(app: Any, roles: Iterable[str]) -> None:
     """
     if _SENDERS.intersection(roles):
         for note in not_counted(app):
-            click.echo(f"Note: {note}", err=True)
+            click.echo(f"Note: {wrapped(note, ' ' * 6)}", err=True)

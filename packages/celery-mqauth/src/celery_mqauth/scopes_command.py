@@ -14,7 +14,7 @@ from celery_mqauth.least.grants import RoleGrant, present_credentials, role_gran
 from celery_mqauth.least.roles import ROLES, WorkerOptions
 from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted
 from mqauth.cli.broker_names import one_word, role_arn, scope_prefix, vhost_name
-from mqauth.cli.tables import print_wrapped_table
+from mqauth.cli.tables import print_wrapped_table, wrapped
 from mqauth.diagnosis.exit_codes import REFUSED, exit_code
 from mqauth.errors import ConfigurationError, InvalidCredentialError, MQAuthError
 from mqauth.permissions.checks import ACTIONS
@@ -260,7 +260,8 @@ def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
         raise InvalidCredentialError(f"no broker takes this token: {reason}", remedy=remedy)
     if asked.doubtful and not given.get("told"):
         given["told"] = True
-        click.echo(f"Note: {asked.doubtful}; --prefix decides", err=True)
+        note = f"{asked.doubtful}; --prefix decides"
+        click.echo(f"Note: {wrapped(note, ' ' * 6)}", err=True)
     assert isinstance(asked.grant, ScopeGrant)  # noqa: S101 - a token's is
     # What is missing is written with the prefix that the token's broker wants.
     given["prefix"] = asked.grant.prefix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mqauth.credentials import BrokerCredentials
@@ -55,6 +56,7 @@ class BrokerLinks:
         self._session: Session | None = None
         self._claims: Mapping[str, Any] = {}
         self._provider = ""
+        self._entered = False
 
     def close(self) -> None:
         """Leave."""
@@ -122,6 +124,7 @@ class BrokerLinks:
                 f"the broker does not let it into virtual host {vhost!r}: {answer.text}",
                 remedy=self._vhost_remedy(answer.text),
             ) from None
+        self._entered = True
         return repr(vhost)
 
     def try_operations(self, operations: Sequence[Operation]) -> str:
@@ -211,8 +214,14 @@ class BrokerLinks:
             return self._servers, ""
         known = AMAZON_MQ_PREFIX if self._provider == "aws-iam" else None
         server, guess = assumed_server(self._claims, self._version, known)
+        if known:
+            return [server], ""
+        why = guess.why
+        if not self._entered and server.scope_prefix is not None:
+            # Had the broker wanted what the scopes have, they would have opened the virtual host.
+            server, why = replace(server, scope_prefix=None), "the audience suggests it"
         prefix = server.prefix(self._version)
-        return [server], "" if known else f"scope prefix {prefix!r} is assumed: {guess.why}"
+        return [server], f"scope prefix {prefix!r} is assumed: {why}; --conf tells it for sure"
 
     def _login_remedy(self) -> str:
         if not self._claims:
@@ -236,7 +245,12 @@ class BrokerLinks:
             return f"create it (rabbitmqctl add_vhost {vhost}), or correct the URL"
         if self._claims:
             wanted = reading.grant.missing(entering)
-            return f"add a scope for it, at the least {wanted}; mqauth explain shows those it has"
+            assumed = self._assumed()[1]
+            return (
+                f"add a scope for it, at the least {wanted}"
+                + (f" ({assumed})" if assumed else "")
+                + "; mqauth explain shows those it has"
+            )
         return "give the user permissions there: rabbitmqctl set_permissions -p VHOST USER ..."
 
     def _grant_remedy(self, added: Sequence[str]) -> str:

@@ -66,7 +66,8 @@ class ScopeGrant:
             else:
                 allow = scope.permits(vhost, name, action)
             if allow:
-                return Decision(True, f"scope {text} allows it", text)
+                whole = self.prefix + text
+                return Decision(True, f"scope {whole} allows it", whole)
         return Decision(False, self._refusal(check))
 
     def missing(self, check: Check) -> str:
@@ -98,7 +99,8 @@ class ScopeGrant:
         same = [
             scope.text for scope in self.permissions(check.vhost) if scope.action == check.action
         ]
-        return next(iter(difflib.get_close_matches(wanted, same[:256], 1, _SIMILAR)), None)
+        near = difflib.get_close_matches(wanted, same[:256], 1, _SIMILAR)
+        return self.prefix + near[0] if near else None
 
     def _expanded(self, vhost: str) -> Sequence[str] | Iterator[str]:
         if not self._variables:
