@@ -241,7 +241,7 @@ def _check(app: Any, grants: Sequence[RoleGrant], given: dict[str, Any]) -> int:
 
 def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
     vhost = given["vhost"] or grant.vhost
-    if any(given[action] is not None for action in ACTIONS):
+    if _is_of_a_user(given):
         user = RegexGrant(
             vhost=vhost,
             configure=given["configure"] or "",
@@ -287,11 +287,17 @@ def _print_comparison(grant: RoleGrant, comparison: Comparison, given: dict[str,
     rows += [("wider than needed", scope, "") for scope in comparison.wider]
     rows += [("not needed", scope, "") for scope in comparison.unneeded]
     if rows:
-        print_wrapped_table(("", "scope", "for"), rows)
+        what = "permission" if _is_of_a_user(given) else "scope"
+        print_wrapped_table(("", what, "for"), rows)
+
+
+def _is_of_a_user(given: dict[str, Any]) -> bool:
+    """Tell whether the regular expressions of a user of the broker's own are compared."""
+    return any(given[action] is not None for action in ACTIONS)
 
 
 def _shown(element: Element, grant: RoleGrant, given: dict[str, Any]) -> str:
-    if any(given[action] is not None for action in ACTIONS):
+    if _is_of_a_user(given):
         return f"{element.action}: ^{element.name.expression}$"
     return element.scope(given["vhost"] or grant.vhost, given["prefix"])
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from mqauth.cli.root import cli
+from mqauth.cli.tables import table_lines
 from mqauth_sandbox.oidc import OidcIssuer
 
 LIMIT = 30.0
@@ -63,6 +64,14 @@ def test_the_table_fits(columns: str) -> None:
     assert max(map(len, lines)) <= int(columns)
     assert "\x1b" not in done.stdout
     assert "rabbitmq/write:%2F/" in done.stdout
+
+
+def test_a_scope_that_does_not_fit_is_cut_behind_a_mark() -> None:
+    """In a narrow table no name is torn apart where one of its dots or slashes will do."""
+    rows = [("rabbitmq.read:prod/*.reply.shop.pidbox", "mingle"), ("x" * 40, "")]
+    _, scope, word = table_lines(("scope", "for"), rows, 43)
+    assert scope == ["rabbitmq.read:prod/*.reply.shop.     mingle", "pidbox"]
+    assert word == ["x" * 35, "x" * 5]
 
 
 def test_a_piped_table_has_a_line_a_row() -> None:
