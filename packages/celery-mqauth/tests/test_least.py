@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -99,16 +100,19 @@ def test_what_is_told_not_to_be_counted() -> None:
     assert "'w'" in lost
 
 
-def test_beat_without_entries_or_with_another_scheduler() -> None:
+def test_beat_without_entries_or_with_another_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no configuration says what beat sends, it gets what producers get."""
     app = made(task_routes={"work": "w"})
     assert scopes(app, "beat") == scopes(app, "producer")
-    entries = {"e": {"task": "x", "schedule": 1.0}}
+    entries = {"e": {"task": "x", "schedule": 1.0, "options": {"queue": "often"}}}
     elsewhere = made(
         task_routes={"work": "w"}, beat_scheduler="of.another:Kind", beat_schedule=entries
     )
-    assert "configure:v/w" in scopes(elsewhere, "beat")
-    assert "configure:v/w" not in scopes(made(beat_schedule=entries), "beat")
+    assert {"configure:v/w", "configure:v/often"} <= scopes(elsewhere, "beat")
+    known = made(task_routes={"work": "w"}, beat_schedule=entries)
+    assert "configure:v/w" not in scopes(known, "beat")
+    monkeypatch.setitem(sys.modules, "django_celery_beat", sys)
+    assert "configure:v/w" in scopes(known, "beat")
 
 
 def test_beat_cleans_up() -> None:

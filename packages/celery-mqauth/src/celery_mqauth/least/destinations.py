@@ -7,6 +7,7 @@ since it adds those that are missing.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +32,8 @@ _CELERYS_OWN = "celery."
 _CLEANUP = "celery.backend_cleanup"
 _SHOWN = 5
 _OPTIONS = ("queue", "routing_key", "exchange")
+# Packages whose schedulers, often named on the command line of beat, keep entries in a database.
+_ENTRIES_ELSEWHERE = ("django_celery_beat", "redbeat")
 _SCHEDULERS = ("celery.beat:PersistentScheduler", "celery.beat:Scheduler")
 _NODE = "celery@host"
 # What Celery puts after a worker's name to call the queue that is for this worker alone.
@@ -84,7 +87,7 @@ def destinations(
         configured=configured,
         consumed=merged([known.get(queue.name, queue) for queue in (*wanted, *direct)]),
         sent=producers,
-        scheduled=producers if entries is None else merged([*entries, *more]),
+        scheduled=merged([*entries, *more] if looked.beat_is_known() else [*producers, *entries]),
         notes=looked.notes(),
     )
 
@@ -141,16 +144,20 @@ class _Looked:
             if not name.startswith(_CELERYS_OWN):
                 yield from self._sent(name, task=task)
 
-    def by_beat(self) -> list[TaskQueue] | None:
-        """Return the queues that entries of beat are sent to, or None where nobody can know."""
+    def beat_is_known(self) -> bool:
+        """Tell whether all that beat sends stands in the configuration."""
         conf = self.app.conf
-        if not conf.beat_schedule or str(conf.beat_scheduler) not in _SCHEDULERS:
-            return None
+        elsewhere = any(name in sys.modules for name in _ENTRIES_ELSEWHERE)
+        return bool(conf.beat_schedule) and conf.beat_scheduler in _SCHEDULERS and not elsewhere
+
+    def by_beat(self) -> list[TaskQueue]:
+        """Return the queues that the configuration's entries of beat are sent to."""
+        conf = self.app.conf
         found = []
         for entry in conf.beat_schedule.values():
             task, options = _scheduled(entry)
             found += self._sent(task, options, task=self.app.tasks.get(task))
-        if _CLEANUP not in conf.beat_schedule and _is_cleaned_up(self.app):
+        if conf.beat_schedule and _CLEANUP not in conf.beat_schedule and _is_cleaned_up(self.app):
             found += self._sent(_CLEANUP)
         return found
 
