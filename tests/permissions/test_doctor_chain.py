@@ -302,6 +302,10 @@ WAYS: dict[str, tuple[str, str, str, Break]] = {
                    lambda chain: scopes(chain, "rabbitmq.read:%2F/other")),
     "topics": ("operations", "1 of 2 operations are refused", "amq.topic/task.sent",
                lambda chain: scopes(chain, "rabbitmq.write:*/*", "rabbitmq.configure:*/*")),
+    "one scope unprefixed": ("operations", "'rabbitmq.' is assumed: 2 of 3 scopes have it",
+                             "rabbitmq.write:%2F/amq.topic/task.sent",
+                             lambda chain: scopes(chain, "read:*/*", "rabbitmq.write:*/*",
+                                                  "rabbitmq.configure:*/*")),
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from tests.permissions.trying import Management, Trying, admitted
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60.0
 PASSWORD = "of-a-throwaway-user"
-APPS = ("classic", "quorum", "custom")
+APPS = ("classic", "quorum", "custom", "routed")
 OWN_PROCESS = ("worker", "beat")
 
 
@@ -58,7 +58,9 @@ class Stage:
         module = importlib.import_module(f"tests.permissions.apps.{app}")
         made = module.make()
         made.conf.broker_url = f"amqp://localhost/{self.vhost}"
-        self.grants = {grant.role: grant for grant in role_grants(made)}
+        self.consumed: tuple[str, ...] = getattr(module, "CONSUMED", ())
+        grants = role_grants(made, queues=self.consumed)
+        self.grants = {grant.role: grant for grant in grants}
         self._processes: list[subprocess.Popen[str]] = []
 
     def url(self, role: str) -> str:
@@ -158,7 +160,18 @@ def _wait(log: Path, text: str, count: int = 1) -> None:
 def played(stage: Stage) -> Iterator[None]:
     """Play all roles of an app."""
     try:
-        worker = ("worker", "-E", "--pool", "solo", "--concurrency", "1", "--loglevel", "INFO")
+        worker: tuple[str, ...] = (
+            "worker",
+            "-E",
+            "--pool",
+            "solo",
+            "--concurrency",
+            "1",
+            "--loglevel",
+            "INFO",
+        )
+        if stage.consumed:
+            worker = (*worker, "-Q", ",".join(stage.consumed))
         logs = [
             stage.start(f"w{number}", "worker", *worker, "-n", f"w{number}@test")
             for number in (1, 2)

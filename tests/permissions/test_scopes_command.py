@@ -7,15 +7,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
+from celery_mqauth.command import mqauth
+from celery_mqauth.scopes_command import scopes
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import create_certificates
+from tests.permissions.apps import classic
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 40.0
+ARN = "arn:aws:iam::123456789012:role/W"
+ROUTED = ("celery", "mails", "feeds", "webs", "reports", "payments", "nightly")
 
 
 def run(
@@ -81,8 +88,10 @@ def test_every_form() -> None:
     assert "rabbitmq.read:prod/shop.events/order.%23" in conf
     _, advanced = run("--format", "advanced", "--vhost", "a/b", app="custom")
     assert '<<"rabbitmq.write:a%2Fb/shop.mails"/utf8>>' in advanced
-    _, amazon = run("-f", "amazonmq", "-r", "worker", "--role-arn", "arn:aws:iam::1:role/W")
-    assert "auth_oauth2.scope_aliases.1.alias = arn:aws:iam::1:role/W" in amazon
+    _, amazon = run(
+        "-f", "amazonmq", "-r", "worker", "--role-arn", "arn:aws:iam::123456789012:role/W"
+    )
+    assert f"auth_oauth2.scope_aliases.1.alias = {ARN}" in amazon
     assert "rabbitmq/configure:prod/celery " in amazon
     _, regex = run("-f", "regex", "-r", "events", app="custom")
     assert "rabbitmqctl set_permissions -p prod celery-events '^(shop\\.celeryev|" in regex
@@ -115,6 +124,54 @@ def test_a_check(issuer: OidcIssuer) -> None:
     assert (code, said) == (0, "producer: enough\n")
 
 
+def test_a_check_where_scopes_differ_in_their_prefix(issuer: OidcIssuer) -> None:
+    """One scope without the prefix changes nothing, and what is assumed is told."""
+    token = issuer.mint(scopes=["read:*/*", *scopes_of("producer")])
+    code, said = run("-r", "producer", "--check", "--token", "-", stdin=token)
+    assert code == 0, said
+    assert "scope prefix 'rabbitmq.' are assumed from the token: 7 of 8 scopes" in said
+    code, said = run("-r", "producer", "--check", "--token", "-", "--prefix", "", stdin=token)
+    assert code == 3, said
+    assert ["missing", "write:prod/amq.default", "tasks"] in map(str.split, said.splitlines())
+
+
+def test_a_check_of_a_token_that_no_broker_takes(issuer: OidcIssuer) -> None:
+    """An expired token is told to be that, not to lack everything."""
+    token = issuer.mint(scopes=scopes_of("producer"), lifetime=-60)
+    code, said = run("-r", "producer", "--check", "--token", "-", stdin=token)
+    assert code not in (0, 3)
+    assert "no broker takes this token" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("-f", "amazonmq", "-r", "worker", "--role-arn", "foo"), "arn:aws:iam::123456789012"),
+        (("-f", "amazonmq", "--role-arn", ARN), "choose one with --role"),
+        (("-r", "worker", "--role-arn", ARN), "add --format amazonmq"),
+        (("-f", "amazonmq", "--issuer", "foo"), "https://HOST"),
+        (("--vhost", ""), "the default one is /"),
+        (("--vhost", "v" * 256), "at most 255"),
+        (("--vhost", "a\nb"), "control characters"),
+        (("--name", "a b"), "one word"),
+        (("--prefix", "a b"), "one word"),
+    ],
+)
+def test_options_that_cannot_be(arguments: tuple[str, ...], remedy: str) -> None:
+    """What no broker and no account can have is refused with what to write."""
+    done = CliRunner().invoke(scopes, arguments, obj=SimpleNamespace(app=classic.make()))
+    assert done.exit_code == 2
+    assert remedy in done.output
+
+
+@pytest.mark.parametrize("limit", ["nan", "-1", "0", "inf"])
+def test_a_time_limit_of_the_status(limit: str) -> None:
+    """Nobody waits for ever, or for no time, for workers."""
+    done = CliRunner().invoke(mqauth, ["status", "--timeout", limit])
+    assert done.exit_code == 2
+    assert "at most 300" in done.output
+
+
 def test_a_check_of_expressions() -> None:
     """The expressions of a user of the broker's own can be compared too."""
     code, said = run("-r", "producer", "--check", "--configure", ".*", "--write", "^celery",
@@ -136,6 +193,29 @@ def test_a_queue_that_there_is_not() -> None:
     assert code == 2
     assert "no queue 'nowhere'" in said
     assert "shop.mails, shop.orders" in said
+
+
+def test_queues_that_no_configuration_defines() -> None:
+    """Queues of routes, tasks, beat and -Q go to who creates them, and what is unknown is told."""
+    code, said = run("-f", "json", "-Q", "celery,mails", app="routed")
+    said, _, _ = said.partition("Note: ")
+    configured = {
+        grant["role"]: {e["scope"] for e in grant["scopes"] if "configure:" in e["scope"]}
+        for grant in json.loads(said)
+    }
+    created = {
+        role: {name for name in ROUTED if f"rabbitmq.configure:prod/{name}" in scopes}
+        for role, scopes in configured.items()
+    }
+    assert code == 0
+    assert created["producer"] == {"celery", "mails", "feeds", "webs", "reports", "payments"}
+    assert created["beat"] == {"celery", "nightly"}
+    assert created["worker"] == {"celery", "mails"}
+    assert "rabbitmq.configure:prod/*@*.dq2" in configured["worker"]
+    code, said = run("-r", "producer", "-f", "scopes", "--queue", "on.demand", app="routed")
+    assert "rabbitmq.configure:prod/on.demand" in said.split()
+    assert said.count("Note: ") == 1
+    assert "router tests.permissions.apps.routed.pays" in said
 
 
 @pytest.mark.parametrize("columns", ["80", "200"])

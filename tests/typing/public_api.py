@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self, assert_type
 
 from celery_mqauth import register_schemes
 from celery_mqauth.diagnosis import diagnose_app
-from celery_mqauth.least.grants import RoleGrant, role_grants
+from celery_mqauth.least.grants import RoleGrant, not_counted, role_grants
 from django_mqauth import (
     broker_url,
     broker_use_ssl,
@@ -213,7 +213,8 @@ def ask_what_is_allowed(token: Secret, app: Any) -> list[str]:
     question = parse_question("consume from queue celery")
     assert_type(explain(asked.grant, question), Explanation)
     assert_type(explain_all(asked.grant, question), tuple[Explanation, ...])
-    grants = role_grants(app, ["worker"])
+    grants = role_grants(app, ["worker"], queues=["celery"], sent=["on.demand"])
+    assert_type(not_counted(app), tuple[str, ...])
     assert_type(grants, tuple[RoleGrant, ...])
     walks = [
         diagnose_app(app),

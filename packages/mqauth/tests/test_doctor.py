@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certifi import where
 from click.testing import CliRunner, Result
 
 from mqauth.cli.root import cli
+from mqauth.config.resolution import resolve
 from mqauth.diagnosis.findings import EXIT_CODES
+from mqauth.diagnosis.issuer_links import authorities
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.sts import StsEndpoint
 from mqauth_sandbox.tls import CertificateFiles
@@ -119,3 +123,96 @@ def test_the_host_of_apsaramq_tells_the_instance(monkeypatch: pytest.MonkeyPatch
         assert code == EXIT_CODES["options"]
         assert "token_file" in links["options"]["detail"]
         assert "instance_id" not in links["options"]["detail"]
+
+
+@pytest.fixture
+def oauth2(issuer: OidcIssuer, monkeypatch: pytest.MonkeyPatch) -> OidcIssuer:
+    """An environment for OAuth 2 that does not say who signs the issuer's certificate."""
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "MQAUTH_OAUTH2_CA_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MQAUTH_OAUTH2_ISSUER", issuer.issuer_url)
+    monkeypatch.setenv("MQAUTH_OAUTH2_CLIENT_ID", issuer.client_id)
+    monkeypatch.setenv("MQAUTH_OAUTH2_CLIENT_SECRET", issuer.client_secret)
+    return issuer
+
+
+@pytest.fixture
+def told(oauth2: OidcIssuer, certificates: CertificateFiles) -> tuple[str, ...]:
+    """Arguments that go as far as to a broker that there is not."""
+    assert oauth2.issuer_url
+    broker = "mqauth://oauth2@localhost:1/"
+    return ("oauth2", "-o", f"ca_file={certificates.ca_file}", "--broker", broker)
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_an_issuer_is_trusted_by_what_the_fetch_goes_by(
+    variable: str,
+    oauth2: OidcIssuer,
+    certificates: CertificateFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A variable that the fetch does not heed does not let the issuer's link pass either."""
+    monkeypatch.setenv(variable, str(certificates.ca_file))
+    code, links = report("oauth2")
+    assert code == EXIT_CODES["issuer"]
+    assert "not to be trusted" in links["issuer"]["detail"]
+    code, links = report("oauth2", "-o", f"ca_file={certificates.ca_file}")
+    assert (code, links["credential"]["status"]) == (0, "ok")
+    assert oauth2.issuer_url
+
+
+@pytest.mark.parametrize(
+    ("provider", "host", "variables", "trusted"),
+    [
+        ("oauth2", "issuer.example", {"REQUESTS_CA_BUNDLE": "r", "CURL_CA_BUNDLE": "c"}, "r"),
+        ("oauth2", "issuer.example", {"CURL_CA_BUNDLE": "c", "AWS_CA_BUNDLE": "a"}, "c"),
+        ("oauth2", "issuer.example", {"AWS_CA_BUNDLE": "a"}, where()),
+        ("oauth2", "localhost", {"REQUESTS_CA_BUNDLE": "r"}, where()),
+        ("aws-iam", "localhost", {"REQUESTS_CA_BUNDLE": "r", "AWS_CA_BUNDLE": "a"}, "a"),
+        ("aws-iam", "sts.example", {"REQUESTS_CA_BUNDLE": "r"}, "r"),
+    ],
+)
+def test_authorities(
+    provider: str,
+    host: str,
+    variables: dict[str, str],
+    trusted: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which variables count is what requests and botocore make of them."""
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    config = resolve(provider, explicit={"issuer": f"https://{host}"} if host[0] == "i" else {})
+    assert authorities(config, host) == trusted
+
+
+@pytest.mark.parametrize(
+    ("conf", "code", "said"),
+    [
+        ("auth_oauth2.issuer = https://other.example/\n", 14, "the broker trusts https://other"),
+        ("auth_oauth2.issuer = https://other.example\nauth_oauth2.jwks_url = https://k\n", 20, ""),
+        ("listeners.tcp.default = 5672\n", 2, "says nothing of OAuth 2"),
+        ("auth_oauth2.issuer = \0\n", 2, "is no rabbitmq.conf"),
+        (b"\x7fELF\x02\xff\xfe", 2, "is no rabbitmq.conf"),
+    ],
+)
+def test_what_the_broker_is_told(
+    conf: str | bytes,
+    code: int,
+    said: str,
+    told: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    """The issuer of rabbitmq.conf is compared with the token's; a file that is none is named."""
+    file = tmp_path / "rabbitmq.conf"
+    content = conf.encode() if isinstance(conf, str) else conf
+    if b"issuer" in content:
+        content += b"auth_oauth2.resource_server_id = rabbitmq\n"
+    file.write_bytes(content)
+    found, links = report(*told, "--conf", str(file))
+    last = list(links.values())[-1]
+    assert found == code, links
+    assert said in last["detail"]
+    assert "token" not in last["detail"] or code == EXIT_CODES["claims"]

@@ -1,1 +1,1 @@
-"""Three apps whose needs differ, and a record of what they ask of a broker."""
+"""Apps whose needs differ, and a record of what they ask of a broker."""

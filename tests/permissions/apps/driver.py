@@ -21,8 +21,14 @@ def produce(app: Celery) -> list[Any]:
     sent = [app.tasks["add"].delay(1, 2), app.tasks["add"].apply_async((1, 2), countdown=1)]
     if "shop.mails" in app.amqp.queues:
         sent.append(app.tasks["mail"].delay("ann"))
+    for name in getattr(_module(app), "SENT", ()):
+        app.tasks[name].delay(*(("ann",) if name == "mail" else (1, 2)))
     sent.append(app.tasks["again"].delay())
     return sent
+
+
+def _module(app: Celery) -> Any:
+    return importlib.import_module(f"tests.permissions.apps.{app.main}")
 
 
 def results(app: Celery) -> None:

@@ -1,4 +1,4 @@
-"""The tasks of all three apps."""
+"""The tasks of all apps."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ COMMON: dict[str, Any] = {
 def add_tasks(app: Celery) -> Celery:
     """Give an app its tasks."""
 
-    @app.task(name="add")
+    @app.task(name="add", shared=False)
     def add(x: int, y: int) -> int:
         return x + y
 
-    @app.task(name="mail")
+    @app.task(name="mail", shared=False)
     def mail(to: str) -> str:
         return to
 
-    @app.task(name="again", bind=True, max_retries=1)
+    @app.task(name="again", bind=True, max_retries=1, shared=False)
     def again(self: Any) -> str:
         """Send another task, and the second time be done."""
         if self.request.retries:

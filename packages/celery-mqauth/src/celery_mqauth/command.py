@@ -26,6 +26,13 @@ _ELSEWHERE = {
 }
 
 
+def _time_limit(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    # Loaded where it is needed: Celery loads this module in every process.
+    from mqauth.cli.option_arguments import time_limit  # noqa: PLC0415
+
+    return time_limit(ctx, param, value)
+
+
 class _Commands(click.Group):
     """Loads subcommands when they are asked for: a worker that starts needs none of them."""
 
@@ -73,7 +80,12 @@ def mqauth(*, verbose: bool) -> None:
 @mqauth.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
-    "-t", "--timeout", default=2.0, show_default=True, help="Seconds to wait for workers."
+    "-t",
+    "--timeout",
+    callback=_time_limit,
+    default=2.0,
+    show_default=True,
+    help="Seconds to wait for workers.",
 )
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool, timeout: float) -> None:

@@ -13,14 +13,16 @@ from typing import Any
 
 from celery_mqauth.endpoints import AUTH
 from celery_mqauth.kafka.endpoints import addresses_of
+from celery_mqauth.least.destinations import destinations
 from celery_mqauth.least.grants import role_grants
 from celery_mqauth.least.roles import WorkerOptions
+from celery_mqauth.least.task_queues import TaskQueue
 from mqauth.diagnosis.findings import Finding
 from mqauth.diagnosis.target import KAFKA_PORTS, Target, TopicUse
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError
 from mqauth.permissions.least import Use
-from mqauth.permissions.operations import Operation, operation_kind
+from mqauth.permissions.operations import Operation, known_kind
 from mqauth.permissions.resource_server import ResourceServer
 
 DEFAULT_ROLES = ("worker", "producer")
@@ -103,6 +105,8 @@ def diagnose_app(
     *,
     roles: Sequence[str] = DEFAULT_ROLES,
     worker: WorkerOptions | None = None,
+    queues: Sequence[str] = (),
+    sent: Sequence[str] = (),
     servers: Sequence[ResourceServer] = (),
     timeout: float = TIMEOUT,
     started: Callable[[str], object] = str,
@@ -113,6 +117,8 @@ def diagnose_app(
         app: A Celery app.
         roles: What is to be tried, as `celery mqauth scopes` names roles.
         worker: How its workers are started.
+        queues: The queues that its workers consume from, as with `celery worker -Q`.
+        sent: Queues that tasks are sent to besides those that the configuration names.
         servers: What the broker is told about OAuth 2, where that is known.
         timeout: Seconds that one step may take.
         started: Called with the name of each link before it is looked at.
@@ -128,7 +134,7 @@ def diagnose_app(
         where.name,
         options=where.options,
         target=where.target,
-        **app_uses(app, where.target, roles=roles, worker=worker),
+        **app_uses(app, where.target, roles=roles, worker=worker, queues=queues, sent=sent),
         servers=servers,
         timeout=timeout,
         started=started,
@@ -141,6 +147,8 @@ def app_uses(
     *,
     roles: Sequence[str] = DEFAULT_ROLES,
     worker: WorkerOptions | None = None,
+    queues: Sequence[str] = (),
+    sent: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what an app's roles do on its broker, as keywords of `diagnose`.
 
@@ -149,21 +157,34 @@ def app_uses(
         target: Its broker.
         roles: The roles, as `celery mqauth scopes` names them.
         worker: How its workers are started.
+        queues: The queues that its workers consume from, as with `celery worker -Q`.
+        sent: Queues that tasks are sent to besides those that the configuration names.
 
     Raises:
         ConfigurationError: There is a role that cannot be played on such a broker.
     """
     if target.kind == "kafka":
-        return {"topics": app_topics(app, roles=roles)}
-    return {"operations": app_operations(app, target.vhost, roles=roles, worker=worker)}
+        return {"topics": app_topics(app, roles=roles, queues=queues, sent=sent)}
+    operations = app_operations(
+        app, target.vhost, roles=roles, worker=worker, queues=queues, sent=sent
+    )
+    return {"operations": operations}
 
 
-def app_topics(app: Any, *, roles: Sequence[str] = DEFAULT_ROLES) -> list[TopicUse]:
+def app_topics(
+    app: Any,
+    *,
+    roles: Sequence[str] = DEFAULT_ROLES,
+    queues: Sequence[str] = (),
+    sent: Sequence[str] = (),
+) -> list[TopicUse]:
     """Return the topics of Kafka that an app's roles use: one for each queue.
 
     Args:
         app: A Celery app.
         roles: The roles, as `celery mqauth scopes` names them.
+        queues: The queues that its workers consume from, as with `celery worker -Q`.
+        sent: Queues that tasks are sent to besides those that the configuration names.
 
     Raises:
         ConfigurationError: There is a role that cannot be played on Kafka.
@@ -175,12 +196,17 @@ def app_topics(app: Any, *, roles: Sequence[str] = DEFAULT_ROLES) -> list[TopicU
                 "hence no events, remote control or delayed delivery",
                 remedy=f"choose of {', '.join(_ON_KAFKA)}",
             )
+    tasks = destinations(app, consumed=queues, sent=sent)
     # A worker writes, too: retries go back to the queue.
-    reads = "worker" in roles
-    return [
-        TopicUse(name=str(queue).replace("@", ""), read=reads)
-        for queue in (app.amqp.queues if roles else ())
-    ]
+    used = {"worker": tasks.consumed, "producer": tasks.sent, "beat": tasks.scheduled}
+    read = _names(tasks.consumed) if "worker" in roles else set()
+    names = set().union(*(_names(used[role]) for role in roles))
+    return [TopicUse(name=name, read=name in read) for name in sorted(names)]
+
+
+def _names(queues: Sequence[TaskQueue]) -> set[str]:
+    """Return queues' names as Kombu names their topics."""
+    return {str(queue.name).replace("@", "") for queue in queues}
 
 
 def app_operations(
@@ -189,6 +215,8 @@ def app_operations(
     *,
     roles: Sequence[str] = DEFAULT_ROLES,
     worker: WorkerOptions | None = None,
+    queues: Sequence[str] = (),
+    sent: Sequence[str] = (),
 ) -> list[Operation]:
     """Return everything that an app's roles do on a virtual host.
 
@@ -197,17 +225,18 @@ def app_operations(
         vhost: The virtual host.
         roles: The roles, as `celery mqauth scopes` names them.
         worker: How its workers are started.
+        queues: The queues that its workers consume from, as with `celery worker -Q`.
+        sent: Queues that tasks are sent to besides those that the configuration names.
     """
-    uses = [use for grant in role_grants(app, roles, options=worker) for use in grant.uses]
-    return operations_of(uses, vhost)
+    grants = role_grants(app, roles, options=worker, queues=queues, sent=sent)
+    return operations_of([use for grant in grants for use in grant.uses], vhost)
 
 
 def operations_of(uses: Sequence[Use], vhost: str) -> list[Operation]:
     """Return operations to try, on a name of each family."""
     found = []
     for use in uses:
-        kind = operation_kind(use.operation)
-        assert kind is not None, use.operation  # noqa: S101 - a mistake in our own tables
+        kind = known_kind(use.operation)
         keys = use.key.samples if use.key is not None else ("",)
         roles, patterns = [role for role, _ in use.on], [pattern for _, pattern in use.on]
         for names, key in product(

@@ -9,12 +9,13 @@ import click
 
 from celery_mqauth.diagnosis import DEFAULT_ROLES, diagnose_app
 from celery_mqauth.least.roles import ROLES, WorkerOptions
+from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted
 from mqauth.cli.doctor_report import shown
 from mqauth.cli.option_arguments import conf_option, time_limit
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import MQAuthError
-from mqauth.permissions.broker_conf import resource_servers
+from mqauth.permissions.broker_conf import read_conf
 
 
 @click.command(short_help="Find out why the broker refuses this app.")
@@ -27,6 +28,17 @@ from mqauth.permissions.broker_conf import resource_servers
     default=DEFAULT_ROLES,
     show_default=True,
     help="Try what this role does; may be repeated.",
+)
+@click.option(
+    "queues", "-Q", "--queues", help="The queues of the workers, as celery worker takes them."
+)
+@click.option(
+    "sent",
+    "--queue",
+    metavar="NAME",
+    multiple=True,
+    help="A queue that is only named when tasks are sent, as by apply_async(queue=...); may be "
+    "repeated.",
 )
 @click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
 @click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
@@ -45,6 +57,8 @@ def doctor(
     /,
     *,
     roles: tuple[str, ...],
+    queues: str | None,
+    sent: tuple[str, ...],
     without_gossip: bool,
     without_mingle: bool,
     conf: Path | None,
@@ -61,7 +75,6 @@ def doctor(
       celery -A proj mqauth doctor
       celery -A proj mqauth doctor --role worker --role flower --json
     """
-    servers = resource_servers(conf.read_text(errors="replace")) if conf else ()
 
     def walk(started: Callable[[str], object]) -> Iterable[Finding]:
         try:
@@ -69,11 +82,17 @@ def doctor(
                 ctx.obj.app,
                 roles=roles,
                 worker=WorkerOptions(gossip=not without_gossip, mingle=not without_mingle),
-                servers=servers,
+                queues=queue_names(queues),
+                sent=sent,
+                servers=read_conf(conf) if conf else (),
                 timeout=timeout,
                 started=started,
             )
         except MQAuthError as error:
             yield broken("options", error)
 
-    ctx.exit(shown(walk, as_json=as_json))
+    code = shown(walk, as_json=as_json)
+    if code == 0:
+        # Where a link is broken, that is what is wrong.
+        tell_what_is_not_counted(ctx.obj.app, roles)
+    ctx.exit(code)

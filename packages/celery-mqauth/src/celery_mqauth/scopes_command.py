@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from celery_mqauth.least.grants import RoleGrant, present_credentials, role_grants
 from celery_mqauth.least.roles import ROLES, WorkerOptions
-from mqauth.cli.tables import print_wrapped_table
+from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted
+from mqauth.cli.broker_names import one_word, role_arn, scope_prefix, vhost_name
+from mqauth.cli.tables import print_wrapped_table, wrapped
 from mqauth.diagnosis.exit_codes import REFUSED
+from mqauth.errors import ConfigurationError, InvalidCredentialError
 from mqauth.permissions.checks import ACTIONS
 from mqauth.permissions.credential import token_asked
 from mqauth.permissions.least import Element
@@ -26,10 +31,17 @@ from mqauth.permissions.least_formats import (
     set_permissions,
 )
 from mqauth.permissions.regexes import RegexGrant
+from mqauth.permissions.resource_server import ResourceServer
 from mqauth.permissions.scope_grant import ScopeGrant
 
 FORMATS = ("table", "scopes", "regex", "conf", "advanced", "amazonmq", "json")
 _ISSUER = "https://ISSUER"
+
+
+def _https(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"https://[^\s/]+(/\S*)?", value):
+        raise click.BadParameter("write it as https://HOST", ctx=ctx, param=param)
+    return value.rstrip("/")
 
 
 @click.command(short_help="Print the least that this app needs on its broker.")
@@ -52,18 +64,44 @@ _ISSUER = "https://ISSUER"
 )
 @click.option(
     "--prefix",
+    callback=scope_prefix,
     default="rabbitmq.",
     show_default=True,
     help="What the broker wants in front of scopes.",
 )
-@click.option("--vhost", help="The virtual host; by default that of the broker URL.")
 @click.option(
-    "--name", "-n", default="celery", show_default=True, help="Names users and aliases: NAME-ROLE."
+    "--vhost", callback=vhost_name, help="The virtual host; by default that of the broker URL."
 )
-@click.option("--role-arn", metavar="ARN", help="Amazon MQ: the role that gets the scopes.")
-@click.option("--issuer", default=_ISSUER, help="Amazon MQ: the issuer of web identity tokens.")
+@click.option(
+    "--name",
+    "-n",
+    callback=one_word,
+    default="celery",
+    show_default=True,
+    help="Names users and aliases: NAME-ROLE.",
+)
+@click.option(
+    "--role-arn",
+    metavar="ARN",
+    callback=role_arn,
+    help="Amazon MQ: the role that gets the scopes.",
+)
+@click.option(
+    "--issuer",
+    callback=_https,
+    default=_ISSUER,
+    help="Amazon MQ: the issuer of web identity tokens.",
+)
 @click.option(
     "queues", "-Q", "--queues", help="The queues of the workers, as celery worker takes them."
+)
+@click.option(
+    "sent",
+    "--queue",
+    metavar="NAME",
+    multiple=True,
+    help="A queue that is only named when tasks are sent, as by apply_async(queue=...), for "
+    "producers and beat; may be repeated.",
 )
 @click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
 @click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
@@ -83,13 +121,17 @@ def scopes(ctx: click.Context, /, **given: Any) -> None:
     r"""Print the least that this very app needs on its broker, role by role.
 
     It is taken from the app's configuration: queues, exchanges, prefixes, result backend, quorum
-    queues and delayed delivery. With --check, tells what the present credential lacks and what it
-    has too much of; the exit code is 3 if anything is missing.
+    queues and delayed delivery, and the queues that routes, tasks and entries of beat name, which
+    their senders create. What only apply_async(queue=...) names is not there: add --queue. With
+    --check, tells what the present credential lacks and what it has too much of; the exit code is
+    3 if anything is missing.
 
     \b
     Examples:
       celery -A proj mqauth scopes
       celery -A proj mqauth scopes --role worker --format scopes
+      celery -A proj mqauth scopes --role worker -Q celery,mails
+      celery -A proj mqauth scopes --role producer --queue on.demand
       celery -A proj mqauth scopes --format conf > aliases.conf
       celery -A proj mqauth scopes --role worker --check
     """
@@ -102,11 +144,29 @@ def scopes(ctx: click.Context, /, **given: Any) -> None:
             heartbeat=not given["without_heartbeat"],
             task_events=not given["without_task_events"],
         ),
-        queues=(given["queues"] or "").split(",") if given["queues"] else (),
+        queues=queue_names(given["queues"]),
+        sent=given["sent"],
     )
+    tell_what_is_not_counted(ctx.obj.app, [grant.role for grant in grants])
+    _refuse_arn_of_several(grants, given)
     if given["check"]:
         ctx.exit(_check(ctx.obj.app, grants, given))
     _print(grants, given)
+
+
+def _refuse_arn_of_several(grants: Sequence[RoleGrant], given: dict[str, Any]) -> None:
+    if given["role_arn"] is None:
+        return
+    if given["shape"] != "amazonmq":
+        raise ConfigurationError(
+            "--role-arn says who gets scopes on Amazon MQ, and nothing else is printed for it",
+            remedy="add --format amazonmq",
+        )
+    if len(grants) > 1:
+        raise ConfigurationError(
+            f"--role-arn names one role of IAM, and these are {len(grants)} roles of the app",
+            remedy="choose one with --role, or leave --role-arn out and fill the ARNs in",
+        )
 
 
 def _print(grants: Sequence[RoleGrant], given: dict[str, Any]) -> None:
@@ -177,7 +237,7 @@ def _check(app: Any, grants: Sequence[RoleGrant], given: dict[str, Any]) -> int:
 
 def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
     vhost = given["vhost"] or grant.vhost
-    if any(given[action] is not None for action in ACTIONS):
+    if _is_of_a_user(given):
         user = RegexGrant(
             vhost=vhost,
             configure=given["configure"] or "",
@@ -190,9 +250,26 @@ def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
         token = given.setdefault("token", given["token_file"].read().strip())
     else:
         token = given.setdefault("token", present_credentials(app).password)
-    asked = token_asked(token)
+    asked = given.setdefault("asked", token_asked(token, _servers(given)))
+    if asked.refused is not None:
+        reason, remedy = asked.refused
+        raise InvalidCredentialError(f"no broker takes this token: {reason}", remedy=remedy)
+    if asked.doubtful and not given.get("told"):
+        given["told"] = True
+        note = f"{asked.doubtful}; --prefix decides"
+        click.echo(f"Note: {wrapped(note, ' ' * 6)}", err=True)
     assert isinstance(asked.grant, ScopeGrant)  # noqa: S101 - a token's is
+    # What is missing is written with the prefix that the token's broker wants.
+    given["prefix"] = asked.grant.prefix
     return compare_scopes(asked.grant, grant.uses, vhost)
+
+
+def _servers(given: dict[str, Any]) -> list[ResourceServer]:
+    """Return what the broker is told, where the user says it."""
+    source = click.get_current_context().get_parameter_source("prefix")
+    if source is not ParameterSource.COMMANDLINE:
+        return []
+    return [ResourceServer(scope_prefix=given["prefix"], verify_aud=False)]
 
 
 def _print_comparison(grant: RoleGrant, comparison: Comparison, given: dict[str, Any]) -> None:
@@ -206,11 +283,17 @@ def _print_comparison(grant: RoleGrant, comparison: Comparison, given: dict[str,
     rows += [("wider than needed", scope, "") for scope in comparison.wider]
     rows += [("not needed", scope, "") for scope in comparison.unneeded]
     if rows:
-        print_wrapped_table(("", "scope", "for"), rows)
+        what = "permission" if _is_of_a_user(given) else "scope"
+        print_wrapped_table(("", what, "for"), rows)
+
+
+def _is_of_a_user(given: dict[str, Any]) -> bool:
+    """Tell whether the regular expressions of a user of the broker's own are compared."""
+    return any(given[action] is not None for action in ACTIONS)
 
 
 def _shown(element: Element, grant: RoleGrant, given: dict[str, Any]) -> str:
-    if any(given[action] is not None for action in ACTIONS):
+    if _is_of_a_user(given):
         return f"{element.action}: ^{element.name.expression}$"
     return element.scope(given["vhost"] or grant.vhost, given["prefix"])
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from mqauth.cli.root import cli
+from mqauth.cli.tables import table_lines
 from mqauth_sandbox.oidc import OidcIssuer
 
 LIMIT = 30.0
@@ -64,6 +65,14 @@ def test_the_table_fits(columns: str) -> None:
     assert max(map(len, lines)) <= int(columns)
     assert "\x1b" not in done.stdout
     assert "rabbitmq/write:%2F/" in done.stdout
+
+
+def test_a_scope_that_does_not_fit_is_cut_behind_a_mark() -> None:
+    """In a narrow table no name is torn apart where one of its dots or slashes will do."""
+    rows = [("rabbitmq.read:prod/*.reply.shop.pidbox", "mingle"), ("x" * 40, "")]
+    _, scope, word = table_lines(("scope", "for"), rows, 43)
+    assert scope == ["rabbitmq.read:prod/*.reply.shop.     mingle", "pidbox"]
+    assert word == ["x" * 35, "x" * 5]
 
 
 def test_a_piped_table_has_a_line_a_row() -> None:
@@ -142,13 +151,154 @@ def test_batch() -> None:
     lines = [json.dumps(question) for question in questions]
     wrong = ["{", "[]", '{"kind":"x","vhost":"/"}', '{"kind":"vhost"}', '"' + "x" * 10]
     wrong += ['{"kind":"resource","vhost":"/","action":"read","scopes":[1]}']
-    done = run("--batch", stdin="\n".join([*lines, "", *wrong]) + "\n")
+    done = run("--batch", stdin="\n".join([*lines, *wrong]) + "\n")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer.get("allow") for answer in answers] == [True, False, False, True, True, True] + [
         None
     ] * len(wrong)
     assert all(answer["error"] for answer in answers[len(lines) :])
     assert all(answer["because"] for answer in answers[: len(lines)])
+
+
+RIGHT = {
+    "prefix": "",
+    "scopes": ["read:*/*"],
+    "vhost": "a",
+    "kind": "resource",
+    "name": "q",
+    "action": "read",
+}
+USER = {"permissions": {"read": ".*"}, "vhost": "a", "kind": "vhost"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "  ",
+        "null",
+        "7",
+        '{"scopes":[],"vhost":"a","kind":"vhost"} more',
+        {**RIGHT, "scopes": 7},
+        {**RIGHT, "scopes": None},
+        {**RIGHT, "scopes": ["read:*/*", 7]},
+        {**RIGHT, "scopes": [["read:*/*"]]},
+        {**RIGHT, "scopes": {"read:*/*": 1}},
+        {**RIGHT, "prefix": 0},
+        {**RIGHT, "name": 0},
+        {**RIGHT, "name": None},
+        {**RIGHT, "name": []},
+        {**RIGHT, "vhost": None},
+        {**RIGHT, "kind": ["resource"]},
+        {**RIGHT, "kind": {}},
+        {**RIGHT, "action": []},
+        {**RIGHT, "action": None},
+        {**RIGHT, "kind": "vhost", "action": "fly"},
+        {**RIGHT, "routing_key": False},
+        {**RIGHT, "scope": "read:*/*"},
+        {**RIGHT, "username": "ann"},
+        {**RIGHT, "permissions": {}},
+        {key: value for key, value in RIGHT.items() if key != "scopes"},
+        {key: value for key, value in RIGHT.items() if key != "name"},
+        {**USER, "permissions": ".*"},
+        {**USER, "permissions": {"reads": ".*"}},
+        {**USER, "permissions": {"read": 1}},
+        {**USER, "topic_permissions": ["e"]},
+        {**USER, "topic_permissions": {"e": {"write": 1}}},
+        {**USER, "topic_permissions": {"e": {"configure": ""}}},
+        {**USER, "username": 7},
+        "[" * 100_000,
+        '"' + "x" * 5_000_000 + '"',
+    ],
+    ids=lambda wrong: str(wrong)[:40],
+)
+def test_a_line_that_is_no_question(wrong: object) -> None:
+    """Each line gets one answer in its place: an error where it is no question."""
+    line = wrong if isinstance(wrong, str) else json.dumps(wrong)
+    right = [json.dumps(RIGHT), json.dumps(USER)]
+    done = CliRunner().invoke(
+        cli, ["explain", "--batch"], input="\n".join([right[0], line, right[1]])
+    )
+    first, answer, last = map(json.loads, done.stdout.splitlines())
+    assert list(answer) == ["error"]
+    assert answer["error"]
+    assert first["allow"]
+    assert last["allow"]
+
+
+def test_one_question_at_a_time() -> None:
+    """Whoever waits for an answer before the next question gets it, also to half-written ones."""
+    line = json.dumps(RIGHT) + "\n"
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("mqauth"), "explain", "--batch"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+    ) as asked:  # fmt: skip
+        assert asked.stdin is not None
+        assert asked.stdout is not None
+        for _ in range(2):
+            asked.stdin.write(line[:20])
+            asked.stdin.flush()
+            asked.stdin.write(line[20:])
+            asked.stdin.flush()
+            assert json.loads(asked.stdout.readline())["allow"]
+        asked.stdin.close()
+        assert asked.stdout.read() == ""
+    assert asked.returncode == 0
+
+
+@pytest.mark.parametrize("more", [("publish to exchange x",), (), ("--json",)], ids=str)
+def test_a_token_with_halves_of_characters(more: tuple[str, ...]) -> None:
+    """Halves of characters in whatever claim, or in an option, lead to no traceback."""
+    half = "\ud800"
+    claims = {
+        "sub": half, "iss": half, "aud": [half], "client_id": half, "extra": {half: half},
+        "scope": [f"{half}.read:*/{half}", f"{half}.tag:{half}", half], "exp": 4_000_000_000,
+    }  # fmt: skip
+    token = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "RS256"}, claims)
+    )
+    for issuer in ((), ("--issuer", "https://other.example")):
+        done = run("--token", "-", *issuer, *more, stdin=f"{token}.c2ln")
+        assert "Traceback" not in done.stderr
+        assert done.returncode in (0, 3), done.stderr
+        assert "ud800" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("--broker-version", "99"), "leave it out for 4.3"),
+        (("--broker-version", "4.9"), "leave it out for 4.3"),
+        (("--broker-version", "3.9"), "name a release of 3.10 to 4.3"),
+        (("--vhost", ""), "the default one is /"),
+        (("--vhost", "a\x1bb"), "control characters"),
+        (("--queue", "q" * 256), "at most 255"),
+        (("--key", "é" * 128), "at most 255"),
+        (("--prefix", "a b"), "one word"),
+    ],
+)
+def test_options_that_cannot_be(arguments: tuple[str, ...], remedy: str) -> None:
+    """What no broker is or takes is refused with what to write."""
+    done = CliRunner().invoke(cli, ["explain", "-s", "read:*/*", *arguments])
+    assert done.exit_code == 2
+    assert remedy in done.output
+
+
+@pytest.mark.parametrize("version", ["3", "3.10", "3.13.7", "4", "4.3.6", "v4.2"])
+def test_versions_that_are_known(version: str) -> None:
+    """Every release that the answers were read of is taken."""
+    done = CliRunner().invoke(cli, ["explain", "-s", "read:*/*", "--broker-version", version])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_scope_without_the_prefix_of_the_others() -> None:
+    """One scope that lacks the prefix counts for nothing, and the others for what they are."""
+    scopes = "read:*/* rabbitmq.write:*/* rabbitmq.configure:*/*"
+    done = run("-s", scopes, "declare queue q")
+    assert done.returncode == 0
+    assert "scope prefix 'rabbitmq.' is assumed from the scopes: 2 of 3 scopes" in done.stdout
+    assert "ignored    read:*/*" in done.stdout
 
 
 def test_a_hostile_token_reaches_no_terminal() -> None:

@@ -12,6 +12,7 @@ from mqauth.permissions.checks import Check
 from mqauth.permissions.credential import scopes_asked, token_asked
 from mqauth.permissions.explain import explain, explain_all
 from mqauth.permissions.operations import OPERATIONS, Operation, plan
+from mqauth.permissions.prefix_guess import assumed_server
 from mqauth.permissions.questions import parse_question
 from mqauth.permissions.regexes import RegexGrant, TopicPermission
 from mqauth.permissions.resource_server import Refused, ResourceServer, choose
@@ -225,6 +226,40 @@ def test_rabbitmq_conf() -> None:
     assert reading.tags == ("administrator",)
     assert server.scope_aliases["admin"] == ["rabbitmq/tag:administrator"]
     assert (server.verify_aud, server.preferred_username_claims) == (False, ("email",))
+
+
+@pytest.mark.parametrize(
+    ("scopes", "aud", "prefix", "certain"),
+    [
+        (["read:a/b", "rabbitmq.read:a/b"], "rabbitmq", "rabbitmq.", False),
+        (["x.read:a/b", "x.read:a/c", "rabbitmq.read:a/b"], "rabbitmq", "rabbitmq.", False),
+        (["openid", "x/read:a/b", "x/write:a/c", "read:a/b"], "rabbitmq", "x/", False),
+        (["openid", "x/read:a/b"], "rabbitmq", "x/", True),
+        (["read:a/b", "x/read:a/b"], "other", "x/", False),
+        (["openid"], "other", "other.", True),
+        (["read:a/b"], "other", "", True),
+    ],
+)
+def test_the_prefix_that_is_assumed(
+    scopes: list[str], aud: str, prefix: str, *, certain: bool
+) -> None:
+    """What the audience suggests, or else what most scopes have, is taken for the prefix."""
+    server, guess = assumed_server({"aud": aud, "scope": scopes})
+    assert (server.prefix(NEW), guess.prefix, guess.certain) == (prefix, prefix, certain)
+
+
+def test_issuers_of_rabbitmq_conf() -> None:
+    """An issuer counts where keys are fetched from it, through a named provider too."""
+    base = "auth_oauth2.resource_server_id = rabbitmq\n"
+    (root,) = resource_servers(base + "auth_oauth2.issuer = https://i\n")
+    (keys,) = resource_servers(
+        base + "auth_oauth2.issuer = https://i\nauth_oauth2.signing_keys.k = k.pem\n"
+    )
+    (named,) = resource_servers(
+        base + "auth_oauth2.default_oauth_provider = p\n"
+        "auth_oauth2.oauth_providers.p.issuer = https://p\n"
+    )
+    assert [root.issuer, keys.issuer, named.issuer] == ["https://i", None, "https://p"]
 
 
 def test_several_resource_servers() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from celery_mqauth.endpoints import source_for
-from celery_mqauth.least.app_names import AppNames, names_of
+from celery_mqauth.least.app_names import names_of
+from celery_mqauth.least.destinations import destinations
 from celery_mqauth.least.roles import ROLES, WorkerOptions, uses_of
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError
@@ -41,6 +42,7 @@ def role_grants(
     *,
     options: WorkerOptions | None = None,
     queues: Sequence[str] = (),
+    sent: Sequence[str] = (),
 ) -> tuple[RoleGrant, ...]:
     """Return the least grants of an app, role by role.
 
@@ -49,11 +51,13 @@ def role_grants(
         roles: The roles that are wanted; by default all that the app has a use for.
         options: How its workers are started.
         queues: The queues that its workers consume from, as with `celery worker -Q`.
+        sent: Queues that tasks are sent to besides those that the configuration names, as with
+            `apply_async(queue=...)`.
 
     Raises:
-        ConfigurationError: There is no such queue.
+        ConfigurationError: There is no such queue, or the app's tasks cannot be imported.
     """
-    names = _only(names_of(app), queues)
+    names = names_of(app, consumed=queues, sent=sent)
     found = []
     for role in roles or ROLES:
         uses = uses_of(role, names, options)
@@ -71,6 +75,15 @@ def role_grants(
     return tuple(found)
 
 
+def not_counted(app: Any) -> tuple[str, ...]:
+    """Return what no look at an app tells of where its tasks go, in sentences.
+
+    Args:
+        app: A Celery app.
+    """
+    return destinations(app).notes
+
+
 def present_credentials(app: Any) -> BrokerCredentials:
     """Return the credential that an app signs in with.
 
@@ -85,15 +98,3 @@ def present_credentials(app: Any) -> BrokerCredentials:
             remedy="give --token, or --configure, --write and --read as the broker lists them",
         )
     return source_for(connection).source.get()
-
-
-def _only(names: AppNames, queues: Sequence[str]) -> AppNames:
-    if not queues:
-        return names
-    known = {str(queue.name): queue for queue in names.queues}
-    unknown = [name for name in queues if name not in known]
-    if unknown:
-        raise ConfigurationError(
-            f"the app has no queue {unknown[0]!r}", remedy=f"it has {', '.join(sorted(known))}"
-        )
-    return replace(names, queues=tuple(known[name] for name in queues))

@@ -6,11 +6,12 @@ and callers of tasks, on brokers of RabbitMQ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from celery_mqauth.least.app_names import AppNames, TaskQueue
+from celery_mqauth.least.app_names import AppNames
+from celery_mqauth.least.task_queues import Binding, TaskQueue, keys_for, merged
 from mqauth.permissions.least import DEFAULT, Use
 from mqauth.permissions.name_patterns import Blank, NamePattern, named
 from mqauth.permissions.operations import Role as Part
@@ -55,10 +56,10 @@ def uses_of(role: str, names: AppNames, options: WorkerOptions | None = None) ->
 
 
 def _worker(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
-    for queue in names.queues:
+    for queue in names.tasks.consumed:
         yield from _declared(queue, "tasks")
         yield _use("basic.consume", "tasks", queue=queue.name)
-    yield from _published(names, "retries")
+    yield from _published(names, names.tasks.consumed, "retries")
     if names.results is not None:
         yield _use("basic.publish", "results", exchange=DEFAULT)
     yield from _delivering_later(names)
@@ -73,10 +74,19 @@ def _worker(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
 
 def _producer(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
     del options
-    for queue in names.queues:
+    yield from _sending(names, names.tasks.sent)
+
+
+def _beat(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
+    del options
+    yield from _sending(names, names.tasks.scheduled)
+
+
+def _sending(names: AppNames, queues: Sequence[TaskQueue]) -> Iterator[Use]:
+    for queue in queues:
         if not queue.broadcast:
             yield from _declared(queue, "tasks")
-    yield from _published(names, "tasks")
+    yield from _published(names, queues, "tasks")
     if names.results is not None:
         yield _use("queue.declare", "results", queue=names.results)
     if names.sent_events:
@@ -119,7 +129,7 @@ ROLES: Mapping[str, Role] = MappingProxyType(
         "worker": Role("a worker", _worker),
         "producer": Role("whoever sends tasks", _producer),
         "results": Role("whoever sends tasks and waits for rpc results", _results),
-        "beat": Role("celery beat", _producer),
+        "beat": Role("celery beat", _beat),
         "events": Role("celery events", _events),
         "inspect": Role("celery inspect, control and status", _inspect),
         "flower": Role("Flower: events and remote control", _flower),
@@ -149,49 +159,64 @@ def _use(operation: str, why: str, *, key: NamePattern | None = None, **on: Name
 def _declared(queue: TaskQueue, why: str) -> Iterator[Use]:
     if not queue.declared:
         return
-    if queue.exchange:
-        exchange = named(queue.exchange)
-        yield _use("exchange.declare", why, exchange=exchange)
-        if queue.alternate:
-            yield _use("exchange.declare (with AE)", why, exchange=exchange,
-                       alternate=named(queue.alternate))  # fmt: skip
+    for binding in queue.bindings:
+        yield from _declared_exchange(binding, why)
     yield _use("queue.declare", why, queue=queue.name)
     if queue.dead_letter:
         dead = named(queue.dead_letter)
         yield _use("queue.declare (with DLX)", why, queue=queue.name, dead_letter=dead)
-    if queue.exchange:
-        key = named(queue.key) if queue.topic else None
-        yield _use("queue.bind", why, queue=queue.name, exchange=named(queue.exchange), key=key)
+    for binding in queue.bindings:
+        if binding.exchange:
+            exchange, key = named(binding.exchange), named(binding.key) if binding.topic else None
+            yield _use("queue.bind", why, queue=queue.name, exchange=exchange, key=key)
 
 
-def _published(names: AppNames, why: str) -> Iterator[Use]:
-    for queue in names.queues:
-        if queue.kind == "direct" or not queue.exchange:
-            yield _use("basic.publish", why, exchange=DEFAULT)
-            continue
-        exchange = named(queue.exchange)
-        for key in queue.sent_with if queue.topic else (None,):
-            yield _use("basic.publish", why, exchange=exchange, key=key)
-        for key in queue.sent_with if names.delayed is not None else ():
-            later = named(Blank.ANY, ".", *key.parts)
+def _declared_exchange(binding: Binding, why: str) -> Iterator[Use]:
+    if not binding.declared:
+        return
+    exchange = named(binding.exchange)
+    yield _use("exchange.declare", why, exchange=exchange)
+    if binding.alternate:
+        alternate = named(binding.alternate)
+        yield _use("exchange.declare (with AE)", why, exchange=exchange, alternate=alternate)
+
+
+def _published(names: AppNames, queues: Sequence[TaskQueue], why: str) -> Iterator[Use]:
+    delays = _delays(names, queues)
+    for queue in queues:
+        for each in queue.published:
+            exchange = named(each.exchange) if each.exchange else DEFAULT
+            yield _use("basic.publish", why, exchange=exchange, key=each.topic_key)
+        if delays and _is_delayed_to(queue):
+            later = named(Blank.ANY, ".", *keys_for(queue.main.key).parts)
             yield _use("basic.publish", "tasks for later", exchange=_LATER, key=later)
 
 
+def _delays(names: AppNames, queues: Sequence[TaskQueue]) -> bool:
+    """Tell whether Celery finds a quorum queue among those that a process knows."""
+    known = (*names.tasks.configured, *queues)
+    return names.delayed is not None and any(queue.quorum for queue in known)
+
+
+def _is_delayed_to(queue: TaskQueue) -> bool:
+    return bool(queue.main.exchange) and queue.main.kind != "direct"
+
+
 def _delivering_later(names: AppNames) -> Iterator[Use]:
-    if names.delayed is None:
+    if names.delayed is None or not _delays(names, names.tasks.consumed):
         return
     level, why = names.delayed, "delayed delivery"
     yield _use("exchange.declare", why, exchange=level)
     yield _use("queue.declare (with DLX)", why, queue=level, dead_letter=level)
     yield _use("queue.bind", why, queue=level, exchange=level, key=_ANY)
     yield _use("exchange.bind", why, destination=level, source=level, key=_ANY)
-    for queue in names.queues:
-        if queue.kind == "direct" or not queue.exchange:
+    for queue in merged([*names.tasks.configured, *names.tasks.consumed]):
+        if queue.broadcast or not _is_delayed_to(queue):
             continue
-        exchange = named(queue.exchange)
-        key = named(queue.key if queue.key.startswith("#") else f"#.{queue.key}")
-        yield _use("exchange.bind", why, destination=exchange, source=level, key=key)
-        own = key if queue.topic else None
+        exchange, key = named(queue.main.exchange), queue.main.key
+        key_later = named(key if key.startswith("#") else f"#.{key}")
+        yield _use("exchange.bind", why, destination=exchange, source=level, key=key_later)
+        own = key_later if queue.main.topic else None
         yield _use("queue.bind", why, queue=queue.name, exchange=exchange, key=own)
 
 

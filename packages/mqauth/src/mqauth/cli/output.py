@@ -29,7 +29,7 @@ def print_facts(facts: Mapping[str, object]) -> None:
     shown = {name: value for name, value in facts.items() if value is not None}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        lines = [str(item) for item in value] if isinstance(value, list) else [text(value)]
+        lines = [text(item) for item in value] if isinstance(value, list) else [text(value)]
         click.echo(f"{click.style(name.ljust(width), bold=True)}  {lines[0] if lines else '-'}")
         for line in lines[1:]:
             click.echo(f"{' ' * width}  {line}")

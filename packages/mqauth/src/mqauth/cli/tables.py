@@ -14,6 +14,7 @@ from mqauth.cli.printable import printable
 
 _GAP = 2
 _LEAST = 12
+_MARKS = "./:@"
 
 
 def line_width() -> int | None:
@@ -95,4 +96,15 @@ def _row_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _cell(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""] if width else [""]
+    """Wrap a cell; a word that is too long, such as a scope, is cut behind one of its marks."""
+    if not width:
+        return [""]
+    pieces = []
+    for word in text.split():
+        rest = word
+        while len(rest) > width:
+            cut = max(rest.rfind(mark, 0, width) for mark in _MARKS) + 1 or width
+            pieces.append(rest[:cut])
+            rest = rest[cut:]
+        pieces.append(rest)
+    return textwrap.wrap(" ".join(pieces), width, break_on_hyphens=False) or [""]

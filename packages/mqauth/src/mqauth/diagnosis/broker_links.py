@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mqauth.credentials import BrokerCredentials
@@ -17,6 +18,7 @@ from mqauth.permissions.checks import Check
 from mqauth.permissions.explain import Explanation, explain, without_covered
 from mqauth.permissions.least_formats import AMAZON_MQ_PREFIX
 from mqauth.permissions.operations import Operation
+from mqauth.permissions.prefix_guess import assumed_server
 from mqauth.permissions.resource_server import ResourceServer
 from mqauth.permissions.token_scopes import TokenReading, read_token
 from mqauth.permissions.versions import NEWEST, BrokerVersion
@@ -54,6 +56,7 @@ class BrokerLinks:
         self._session: Session | None = None
         self._claims: Mapping[str, Any] = {}
         self._provider = ""
+        self._entered = False
 
     def close(self) -> None:
         """Leave."""
@@ -121,6 +124,7 @@ class BrokerLinks:
                 f"the broker does not let it into virtual host {vhost!r}: {answer.text}",
                 remedy=self._vhost_remedy(answer.text),
             ) from None
+        self._entered = True
         return repr(vhost)
 
     def try_operations(self, operations: Sequence[Operation]) -> str:
@@ -139,8 +143,10 @@ class BrokerLinks:
             ]
             shown = "; ".join(f"{operation}: {said}" for operation, said in refused[:_SHOWN])
             more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+            assumed = self._assumed()[1] if self._claims and added else ""
             raise BrokenLinkError(
-                f"{len(refused)} of {len(operations)} operations are refused: {shown}{more}",
+                f"{len(refused)} of {len(operations)} operations are refused: {shown}{more}"
+                + (f"; {assumed}" if assumed else ""),
                 remedy=self._grant_remedy(without_covered(added)),
             )
         return f"{len(operations)} permitted" if operations else "none were named"
@@ -200,15 +206,22 @@ class BrokerLinks:
             )
 
     def _reading(self) -> TokenReading:
-        return read_token(self._claims, self._assumed(), self._version)
+        return read_token(self._claims, self._assumed()[0], self._version)
 
-    def _assumed(self) -> Sequence[ResourceServer]:
+    def _assumed(self) -> tuple[Sequence[ResourceServer], str]:
+        """Return what the broker is told, and why that is thought; empty where it is known."""
         if self._servers:
-            return self._servers
-        audience = self._claims.get("aud")
-        names = [audience] if isinstance(audience, str) else audience or ["rabbitmq"]
-        prefix = AMAZON_MQ_PREFIX if self._provider == "aws-iam" else None
-        return [ResourceServer(id=str(names[0]), verify_aud=False, scope_prefix=prefix)]
+            return self._servers, ""
+        known = AMAZON_MQ_PREFIX if self._provider == "aws-iam" else None
+        server, guess = assumed_server(self._claims, self._version, known)
+        if known:
+            return [server], ""
+        why = guess.why
+        if not self._entered and server.scope_prefix is not None:
+            # Had the broker wanted what the scopes have, they would have opened the virtual host.
+            server, why = replace(server, scope_prefix=None), "the audience suggests it"
+        prefix = server.prefix(self._version)
+        return [server], f"scope prefix {prefix!r} is assumed: {why}; --conf tells it for sure"
 
     def _login_remedy(self) -> str:
         if not self._claims:
@@ -232,7 +245,12 @@ class BrokerLinks:
             return f"create it (rabbitmqctl add_vhost {vhost}), or correct the URL"
         if self._claims:
             wanted = reading.grant.missing(entering)
-            return f"add a scope for it, at the least {wanted}; mqauth explain shows those it has"
+            assumed = self._assumed()[1]
+            return (
+                f"add a scope for it, at the least {wanted}"
+                + (f" ({assumed})" if assumed else "")
+                + "; mqauth explain shows those it has"
+            )
         return "give the user permissions there: rabbitmqctl set_permissions -p VHOST USER ..."
 
     def _grant_remedy(self, added: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from mqauth.credentials import BrokerCredentials
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.errors import InvalidCredentialError
 from mqauth.jwt_claims import unverified_claims
-from mqauth.permissions.resource_server import Refused, ResourceServer, choose
+from mqauth.permissions.resource_server import Refused, ResourceServer, choose, same_issuer
 from mqauth.permissions.versions import NEWEST
 
 LARGEST_TOKEN = 8_000
@@ -60,7 +60,7 @@ def check_claims(
         return "no token: the broker knows what it may do"
     _check_times(claims, credentials.clock_skew)
     found = claims.get("iss")
-    if issuer is not None and isinstance(found, str) and found.rstrip("/") != issuer.rstrip("/"):
+    if issuer is not None and isinstance(found, str) and not same_issuer(found, issuer):
         raise BrokenLinkError(
             f"the token is of issuer {found}, not of {issuer}",
             remedy="set the option issuer to what the token says, if that is whom you trust",
@@ -68,6 +68,11 @@ def check_claims(
     chosen = choose(servers, claims, NEWEST) if servers else None
     if isinstance(chosen, Refused):
         raise BrokenLinkError(chosen.reason, remedy=chosen.remedy)
+    if chosen is not None and chosen.issuer and not same_issuer(found, chosen.issuer):
+        raise BrokenLinkError(
+            f"the token is of issuer {found}, and the broker trusts {chosen.issuer}",
+            remedy="set auth_oauth2.issuer to the token's, or fetch it from the broker's",
+        )
     if size > LARGEST_TOKEN and kind == "rabbitmq":
         raise BrokenLinkError(
             f"the token has {size:,} characters; RabbitMQ takes about {LARGEST_TOKEN:,}, "

@@ -21,6 +21,7 @@ from mqauth.config.secret_file import FileSecret, read_limited, reason
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.diagnosis.network import connect, context, secure
 from mqauth.errors import MQAuthError
+from mqauth.providers._urls import is_loopback
 
 MOST_SKEW = 60.0
 """Seconds that the clocks of issuer and host may differ: a token's life is short."""
@@ -137,8 +138,7 @@ def look_at_issuer(config: ResolvedConfig, url: str, timeout: float) -> IssuerAn
     link = connect("the issuer", host, port, timeout)
     version = None
     if tls:
-        ca_file = config.options.get("ca_file") or os.environ.get("AWS_CA_BUNDLE") or None
-        settings = context("the issuer", str(ca_file) if ca_file else None)
+        settings = context("the issuer", authorities(config, host))
         hint = "name the authority that signs it with the option ca_file"
         secured = secure("the issuer", link, host, settings, hint)
         link, version = secured, secured.version()
@@ -153,6 +153,30 @@ def look_at_issuer(config: ResolvedConfig, url: str, timeout: float) -> IssuerAn
     return IssuerAnswer(
         where=f"{host}:{port}", tls=version, status=answer.status, skew=_skew(answer)
     )
+
+
+def authorities(config: ResolvedConfig, host: str) -> str | None:
+    """Return the file of authorities that a provider trusts its issuer by; None for the system's.
+
+    Whatever the fetch does not heed must not count here either. Source: requests, "SSL Cert
+    Verification"; botocore, `EndpointCreator`. On loopback our requests heed no variables.
+    """
+    if config.options.get("ca_file"):
+        return str(config.options["ca_file"])
+    variables: tuple[str, ...] = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    if config.provider.startswith("aws-"):
+        variables = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+    elif is_loopback(host):
+        variables = ()
+    named = (os.environ.get(variable) for variable in variables)
+    found = next((name for name in named if name), None)
+    if found is not None:
+        return found
+    try:
+        import certifi  # noqa: PLC0415 - requests and botocore bring it along
+    except ImportError:
+        return None
+    return certifi.where()
 
 
 def goes_through_proxy(url: str) -> bool:

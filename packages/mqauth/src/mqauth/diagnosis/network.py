@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from pathlib import Path
 
 from mqauth.credentials import ClientCertificate
 from mqauth.diagnosis.findings import BrokenLinkError
@@ -54,7 +55,10 @@ def context(
         BrokenLinkError: The file of authorities, or one's own certificate, cannot be used.
     """
     try:
-        settings = ssl.create_default_context(cafile=ca_file)
+        folder = ca_file is not None and Path(ca_file).is_dir()
+        settings = ssl.create_default_context(
+            cafile=None if folder else ca_file, capath=ca_file if folder else None
+        )
     except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror or str(error)
         raise BrokenLinkError(

@@ -7,14 +7,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from mqauth.errors import ConfigurationError
 from mqauth.permissions.resource_server import ResourceServer
 
 _LINE = re.compile(r"\s*(auth_oauth2\.[\w./:-]+(?:\.\d+)?[\w.]*)\s*=\s*(.*?)\s*$")
 _SERVER = re.compile(r"resource_servers\.([^.]+)\.(\w+)(?:\.(\d+))?(?:\.(\w+))?$")
 _OTHERS = "resource_servers."
+_LARGEST = 1024 * 1024
+_KEYS = ("jwks_url", "jwks_uri", "signing_keys.", "default_key")
 _PLAIN = ("scope_prefix", "resource_server_type", "additional_scopes_key")
+
+
+def read_conf(path: Path) -> list[ResourceServer]:
+    """Return the resource servers that a file sets up.
+
+    Raises:
+        ConfigurationError: It cannot be read, is no `rabbitmq.conf`, or says nothing of OAuth 2.
+    """
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(_LARGEST + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}", remedy="name the broker's rabbitmq.conf"
+        ) from None
+    text = content.decode(errors="replace")
+    if "\0" in text or "\ufffd" in text or len(content) > _LARGEST:
+        raise ConfigurationError(
+            f"{path} is no rabbitmq.conf: it is too large, or no text",
+            remedy="name the file of lines such as auth_oauth2.resource_server_id = rabbitmq",
+        )
+    if not any(_LINE.match(line) for line in text.splitlines()):
+        raise ConfigurationError(
+            f"{path} says nothing of OAuth 2: it has no line that begins with auth_oauth2.",
+            remedy="name the broker's rabbitmq.conf, or leave --conf out",
+        )
+    return resource_servers(text)
 
 
 def resource_servers(conf: str) -> list[ResourceServer]:
@@ -48,8 +79,17 @@ def _server(own: Mapping[str, str], name: str, root: Mapping[str, str]) -> Resou
         or _numbered(root, "preferred_username_claims"),
         verify_aud=value("verify_aud") != "false",
         require_exp=value("require_exp") != "false",
+        issuer=_issuer(value("oauth_provider_id") or value("default_oauth_provider"), own, root),
         **plain,
     )
+
+
+def _issuer(provider: str | None, server: Mapping[str, str], root: Mapping[str, str]) -> str | None:
+    """Return the issuer that keys are fetched from; None where the keys come from elsewhere."""
+    settings = {**root, **server}
+    prefix = f"oauth_providers.{provider}." if provider else ""
+    own = {key[len(prefix) :]: value for key, value in settings.items() if key.startswith(prefix)}
+    return None if any(key.startswith(_KEYS) for key in own) else own.get("issuer")
 
 
 def _aliases(settings: Mapping[str, str]) -> dict[str, list[str]]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mqauth.errors import ConfigurationError
 from mqauth.jwt_claims import unverified_claims
-from mqauth.permissions.checks import ACTIONS, Grant
-from mqauth.permissions.resource_server import ResourceServer
+from mqauth.permissions.checks import Grant
+from mqauth.permissions.prefix_guess import assumed_server, guess_prefix
+from mqauth.permissions.resource_server import ResourceServer, same_issuer
 from mqauth.permissions.scope_grant import ScopeGrant
 from mqauth.permissions.scopes import IgnoredScope, Scope, parse_scope, weakness
 from mqauth.permissions.token_scopes import TokenReading, read_token
 from mqauth.permissions.versions import NEWEST, BrokerVersion
 from mqauth.secret import Secret
-
-_PREFIXED = re.compile(rf"(.*?)(?:{'|'.join(ACTIONS)}|tag):")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +28,7 @@ class Asked:
         refused: Why the broker would not even let it in, and what to do; None if it would.
         ignored: Scopes that count for nothing, each with the reason.
         notes: What was assumed.
+        doubtful: The one of them that some of the scopes speak against; None where all agree.
     """
 
     grant: Grant
@@ -39,6 +37,7 @@ class Asked:
     refused: tuple[str, str] | None = None
     ignored: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    doubtful: str | None = None
 
 
 def token_asked(
@@ -61,17 +60,18 @@ def token_asked(
     """
     text = (token.reveal() if isinstance(token, Secret) else token).strip()
     claims = unverified_claims(text.removeprefix("Bearer ").strip())
-    notes = []
+    notes, certain = [], True
     if not servers:
-        servers = [_suggested(claims, version)]
+        server, guess = assumed_server(claims, version)
+        servers, certain = [server], guess.certain
         notes.append(
-            f"resource_server_id {servers[0].id!r} and scope prefix "
-            f"{servers[0].prefix(version)!r} are assumed from the token"
+            f"resource_server_id {server.id!r} and scope prefix {server.prefix(version)!r} are "
+            f"assumed from the token: {guess.why}"
         )
     reading = read_token(claims, servers, version)
     refused = (reading.refused.reason, reading.refused.remedy) if reading.refused else None
-    found = claims.get("iss")
-    if issuer is not None and found != issuer:
+    found, issuer = claims.get("iss"), issuer or reading.server.issuer
+    if issuer is not None and not same_issuer(found, issuer):
         refused = (
             f"the token is of issuer {found!r}, and the broker trusts {issuer!r}",
             "fetch it from the issuer that the broker trusts",
@@ -83,6 +83,7 @@ def token_asked(
         refused=refused,
         ignored=_ignored(reading),
         notes=tuple(notes),
+        doubtful=None if certain else notes[0],
     )
     return replace(asked, notes=(*asked.notes, *_weaknesses(reading.grant)))
 
@@ -93,9 +94,10 @@ def scopes_asked(
     """Return what may be done with scopes; without a prefix, the one that they have is assumed."""
     notes = []
     if prefix is None:
-        prefix = _prefix_of(scopes)
-        if prefix:
-            notes.append(f"scope prefix {prefix!r} is assumed from the scopes")
+        guess = guess_prefix(scopes)
+        prefix = guess.prefix
+        if prefix or not guess.certain:
+            notes.append(f"scope prefix {prefix!r} is assumed from the scopes: {guess.why}")
     kept = [scope[len(prefix) :] for scope in scopes if scope.startswith(prefix)]
     grant = ScopeGrant(kept, version=version, prefix=prefix)
     dropped = [IgnoredScope(scope, prefix) for scope in scopes if not scope.startswith(prefix)]
@@ -119,28 +121,6 @@ def read_scopes(text: str) -> list[str]:
             raise ConfigurationError("the scopes begin like a JSON list and are none") from None
         return [str(scope) for scope in found]
     return stripped.split()
-
-
-def _suggested(claims: Any, version: BrokerVersion) -> ResourceServer:
-    audience = claims.get("aud")
-    names = audience.split() if isinstance(audience, str) else audience
-    first = next((name for name in names or () if isinstance(name, str)), "rabbitmq")
-    server = ResourceServer(id=first, verify_aud=False)
-    scope = claims.get("scope")
-    scopes = scope.split() if isinstance(scope, str) else scope
-    if isinstance(scopes, list):
-        prefix = _prefix_of([item for item in scopes if isinstance(item, str)])
-        if scopes and prefix != server.prefix(version):
-            server = replace(server, scope_prefix=prefix)
-    return server
-
-
-def _prefix_of(scopes: Sequence[str]) -> str:
-    for scope in scopes:
-        match = _PREFIXED.match(scope)
-        if match:
-            return match[1]
-    return ""
 
 
 def _ignored(reading: TokenReading) -> tuple[tuple[str, str], ...]:

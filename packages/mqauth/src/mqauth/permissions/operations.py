@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mqauth.errors import MQAuthError
 from mqauth.permissions.checks import Action, Check, Resource
 from mqauth.permissions.versions import NEWEST, BrokerVersion
 
@@ -20,6 +21,10 @@ _TOPIC_EXCHANGES = frozenset(
     {"amq.topic", "amq.rabbitmq.trace", "amq.rabbitmq.log", "amq.rabbitmq.event", "celeryev"}
 )
 _DELAYED = "celery_delayed_"
+
+
+class UnknownOperationError(MQAuthError, LookupError):
+    """An operation that the table does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +225,21 @@ def plan(operation: Operation, version: BrokerVersion = NEWEST) -> Plan:
 def operation_kind(title: str) -> OperationKind | None:
     """Return the row of the table with this title, such as `queue.declare (passive)`."""
     return next((kind for kind in OPERATIONS if kind.title == title), None)
+
+
+def known_kind(title: str) -> OperationKind:
+    """Return the row of the table with this title.
+
+    Raises:
+        UnknownOperationError: There is none: whoever asked made a mistake.
+    """
+    kind = operation_kind(title)
+    if kind is None:
+        raise UnknownOperationError(
+            f"the table of operations has no {title!r}",
+            remedy="name a row as operations.OPERATIONS has it, such as 'queue.declare'",
+        )
+    return kind
 
 
 def _keys(operation: Operation, version: BrokerVersion) -> list[str]:

@@ -25,6 +25,8 @@ class ResourceServer:
         preferred_username_claims: Claims that name the user, before `sub` and `client_id`.
         verify_aud: Whether a token has to name it as its audience.
         require_exp: Whether a token has to expire, where the broker knows this setting.
+        issuer: The issuer whose keys it fetches, and so whose tokens it takes; None where it is not
+            told one, or is told the keys themselves.
     """
 
     id: str = "rabbitmq"
@@ -35,6 +37,7 @@ class ResourceServer:
     preferred_username_claims: Sequence[str] = ()
     verify_aud: bool = True
     require_exp: bool = True
+    issuer: str | None = None
 
     def prefix(self, version: BrokerVersion) -> str:
         """Return what this broker wants in front of each scope."""
@@ -54,6 +57,11 @@ class Refused:
 
     reason: str
     remedy: str
+
+
+def same_issuer(claimed: object, trusted: str) -> bool:
+    """Tell whether a token's issuer is the one that is trusted, a slash at the end aside."""
+    return isinstance(claimed, str) and claimed.rstrip("/") == trusted.rstrip("/")
 
 
 def choose(

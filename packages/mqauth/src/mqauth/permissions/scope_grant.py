@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mqauth.permissions.checks import Check, Decision, broker_name
+from mqauth.permissions.checks import DEFAULT_EXCHANGE, Check, Decision, broker_name
 from mqauth.permissions.expansion import expand
 from mqauth.permissions.scopes import IgnoredScope, Scope, TagScope, parse_scope, scope_for
 from mqauth.permissions.versions import NEWEST, BrokerVersion
@@ -40,7 +40,7 @@ class ScopeGrant:
         self.prefix = prefix
         self.version = version
         self._claims = claims
-        self._variables = any("{" in scope for scope in self.scopes) and version.has("variables")
+        self._variables = "{" in "".join(self.scopes) and version.has("variables")
 
     def with_scopes(self, scopes: Sequence[str]) -> ScopeGrant:
         """Return the same with other scopes."""
@@ -48,11 +48,26 @@ class ScopeGrant:
 
     def decide(self, check: Check) -> Decision:
         """Answer one check as the broker would."""
-        wanted = "" if check.kind == "vhost" else check.action or ""
-        for text in self._expanded(check.vhost):
+        kind, vhost, name, action, key, resource = check
+        wanted = "" if kind == "vhost" else action or ""
+        if not name and resource == "exchange":
+            name = DEFAULT_EXCHANGE
+        for text in self._expanded(vhost):
             # Most scopes are about something else, and reading one takes longer than this.
-            if text.startswith(wanted) and _allows(parse_scope(text), check):
-                return Decision(True, f"scope {text} allows it", text)
+            if not text.startswith(wanted):
+                continue
+            scope = parse_scope(text)
+            if type(scope) is not Scope:
+                continue
+            if kind == "vhost" or action is None:
+                allow = kind != "resource" and scope.opens(vhost)
+            elif kind == "topic":
+                allow = scope.permits_topic(vhost, name, action, key)
+            else:
+                allow = scope.permits(vhost, name, action)
+            if allow:
+                whole = self.prefix + text
+                return Decision(True, f"scope {whole} allows it", whole)
         return Decision(False, self._refusal(check))
 
     def missing(self, check: Check) -> str:
@@ -84,7 +99,8 @@ class ScopeGrant:
         same = [
             scope.text for scope in self.permissions(check.vhost) if scope.action == check.action
         ]
-        return next(iter(difflib.get_close_matches(wanted, same[:256], 1, _SIMILAR)), None)
+        near = difflib.get_close_matches(wanted, same[:256], 1, _SIMILAR)
+        return self.prefix + near[0] if near else None
 
     def _expanded(self, vhost: str) -> Sequence[str] | Iterator[str]:
         if not self._variables:
@@ -111,15 +127,3 @@ class ScopeGrant:
                 if type(scope) is Scope and scope.permits(check.vhost, name, check.action):
                     return scope.routing_key is None
         return False
-
-
-def _allows(scope: object, check: Check) -> bool:
-    if type(scope) is not Scope:
-        return False
-    if check.kind == "resource":
-        return check.action is not None and scope.permits(
-            check.vhost, broker_name(check), check.action
-        )
-    if check.kind == "vhost" or check.action is None:
-        return scope.opens(check.vhost)
-    return scope.permits_topic(check.vhost, broker_name(check), check.action, check.routing_key)

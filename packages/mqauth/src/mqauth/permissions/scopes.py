@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from mqauth.permissions.checks import ACTIONS, Action
 from mqauth.permissions.wildcards import decodable, literal, match
 
 TAG = "tag:"
-_CACHED = 65_536
+_BY_NAME: dict[str, Action] = {action: action for action in ACTIONS}
 
 
 class Scope(NamedTuple):
@@ -86,17 +85,18 @@ class IgnoredScope:
         return _wrong_segments(action, pattern.split("/"))
 
 
-@lru_cache(maxsize=_CACHED)
 def parse_scope(text: str) -> Scope | TagScope | IgnoredScope:
     """Read one scope, prefix already taken off."""
-    for action in ACTIONS:
-        if text.startswith(action) and text[len(action) : len(action) + 1] == ":":
-            segments = text[len(action) + 1 :].split("/")
-            if len(segments) == 2:
-                return Scope(text, action, segments[0], segments[1], None)
-            if len(segments) == 3:
-                return Scope(text, action, segments[0], segments[1], segments[2])
-            return IgnoredScope(text)
+    # Not remembered: where scopes seldom come again, to look takes as long as to read.
+    word, colon, pattern = text.partition(":")
+    action = _BY_NAME.get(word)
+    if action is not None and colon:
+        segments = pattern.split("/")
+        if len(segments) == 2:
+            return Scope(text, action, segments[0], segments[1], None)
+        if len(segments) == 3:
+            return Scope(text, action, *segments)
+        return IgnoredScope(text)
     return TagScope(text, text[len(TAG) :]) if text.startswith(TAG) else IgnoredScope(text)
 
 

@@ -44,6 +44,24 @@ class BrokerVersion:
         major, minor, patch = match.groups()
         return cls(int(major), _NEWEST if minor is None else int(minor), int(patch or _NEWEST))
 
+    @classmethod
+    def known(cls, text: str) -> Self:
+        """Read a version whose answers are known: one of a branch that the sources were read of.
+
+        Raises:
+            ConfigurationError: It is no version, or of another branch.
+        """
+        version = cls.parse(text)
+        newest = _BRANCHES.get(version.major)
+        oldest = _OLDEST[1] if version.major == _OLDEST[0] else 0
+        if newest is None or not (oldest <= version.minor <= newest or version.minor == _NEWEST):
+            first, last = ".".join(map(str, _OLDEST)), ".".join(map(str, max(_BRANCHES.items())))
+            raise ConfigurationError(
+                f"nothing is known of RabbitMQ {version}",
+                remedy=f"name a release of {first} to {last}, or leave it out for {last}",
+            )
+        return version
+
     def has(self, difference: str) -> bool:
         """Tell whether this release behaves so; `difference` is a key of `DIFFERENCES`."""
         since = DIFFERENCES[difference].since
@@ -73,6 +91,9 @@ class Difference:
 
 
 _NEWEST = 999_999
+_OLDEST = (3, 10)
+_BRANCHES = {3: 13, 4: 3}
+"""The newest minor version of each major one that is known."""
 
 DIFFERENCES: dict[str, Difference] = {
     "scope_prefix": Difference(

@@ -14,7 +14,6 @@ from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 _UNRESERVED = "-._~:!$'(),;=@"
-_SPECIAL = re.compile(r"[*%+]")
 _UNDECODABLE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CACHED = 65_536
 
@@ -23,7 +22,8 @@ def match(subject: str, pattern: str) -> bool:
     """Tell whether a name matches a pattern, as the broker would."""
     if pattern == "*":
         return True
-    if not _SPECIAL.search(pattern):
+    # Three looks are faster than a regular expression.
+    if "*" not in pattern and "%" not in pattern and "+" not in pattern:
         return subject == pattern
     return matches(subject.encode(errors="surrogatepass"), pattern_parts(pattern))
 

@@ -21,7 +21,7 @@ from mqauth.diagnosis.findings import broken
 from mqauth.diagnosis.target import Target, TopicUse
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError, MQAuthError
-from mqauth.permissions.broker_conf import resource_servers
+from mqauth.permissions.broker_conf import read_conf
 from mqauth.permissions.questions import parse_question
 
 
@@ -99,11 +99,11 @@ def command(
         topics = [TopicUse.parse(text) for text in named_topics]
         _refuse_what_does_not_fit(target, questions=questions, topics=topics, conf=conf)
         vhost = target.vhost if target else "/"
+        servers = read_conf(conf) if conf else []
         operations = [parse_question(question, vhost=vhost) for question in questions]
     except MQAuthError as error:
         finding = broken("options", error)
         ctx.exit(shown(lambda _: [finding], as_json=as_json))
-    servers = resource_servers(conf.read_text(errors="replace")) if conf else ()
     ctx.exit(
         shown(
             lambda started: diagnose(

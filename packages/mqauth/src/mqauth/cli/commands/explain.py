@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
 from typing import Any
 
 import click
 
+from mqauth.cli.broker_names import scope_prefix, short_text, vhost_name
 from mqauth.cli.option_arguments import (
     complete_name,
     conf_option,
@@ -26,8 +26,8 @@ from mqauth.cli.tables import print_wrapped_table, wrapped
 from mqauth.config.resolution import resolve
 from mqauth.diagnosis.exit_codes import REFUSED
 from mqauth.errors import ConfigurationError
-from mqauth.permissions.batch import answers
-from mqauth.permissions.broker_conf import resource_servers
+from mqauth.permissions.batch import answers, blocks_of_lines
+from mqauth.permissions.broker_conf import read_conf
 from mqauth.permissions.checks import ACTIONS
 from mqauth.permissions.credential import Asked, read_scopes, scopes_asked, token_asked
 from mqauth.permissions.explain import Explanation, explain, explain_all
@@ -41,13 +41,12 @@ from mqauth.rotation.source import CredentialSource
 from mqauth.secret import Secret
 
 _MAX_FILE = 4 * 1024 * 1024
-_CHUNK = 512
 _SHOWN = 200
 
 
 def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> BrokerVersion:
     del ctx, param  # click's callback has them
-    return NEWEST if value is None else BrokerVersion.parse(value)
+    return NEWEST if value is None else BrokerVersion.known(value)
 
 
 @click.command(
@@ -96,7 +95,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> B
 @click.option(
     "--username", default="", help="The user's name, for {username} in topic permissions."
 )
-@click.option("--prefix", help="What the broker wants in front of scopes.")
+@click.option("--prefix", callback=scope_prefix, help="What the broker wants in front of scopes.")
 @conf_option("resource server, prefix, aliases")
 @click.option("--resource-server-id", help="The broker's resource_server_id.")
 @click.option("--issuer", help="The issuer that the broker trusts.")
@@ -106,10 +105,24 @@ def _version(ctx: click.Context, param: click.Parameter, value: str | None) -> B
     callback=_version,
     help="Which RabbitMQ is asked, such as 3.13 or 4.2.5; by default the newest.",
 )
-@click.option("--vhost", default="/", show_default=True, help="The virtual host.")
-@click.option("--queue", default="celery", show_default=True, help="The queue of the table.")
-@click.option("--exchange", default="celery", show_default=True, help="The exchange of the table.")
-@click.option("--key", default="", help="The routing key of the table.")
+@click.option(
+    "--vhost", callback=vhost_name, default="/", show_default=True, help="The virtual host."
+)
+@click.option(
+    "--queue",
+    callback=short_text,
+    default="celery",
+    show_default=True,
+    help="The queue of the table.",
+)
+@click.option(
+    "--exchange",
+    callback=short_text,
+    default="celery",
+    show_default=True,
+    help="The exchange of the table.",
+)
+@click.option("--key", callback=short_text, default="", help="The routing key of the table.")
 @click.option("--batch", is_flag=True, help="Answer questions of standard input, JSON lines.")
 @json_option
 @click.pass_context
@@ -207,7 +220,7 @@ def _fetched(given: dict[str, Any]) -> Secret:
 def _servers(given: dict[str, Any]) -> list[ResourceServer]:
     servers = []
     if given["conf"] is not None:
-        servers = resource_servers(given["conf"].read_text(errors="replace"))
+        servers = read_conf(given["conf"])
     changes: dict[str, Any] = {}
     if given["resource_server_id"] is not None:
         changes["id"] = given["resource_server_id"]
@@ -226,10 +239,12 @@ def _batch(version: BrokerVersion) -> None:
     # Half a surrogate pair cannot be encoded; `\\ud800` is how JSON writes it.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    lines = answers(sys.stdin.buffer, version)
-    while chunk := list(islice(lines, _CHUNK)):
-        sys.stdout.write("\n".join(chunk) + "\n")
-    sys.stdout.flush()
+    # Whoever asks one question and waits for its answer gets it: what came at once is answered
+    # at once.
+    read: Callable[[int], bytes] = getattr(sys.stdin.buffer, "read1", sys.stdin.buffer.read)
+    for lines in blocks_of_lines(read):
+        sys.stdout.write("\n".join(answers(lines, version)) + "\n")
+        sys.stdout.flush()
 
 
 def _print_one(asked: Asked, explanation: Explanation) -> None:
@@ -244,7 +259,7 @@ def _print_one(asked: Asked, explanation: Explanation) -> None:
             by = f": {step.decided_by}" if step.allow and step.decided_by else ""
             click.echo(f"  {mark}    {wrapped(step.needs + by, ' ' * 9)}")
     for added in explanation.add if not asked.refused else ():
-        click.echo(f"  add    {click.style(added, bold=True)}")
+        click.echo(f"  add    {click.style(printable(added), bold=True)}")
     if asked.refused:
         click.echo(f"  do     {wrapped(asked.refused[1], ' ' * 9)}")
     if explanation.note:

@@ -1,0 +1,30 @@
+"""Queues on a command line, and what a command cannot know of an app's queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from celery_mqauth.least.grants import not_counted
+from mqauth.cli.tables import wrapped
+
+_SENDERS = frozenset({"producer", "results", "beat"})
+
+
+def queue_names(text: str | None) -> list[str]:
+    """Return the queues of `-Q a,b`, as `celery worker` takes them."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def tell_what_is_not_counted(app: Any, roles: Iterable[str]) -> None:
+    """Say on standard error what an app sends that nothing but its run tells.
+
+    Args:
+        app: A Celery app.
+        roles: The roles that are looked at; nothing is said where none of them sends tasks.
+    """
+    if _SENDERS.intersection(roles):
+        for note in not_counted(app):
+            click.echo(f"Note: {wrapped(note, ' ' * 6)}", err=True)
