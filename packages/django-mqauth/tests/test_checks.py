@@ -131,6 +131,27 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "plain text while debugging": ({**alias(BROKER=REMOTE_PLAIN), "DEBUG": True}, "W004", "amqps"),
     "secret in the settings": (options(client_secret=CANARY), "W005", "client_secret_file"),
+    "secret for Kombu": (
+        alias(TRANSPORT_OPTIONS={"auth": {"client_secret": CANARY}}),
+        "W005",
+        "client_secret_file",
+    ),
+    "password in Celery's second broker": (
+        celery(BROKER_URL=f"mqauths://default@r.example.com/;amqps://u:{CANARY}@b.example.com/"),
+        "W009",
+        "broker_url()",
+    ),
+    "password where Celery reads": (
+        celery(BROKER_READ_URL=f"amqps://u:{CANARY}@b.example.com/"),
+        "W009",
+        "broker_url()",
+    ),
+    "password where Celery writes": (
+        celery(BROKER_WRITE_URL=[f"mqauths://default:{CANARY}@b.example.com/"]),
+        "E018",
+        "names who signs in",
+    ),
+    "password beside the URL": (celery(BROKER_PASSWORD=CANARY), "W009", "broker_url()"),
     "TLS that Celery ignores": (
         {
             **celery(BROKER_URL="mqauths://default@r.example.com/"),

@@ -20,7 +20,7 @@ from django_mqauth.checks.link import check_broker, check_tls, is_insecure
 from django_mqauth.checks.live import TAG, check_live, was_asked_for
 from django_mqauth.checks.messages import Place
 from django_mqauth.checks.own import check_own
-from django_mqauth.checks.provider import check_provider
+from django_mqauth.checks.provider import check_provider, check_transport_options
 from django_mqauth.checks.shape import (
     check_alias,
     check_setting,
@@ -68,6 +68,7 @@ def _check(name: Any, entry: Any) -> Iterator[CheckMessage]:
         return
     yield from check_broker(str(name), entry)
     yield from check_provider(str(name), entry)
+    yield from check_transport_options(str(name), entry)
     if entry.get("TLS"):
         where = Place(conf.SETTING)[name]["TLS"]
         yield from check_tls(where, entry["TLS"], insecure=is_insecure(entry))

@@ -11,40 +11,50 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from django_mqauth import conf
-from django_mqauth.broker_address import addresses, holds_password
+from django_mqauth.broker import BrokerURL, UnusableURL
+from django_mqauth.broker_address import addresses, holds_password, parts
+from django_mqauth.checks.celery_secrets import (
+    OURS,
+    broker_urls,
+    check_auth_options,
+    check_passwords,
+)
 from django_mqauth.checks.link import check_tls, is_insecure, is_loopback
-from django_mqauth.checks.messages import Place, error, from_error, warning
+from django_mqauth.checks.messages import Place, error, listed, warning
 from django_mqauth.optional import has_celery
-from django_mqauth.redaction import secret_options
+from django_mqauth.redaction import BROKER_URLS
 from mqauth.config.named_entries import named_entries
 from mqauth.config.options import suggestion
 from mqauth.config.registry import provider_names
 from mqauth.errors import ConfigurationError
-from mqauth.secret import Secret
-
-_URLS = ("BROKER_URL", "BROKER_READ_URL", "BROKER_WRITE_URL")
-_OURS = ("mqauth", "mqauths")
 
 
 def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Check Celery's broker URLs, TLS options and transport options."""
     names = _known_names()
     yield from _check_environment()
-    for key, url in _broker_urls():
-        for part in url.split(";"):
-            scheme = part.partition(":")[0]
-            if scheme in _OURS:
-                yield from _check_url(Place(key), part, names, aliases)
+    for key, url in broker_urls():
+        if isinstance(url, UnusableURL):
+            yield from _check_unusable(Place(key), url, aliases)
+            continue
+        if isinstance(url, BrokerURL):
+            yield from _check_agreement(Place(key), url)
+        for part in parts(url):
+            scheme = part.strip().partition(":")[0]
+            if scheme in OURS:
+                yield from _check_url(Place(key), part.strip(), names, aliases)
             else:
-                yield from _check_foreign(Place(key), part, aliases)
-    yield from _check_auth_options()
+                yield from _check_foreign(Place(key), part.strip(), aliases)
+    yield from check_passwords()
+    yield from check_auth_options()
 
 
 def _check_environment() -> Iterator[CheckMessage]:
-    for name in _URLS:
+    for name in BROKER_URLS:
         key, variable = f"{conf.option('CELERY_NAMESPACE')}_{name}", f"CELERY_{name}"
         given, said = getattr(settings, key, None), os.environ.get(variable)
-        if isinstance(given, str) and given.startswith(_OURS) and said and said != given:
+        ours = isinstance(given, str) and str(given).startswith((*OURS, UnusableURL.SCHEME))
+        if ours and said and said != given:
             yield warning(
                 8,
                 f"{variable} of the environment wins over the setting {key}: Celery does so.",
@@ -58,18 +68,6 @@ def _known_names() -> set[str]:
         return {*provider_names(), *named_entries(os.environ)}
     except ConfigurationError:
         return {*provider_names()}
-
-
-def _broker_urls() -> Iterator[tuple[str, str]]:
-    namespace = conf.option("CELERY_NAMESPACE")
-    for name in _URLS:
-        key = f"{namespace}_{name}"
-        given = getattr(settings, key, None)
-        for url in given if isinstance(given, (list, tuple)) else [given]:
-            if isinstance(url, str):
-                yield key, url
-        if os.environ.get(f"CELERY_{name}"):
-            yield f"CELERY_{name} of the environment", os.environ[f"CELERY_{name}"]
 
 
 def _check_url(
@@ -111,6 +109,46 @@ def _check_url(
         )
     else:
         yield from _check_link(where, url, aliases.get(who))
+
+
+def _check_unusable(
+    where: Place, url: UnusableURL, aliases: Mapping[str, Any]
+) -> Iterator[CheckMessage]:
+    """Tell what nobody else tells: what is wrong with the alias itself, its own checks do."""
+    if url.alias not in aliases:
+        yield error(
+            20,
+            f"{where} signs in as {url.alias[:60]!r}, which nobody defined"
+            f"{suggestion(url.alias, map(str, aliases))}.",
+            f"Add the alias to {conf.SETTING}, or name one of it: {listed(aliases)}.",
+            where=where,
+        )
+    elif url.alias in conf.aliases():
+        yield error(
+            28,
+            f"{where} was made before its alias was complete: {url.error.message}.",
+            f"Call broker_url() below the last line that changes {conf.SETTING}, or pass it: "
+            f"broker_url(settings={conf.SETTING}).",
+            where=where,
+        )
+
+
+def _check_agreement(where: Place, url: BrokerURL) -> Iterator[CheckMessage]:
+    name = unquote(url.partition("://")[2].partition("@")[0])
+    alias = conf.aliases().get(name)
+    if alias is not None and alias.url != url:
+        yield error(
+            28,
+            f"{where} leads to {_hosts_of(url)}, and {conf.SETTING}[{name!r}] to "
+            f"{_hosts_of(alias.url)} by now.",
+            f"Call broker_url() below the last line that changes {conf.SETTING}: in the module of "
+            "settings that Django is told about.",
+            where=where,
+        )
+
+
+def _hosts_of(urls: str) -> str:
+    return ", ".join(_host(url) or "?" for url in parts(urls))
 
 
 def _says_who() -> bool:
@@ -157,29 +195,6 @@ def _check_foreign(where: Place, url: str, aliases: Mapping[str, Any]) -> Iterat
                 where=where,
             )
             return
-
-
-def _check_auth_options() -> Iterator[CheckMessage]:
-    key = f"{conf.option('CELERY_NAMESPACE')}_BROKER_TRANSPORT_OPTIONS"
-    options = getattr(settings, key, None)
-    auth = options.get("auth") if isinstance(options, Mapping) else None
-    if auth is not None and not isinstance(auth, Mapping):
-        problem = ConfigurationError(
-            f"{key}['auth'] is a {type(auth).__name__}", remedy="write a dict of provider options"
-        )
-        yield from_error(22, problem, where=Place(key))
-    if not isinstance(auth, Mapping):
-        return
-    secrets = set().union(*(secret_options(name) for name in provider_names()))
-    for name in sorted(secrets & auth.keys()):
-        if auth[name] and not isinstance(auth[name], Secret):
-            yield error(
-                23,
-                f"{key}['auth'][{name!r}] is a secret in plain text, and Django's diffsettings "
-                "prints it.",
-                f"Move it to {conf.SETTING}, or name a file with {name}_file.",
-                where=Place(key),
-            )
 
 
 def _hosts(entry: Mapping[str, Any]) -> set[str]:

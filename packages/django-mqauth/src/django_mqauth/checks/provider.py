@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from django.core.checks import CheckMessage
 from django_mqauth import conf
 from django_mqauth.broker_address import addresses
 from django_mqauth.checks.messages import Place, error, from_error, warning
-from django_mqauth.redaction import InlineSecret, secret_options
+from django_mqauth.redaction import InlineSecret, secret_options, secrets_within
 from mqauth.config.registry import provider_class, provider_names
 from mqauth.config.resolution import resolve
 from mqauth.config.source_settings import split_settings
@@ -64,6 +65,19 @@ def _check_secrets(name: str, entry: Mapping[str, Any], where: Place) -> Iterato
                 "wrap what you read from elsewhere: mqauth.Secret(...).",
                 where=where["OPTIONS"],
             )
+
+
+def check_transport_options(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Check what `connections` hand to Kombu."""
+    where = Place(conf.SETTING)[name]["TRANSPORT_OPTIONS"]
+    for path in secrets_within(entry.get("TRANSPORT_OPTIONS")):
+        yield warning(
+            5,
+            f"{functools.reduce(Place.__getitem__, path, where)} is a secret in plain text.",
+            f"Take it out: PROVIDER and OPTIONS say who signs in, and OPTIONS may name a file with "
+            f"{path[-1]}_file.",
+            where=where,
+        )
 
 
 def _check_settings(entry: Mapping[str, Any], where: Place) -> Iterator[CheckMessage]:

@@ -10,13 +10,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from django_mqauth import conf
-from django_mqauth.checks.messages import Place, error, warning
+from django_mqauth.checks.messages import Place, error, listed, warning
 from mqauth.config.registry import provider_names
 
 _WELL_KNOWN = {f"{conf.SETTING}_{name}" for name in conf.OWN_SETTINGS} | {
     f"{conf.SETTING}_{name.upper()}" for name in conf.SOURCE_SETTINGS
 }
-_MAPPINGS = ("OPTIONS", "TLS", "TRANSPORT_OPTIONS")
 
 
 def check_setting(setting: Any) -> Iterator[CheckMessage]:
@@ -33,7 +32,7 @@ def check_setting(setting: Any) -> Iterator[CheckMessage]:
         yield warning(
             1,
             f"{conf.SETTING} has no alias 'default'.",
-            f"Call one of them 'default' ({_listed(setting)}): it is the one meant where no other "
+            f"Call one of them 'default' ({listed(setting)}): it is the one meant where no other "
             "is named.",
             where=Place(conf.SETTING),
         )
@@ -85,7 +84,7 @@ def check_alias(name: Any, entry: Any) -> Iterator[CheckMessage]:
                 "into OPTIONS.",
                 where=where,
             )
-    for key in _MAPPINGS:
+    for key in conf.MAPPINGS:
         if entry.get(key) is not None and not isinstance(entry[key], Mapping):
             yield error(
                 5,
@@ -101,14 +100,10 @@ _EXAMPLES = {"OPTIONS": "client_id", "TLS": "ca_certs", "TRANSPORT_OPTIONS": "co
 def is_well_shaped(entry: Any) -> bool:
     """Return whether what an alias holds can be looked at further."""
     return isinstance(entry, Mapping) and all(
-        entry.get(key) is None or isinstance(entry[key], Mapping) for key in _MAPPINGS
+        entry.get(key) is None or isinstance(entry[key], Mapping) for key in conf.MAPPINGS
     )
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" - did you mean {nearest[0]}?" if nearest else ""
-
-
-def _listed(names: Iterable[Any]) -> str:
-    return ", ".join(sorted(str(name)[:60] for name in names))

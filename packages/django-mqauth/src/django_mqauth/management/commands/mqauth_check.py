@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from django_mqauth import conf
 from django_mqauth.login import TIMEOUT, sign_in_once
-from django_mqauth.management.base import MqauthCommand, all_aliases
+from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
 from django_mqauth.optional import has_celery, has_kombu
 from django_mqauth.sources import shared
 from django_mqauth.workers.asking import ask_workers
@@ -37,7 +37,7 @@ class Command(MqauthCommand):
         )
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=time_limit,
             default=TIMEOUT,
             help=f"seconds for one login or for all workers (default: {TIMEOUT:g})",
         )

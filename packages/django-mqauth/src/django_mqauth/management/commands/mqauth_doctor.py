@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from django_mqauth.diagnosis import diagnose_alias
-from django_mqauth.management.base import MqauthCommand, add_alias
+from django_mqauth.management.base import MqauthCommand, add_alias, time_limit
 from mqauth.diagnosis.findings import Finding, broken, report
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import ConfigurationError
@@ -30,7 +30,7 @@ class Command(MqauthCommand):
         super().add_arguments(parser)
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=time_limit,
             default=TIMEOUT,
             help=f"seconds for each step (default: {TIMEOUT:g})",
         )

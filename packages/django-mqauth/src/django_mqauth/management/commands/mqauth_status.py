@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from django_mqauth import conf, defaults
-from django_mqauth.management.base import MqauthCommand, all_aliases
+from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
 from django_mqauth.optional import has_celery
 from django_mqauth.sources import shared
 from django_mqauth.workers.asking import Answers, ask_workers
@@ -30,7 +30,7 @@ class Command(MqauthCommand):
         parser.add_argument("--no-workers", action="store_true", help="Ask no worker.")
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=time_limit,
             default=defaults.ADMIN_TIMEOUT,
             help=f"seconds to wait for workers (default: {defaults.ADMIN_TIMEOUT:g})",
         )
