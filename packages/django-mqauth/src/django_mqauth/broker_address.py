@@ -85,25 +85,26 @@ def addresses(broker: object) -> tuple[Address, ...]:
     return tuple(_address(url) for url in urls)
 
 
-def parts(urls: str) -> list[str]:
+def each_url(urls: str) -> list[str]:
     """Return the URLs of a failover list; a `;` that begins no URL is part of a password."""
     return _BETWEEN.split(urls)
 
 
 def holds_password(url: str) -> bool:
     """Return whether a broker URL has a password in it, or one of a failover list has."""
-    return any(_holds_password(part) for part in parts(url))
+    return any(_holds_password(part) for part in each_url(url))
 
 
 def without_login(url: str) -> str:
     """Return a broker URL without user and password."""
-    return ";".join(_with_login(part, "") for part in parts(url))
+    return ";".join(_with_login(part, "") for part in each_url(url))
 
 
 def masked(url: str) -> str:
     """Return a broker URL with asterisks in the place of each login that has a password."""
     return ";".join(
-        _with_login(part, f"{REDACTED}@") if _holds_password(part) else part for part in parts(url)
+        _with_login(part, f"{REDACTED}@") if _holds_password(part) else part
+        for part in each_url(url)
     )
 
 
@@ -157,7 +158,13 @@ def _address(url: object) -> Address:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port, parts = None, None, urlsplit("")
+        parts, host, port = urlsplit(""), None, 0
+    if port == 0:
+        raise ConfigurationError(
+            "has a port or an address that cannot be read",
+            remedy="write a port from 1 to 65535 or none, and an IPv6 address in brackets, as in "
+            "amqps://[2001:db8::1]:5671/prod",
+        )
     if parts.scheme not in _SCHEMES:
         raise ConfigurationError(
             "is no broker URL" if not parts.scheme else f"has the scheme {parts.scheme[:20]}",

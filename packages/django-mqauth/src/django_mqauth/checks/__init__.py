@@ -16,17 +16,19 @@ from django.core.checks import CheckMessage, Tags, register
 from django_mqauth import conf
 from django_mqauth.checks.celery import check_celery
 from django_mqauth.checks.deploy import check_deployment
-from django_mqauth.checks.link import check_broker, check_tls, is_insecure
+from django_mqauth.checks.link import check_broker, is_insecure
 from django_mqauth.checks.live import TAG, check_live, was_asked_for
 from django_mqauth.checks.messages import Place
 from django_mqauth.checks.own import check_own
-from django_mqauth.checks.provider import check_provider, check_transport_options
+from django_mqauth.checks.provider import check_provider
 from django_mqauth.checks.shape import (
     check_alias,
     check_setting,
     check_spelling,
     is_well_shaped,
 )
+from django_mqauth.checks.tls import check_tls
+from django_mqauth.checks.transport_options import check_transport_options
 from mqauth.errors import ConfigurationError
 
 TAG_SETTINGS = "mqauth"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.core.checks import CheckMessage
@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage
 from django_mqauth import conf
 from django_mqauth.broker_address import addresses
 from django_mqauth.checks.messages import Place, error, from_error, warning
-from django_mqauth.redaction import InlineSecret, secret_options, secrets_within
+from django_mqauth.redaction import InlineSecret, secret_options
 from mqauth.config.registry import provider_class, provider_names
 from mqauth.config.resolution import resolve
 from mqauth.config.source_settings import split_settings
@@ -67,28 +67,23 @@ def _check_secrets(name: str, entry: Mapping[str, Any], where: Place) -> Iterato
             )
 
 
-def check_transport_options(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    """Check what `connections` hand to Kombu."""
-    where = Place(conf.SETTING)[name]["TRANSPORT_OPTIONS"]
-    for path in secrets_within(entry.get("TRANSPORT_OPTIONS")):
-        yield warning(
-            5,
-            f"{functools.reduce(Place.__getitem__, path, where)} is a secret in plain text.",
-            f"Take it out: PROVIDER and OPTIONS say who signs in, and OPTIONS may name a file with "
-            f"{path[-1]}_file.",
-            where=where,
-        )
-
-
 def _check_settings(entry: Mapping[str, Any], where: Place) -> Iterator[CheckMessage]:
     for key in conf.SOURCE_SETTINGS:
         given = conf.entry_of(entry)
         if key not in given:
             continue
         try:
-            split_settings({key: given[key]})
+            settings = split_settings({key: given[key]})[1]
         except ConfigurationError as problem:
             yield from_error(15, problem, where=where["OPTIONS"][key])
+            continue
+        if isinstance(settings.get("cache"), str) and Path(settings["cache"]).is_file():
+            is_file = ConfigurationError(
+                f"the setting cache names {settings['cache'][:200]}, which is a file",
+                remedy="name a directory, which is made where there is none; its environment "
+                "variable is MQAUTH_CACHE",
+            )
+            yield from_error(15, is_file, where=where["OPTIONS"][key])
 
 
 def _check_options(entry: Mapping[str, Any], where: Place) -> Iterator[CheckMessage]:

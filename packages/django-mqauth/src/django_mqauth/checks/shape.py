@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,17 @@ def check_setting(setting: Any) -> Iterator[CheckMessage]:
             "is named.",
             where=Place(conf.SETTING),
         )
+    if isinstance(setting, Mapping):
+        names = [name for name in setting if conf.is_alias_name(name)]
+        for name, other in itertools.combinations(names, 2):
+            if conf.environment_prefix(name) == conf.environment_prefix(other):
+                yield warning(
+                    11,
+                    f"The aliases {name!r} and {other!r} share the variables "
+                    f"{conf.environment_prefix(name)}... of the environment.",
+                    "Rename one of them: capitals, - and _ make no difference there.",
+                    where=Place(conf.SETTING),
+                )
 
 
 def check_spelling() -> Iterator[CheckMessage]:
