@@ -18,8 +18,10 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from celery_mqauth.scopes_command import scopes
+from choir import Choir, answer
 from django_mqauth import broker_url, broker_use_ssl
 from django_mqauth.management.commands import mqauth_scopes
+from django_mqauth.workers import memory
 from mqauth.diagnosis.findings import EXIT_CODES
 from mqauth_sandbox import Sandbox
 
@@ -307,6 +309,34 @@ def test_status_shows_what_the_host_shares(
     assert code == 0
     assert 0 < alias["remaining"] <= site.issuer.token_lifetime
     assert site.issuer.fetches == before + 1
+
+
+def test_workers_cannot_act_on_a_terminal(site: Sandbox, use: Callable[..., None]) -> None:
+    """Whatever workers say, and were there a thousand, reports name the troubled ones and go on."""
+    memory.forget()
+    app = Celery("site", broker=broker_url(), broker_use_ssl=broker_use_ssl(), set_as_current=False)
+    use(MQAUTH_CELERY_APP=app)
+    answers: dict[str, Any] = {f"worker-{n}@host": answer() for n in range(998)}
+    lost = {"last_error": "\x1b]0;title\x07", "expires_at": "2020-01-01"}
+    answers |= {"odd\x1b[2J@host": "not a mapping", "lost@host": answer(source=lost)}
+    memory.update(answers, set())  # so that nobody waits for others once these have answered
+    broker = site.broker
+    url = f"amqp://{broker.admin_user}:{broker.admin_password}@localhost:{broker.amqp_port}//"
+    with Choir(url, answers, raw=[(b"\x80garbage", "application/json")]):
+        code, text = run("mqauth_check", "--workers", "--no-login", "--timeout=10")
+        status = run("mqauth_status", "--timeout=10")[1]
+    memory.forget()
+    lines = text.splitlines()
+    assert code == 4
+    assert sum(line.startswith("ok      worker ") for line in lines) == 998
+    assert sorted(line.split()[2] for line in lines if line.startswith("failed  worker")) == [
+        "any:",
+        "lost@host:",
+        "odd\\x1b[2J@host:",
+    ]
+    assert "cannot be read" in text
+    assert status.count("@host: ") == 1000
+    assert "\x1b" not in text + status
 
 
 def test_no_secret_in_any_report(site: Sandbox) -> None:

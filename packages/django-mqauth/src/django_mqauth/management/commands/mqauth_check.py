@@ -13,6 +13,7 @@ from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
 from django_mqauth.optional import has_celery, has_kombu
 from django_mqauth.sources import shared
 from django_mqauth.workers.asking import ask_workers
+from mqauth.cli.printable import printable
 from mqauth.diagnosis.durations import duration
 from mqauth.diagnosis.exit_codes import FAILED, UNAVAILABLE, exit_code
 from mqauth.errors import MQAuthError
@@ -72,7 +73,8 @@ class Command(MqauthCommand):
     def _show(self, result: dict[str, Any]) -> None:
         style = self.style.SUCCESS if result["ok"] else self.style.ERROR
         mark = style(("ok" if result["ok"] else "failed").ljust(6))
-        self.stdout.write(f"{mark}  {result['check']} {result['name']}: {result['detail']}")
+        said = printable(f"{result['check']} {result['name']}: {result['detail']}")
+        self.stdout.write(f"{mark}  {said}")
 
 
 def _credential(name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django_mqauth.optional import has_celery
 from django_mqauth.sources import shared
 from django_mqauth.workers.asking import Answers, ask_workers
 from django_mqauth.workers.replies import WorkerReport
+from mqauth.cli.printable import printable
 from mqauth.diagnosis.durations import duration
 from mqauth.errors import MQAuthError
 
@@ -47,11 +48,11 @@ class Command(MqauthCommand):
             self.print_json({"aliases": aliases, "workers": workers, "problem": answers.problem})
             return
         for alias in aliases:
-            self.stdout.write(_alias_line(alias))
+            self.stdout.write(printable(_alias_line(alias)))
         for worker in answers.workers:
-            self.stdout.write(_worker_line(worker))
+            self.stdout.write(printable(_worker_line(worker)))
         if answers.problem:
-            self.stdout.write(self.style.ERROR(f"workers: {answers.problem}"))
+            self.stdout.write(self.style.ERROR(printable(f"workers: {answers.problem}")))
         elif not answers.workers and not no_workers:
             self.stdout.write("no worker answered (is one running, with remote control on?)")
 
