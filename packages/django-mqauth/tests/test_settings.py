@@ -135,7 +135,7 @@ def test_settings_that_cannot_work_are_read(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_an_unusable_url_leads_nowhere() -> None:
-    """Taken for plain text, such an URL has a scheme that Kombu does not know."""
+    """Taken for plain text, such a URL has a scheme that Kombu does not know."""
     url = UnusableURL("default", ConfigurationError("it is wrong", remedy="mend it"))
     with pytest.raises(KeyError, match="mqauth-unusable"):
         kombu.Connection(f"{url}").connect()

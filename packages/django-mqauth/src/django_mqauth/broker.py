@@ -21,7 +21,7 @@ class UnusableURL(str):
     """What settings get for an alias that cannot work: it says why as soon as it is used.
 
     So that they can be read at all, and `manage.py check` tell what is wrong with them. Kombu and
-    Celery look into an URL before all else; a copy as plain text has a scheme that nobody knows.
+    Celery look into a URL before all else; a copy as plain text has a scheme that nobody knows.
 
     Args:
         alias: The alias.
@@ -57,7 +57,7 @@ class UnusableURL(str):
 def broker_url(alias: str = DEFAULT_ALIAS, *, settings: Mapping[str, Any] | None = None) -> str:
     """Return the broker URL of an alias, for `CELERY_BROKER_URL`; it holds no secret.
 
-    Settings that call it while they are read get an URL in any case. If the alias cannot work, the
+    Settings that call it while they are read get a URL in any case. If the alias cannot work, the
     system checks say why, and so does the error of whoever uses the URL.
 
     Args:

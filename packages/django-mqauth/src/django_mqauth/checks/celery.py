@@ -88,7 +88,7 @@ def _check_kinds() -> Iterator[CheckMessage]:
 
 
 def _check_unread() -> Iterator[CheckMessage]:
-    """Tell of an URL that stands under a name which Celery does not look at."""
+    """Tell of a URL that stands under a name which Celery does not look at."""
     if any(celery_settings(*BROKER_URLS)):
         return
     for key in dir(settings):
