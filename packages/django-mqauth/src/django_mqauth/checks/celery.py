@@ -91,8 +91,9 @@ def _check_unread() -> Iterator[CheckMessage]:
     """Tell of a URL that stands under a name which Celery does not look at."""
     if any(celery_settings(*BROKER_URLS)):
         return
-    for key in dir(settings):
-        if key.isupper() and isinstance(getattr(settings, key), BrokerURL | UnusableURL):
+    # Some of Django's own settings must not be looked at: they are deprecated.
+    for key in [key for key in dir(settings) if "BROKER" in key or "CELERY" in key]:
+        if isinstance(getattr(settings, key), BrokerURL | UnusableURL):
             expected = f"{conf.option('CELERY_NAMESPACE')}_BROKER_URL"
             yield warning(
                 12,
