@@ -163,7 +163,7 @@ def run(*, broker: str, ttl: float, port: int) -> None:
             with site(sandbox, Path(name), port, password) as children:
                 say(f"demo: the site:           http://localhost:{port}/")
                 say(f"demo: broker credentials: http://localhost:{port}/admin/mqauth/")
-                say(f"demo: health:             http://localhost:{port}/health/pipeline/")
+                say(f"demo: health:             http://localhost:{port}/health/dev/pipeline/")
                 say(f"demo: sign in as {USER} with {password}; end with Ctrl-C")
                 while True:
                     check(children)

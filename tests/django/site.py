@@ -122,7 +122,7 @@ class Site:
 
     def health(self, tier: str) -> tuple[int, dict[str, str]]:
         """Return what the health endpoint of a tier says in JSON."""
-        status, text = self.get(f"/health/{tier}/?format=json")
+        status, text = self.get(f"/health/dev/{tier}/?format=json")
         return status, json.loads(text)
 
     def order(self) -> int:

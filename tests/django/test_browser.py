@@ -104,7 +104,7 @@ def order(browser: Browser) -> int:
 
 def rotations_of_the_server(base: str) -> int:
     """Return how often the web server's credential has been renewed so far."""
-    address = f"{base}/health/node/?format=openmetrics"
+    address = f"{base}/health/dev/node/?format=openmetrics"
     with urllib.request.urlopen(address, timeout=20) as answer:  # noqa: S310 - the demo's
         found = re.search(r"mqauth_credential_rotations_total{.*} (\d+)", answer.read().decode())
     assert found

@@ -14,7 +14,7 @@ from tests.celery.processes import wait_until
 from tests.django.site import Site
 
 WORKERS = "WorkerCredentials()"
-METRICS = "/health/pipeline/?format=openmetrics"
+METRICS = "/health/dev/pipeline/?format=openmetrics"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_frozen_worker_is_named(site: Site) -> None:
         assert "two@test" not in said[WORKERS]
         assert said["BrokerLogin(alias='default')"] == "OK"
         assert site.health("application")[0] == 200
-        _, figures = site.get("/health/pipeline/?format=openmetrics")
+        _, figures = site.get("/health/dev/pipeline/?format=openmetrics")
         assert 'mqauth_worker_healthy{worker="one@test",state="silent"} 0' in figures
         assert 'mqauth_worker_healthy{worker="two@test",state="ok"} 1' in figures
         command = ("health_check", "mqauth_health:pipeline", f"127.0.0.1:{site.port}")

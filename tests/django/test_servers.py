@@ -20,7 +20,7 @@ REMAINING = re.compile(r"mqauth_credential_rotations_total{[^}]*} (\d+)")
 
 def rotations(site: Site) -> int:
     """Return the rotations that whichever process answers has seen."""
-    found = REMAINING.search(site.get("/health/node/?format=openmetrics")[1])
+    found = REMAINING.search(site.get("/health/dev/node/?format=openmetrics")[1])
     return int(found[1]) if found else 0
 
 

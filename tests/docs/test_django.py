@@ -159,7 +159,7 @@ def test_the_example_by_its_readme(
         tmp_path,
     )
     try:
-        for path in ("/", "/health/pipeline/", "/admin/mqauth/"):
+        for path in ("/", "/health/dev/pipeline/", "/admin/mqauth/"):
             wait_until(lambda path=path: answers(f"http://localhost:{port}{path}"), LIMIT, path)  # type: ignore[misc]
     finally:
         server.close()

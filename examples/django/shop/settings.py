@@ -11,6 +11,8 @@ FOLDER = Path(os.environ.get("SHOP_FOLDER", Path(__file__).resolve().parent.pare
 DEBUG = os.environ.get("SHOP_DEBUG", "1") == "1"
 # Several processes serve this project, and each of them must understand the others' sessions.
 SECRET_KEY = os.environ.get("SHOP_SECRET_KEY", "for this example, and only where it was started")
+# Part of the path of the health endpoints; make one with `secrets.token_urlsafe()`.
+HEALTH_CHECK_SECRET = os.environ.get("HEALTH_CHECK_SECRET", "dev" if DEBUG else "")
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 
 INSTALLED_APPS = [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.admin.views.decorators import staff_member_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 import django_mqauth
 from django_mqauth import conf
+from django_mqauth.health import HealthCheckView
+from django_mqauth.health.urls import NODE
 
 
 def defect(request: HttpRequest) -> HttpResponse:
@@ -20,5 +23,6 @@ def defect(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/", include("django_mqauth.health.urls")),
+    path("staff/health/", staff_member_required(HealthCheckView.as_view(checks=NODE))),
     path("defect/", defect),
 ]

@@ -220,7 +220,10 @@ def test_no_secret_anywhere(
     """Neither the secret, even if it stands in the settings, nor a token shows anywhere."""
     entry = alias(client_secret=site.issuer.client_secret)
     del entry["OPTIONS"]["client_secret_file"]
-    use(MQAUTH={"default": entry}, DEBUG=True)
+    login = f"amqps://u:{site.issuer.client_secret}@localhost:1/"
+    both = f"{django_mqauth.broker_url()};{login}"
+    celery = {f"CELERY_BROKER_{kind}URL": both for kind in ("", "READ_", "WRITE_")}
+    use(MQAUTH={"default": entry}, DEBUG=True, **celery)
     with caplog.at_level(logging.DEBUG):
         token = django_mqauth.source().get().password.reveal()
         said = [operator.get(address).content.decode() for address in (PAGE, PROCESS, WORKERS)]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
+from django_mqauth import broker_url
 from mqauth import Secret
 from mqauth_sandbox import Sandbox
 
@@ -22,6 +27,7 @@ GOOD_OPTIONS = {
     "client_secret": Secret(CANARY),
 }
 GOOD = {"BROKER": "amqps://rabbit.example.com/prod", "PROVIDER": "oauth2", "OPTIONS": GOOD_OPTIONS}
+CA = certifi.where()
 REMOTE_PLAIN = "amqp://rabbit.example.com/prod"
 
 
@@ -69,7 +75,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "E009",
         "amqps://",
     ),
-    "misspelt TLS option": (alias(TLS={"ca_cert": "/etc/hosts"}), "E010", "ca_certs"),
+    "misspelt TLS option": (alias(TLS={"ca_cert": CA}), "E010", "ca_certs"),
     "verification off": (alias(TLS={"cert_reqs": 0}), "E011", "ca_certs"),
     "host name unchecked": (
         alias(TLS={"context": {"check_hostname": False}}),
@@ -120,6 +126,41 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "E023",
         "client_secret_file",
     ),
+    "port out of range": (alias(BROKER="amqps://r.example.com:99999/"), "E007", "1 to 65535"),
+    "authority without certificate": (alias(TLS={"ca_certs": __file__}), "E012", "PEM file"),
+    "certificate without key": (alias(TLS={"certfile": CA}), "E012", "PEM file"),
+    "key without certificate": (alias(TLS={"keyfile": CA}), "E012", "PEM file"),
+    "cache in a file": (options(cache=__file__), "E015", "directory"),
+    "Celery's options as a list": (celery(BROKER_TRANSPORT_OPTIONS=["x"]), "E005", "dict"),
+    "auth of an alias as text": (alias(TRANSPORT_OPTIONS={"auth": "oauth2"}), "E022", "dict"),
+    "server name that is a number": (alias(TLS={"server_hostname": 5}), "E029", "certificate"),
+    "ciphers that nobody knows": (alias(TLS={"ciphers": "NOPE"}), "E029", "ECDHE"),
+    "TLS for Celery as a path": (celery(BROKER_USE_SSL="/etc/ca.pem"), "E029", "broker_use_ssl()"),
+    "app that is not there": (
+        {**alias(), "MQAUTH_CELERY_APP": "no.where:app"},
+        "E030",
+        "celery:app",
+    ),
+    "app that is none": ({**alias(), "MQAUTH_CELERY_APP": "os:path"}, "E030", "proj.celery:app"),
+    "timeout that is text": (alias(TRANSPORT_OPTIONS={"read_timeout": "5s"}), "E031", "seconds"),
+    "misspelt option in auth": (
+        celery(
+            BROKER_URL="mqauths://default@r.example.com/",
+            BROKER_TRANSPORT_OPTIONS={"auth": {"clientid": "celery"}},
+        ),
+        "E032",
+        "client_id",
+    ),
+    "URL that nobody called": (celery(BROKER_URL=broker_url), "E033", "parentheses"),
+    "empty URL": (celery(BROKER_URL=""), "E033", "broker_url()"),
+    "misspelt scheme": (celery(BROKER_URL="mqauth+tls://default@h/"), "E033", "mqauths://"),
+    "slash in Celery's vhost": (celery(BROKER_URL="mqauths://default@h/a/b"), "E033", "%2F"),
+    "management's port": (alias(BROKER="amqps://r.example.com:15671/"), "W010", "5671"),
+    "aliases that share variables": (
+        {"MQAUTH": {"default": GOOD, "eu-1": GOOD, "eu_1": GOOD}},
+        "W011",
+        "Rename",
+    ),
     "page that never refreshes": ({**alias(), "MQAUTH_ADMIN_REFRESH": 0}, "E024", "0.5 to 60"),
     "namespace that is none": ({**alias(), "MQAUTH_CELERY_NAMESPACE": "a b"}, "E025", "CELERY"),
     "no default": ({"MQAUTH": {"billing": GOOD}}, "W001", "default"),
@@ -131,10 +172,31 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "plain text while debugging": ({**alias(BROKER=REMOTE_PLAIN), "DEBUG": True}, "W004", "amqps"),
     "secret in the settings": (options(client_secret=CANARY), "W005", "client_secret_file"),
+    "secret for Kombu": (
+        alias(TRANSPORT_OPTIONS={"auth": {"client_secret": CANARY}}),
+        "W005",
+        "client_secret_file",
+    ),
+    "password in Celery's second broker": (
+        celery(BROKER_URL=f"mqauths://default@r.example.com/;amqps://u:{CANARY}@b.example.com/"),
+        "W009",
+        "broker_url()",
+    ),
+    "password where Celery reads": (
+        celery(BROKER_READ_URL=f"amqps://u:{CANARY}@b.example.com/"),
+        "W009",
+        "broker_url()",
+    ),
+    "password where Celery writes": (
+        celery(BROKER_WRITE_URL=[f"mqauths://default:{CANARY}@b.example.com/"]),
+        "E018",
+        "names who signs in",
+    ),
+    "password beside the URL": (celery(BROKER_PASSWORD=CANARY), "W009", "broker_url()"),
     "TLS that Celery ignores": (
         {
             **celery(BROKER_URL="mqauths://default@r.example.com/"),
-            **alias(TLS={"ca_certs": "/etc/hosts"}),
+            **alias(TLS={"ca_certs": CA}),
         },
         "W006",
         "broker_use_ssl()",
@@ -174,8 +236,8 @@ def test_wrong_settings_are_told(wrong: str, use: Callable[..., None]) -> None:
 def test_there_are_enough_wrong_settings() -> None:
     """Every id has a wrong configuration here, but for those that need more than settings."""
     ids = {identifier for _, identifier, _ in WRONG.values()}
-    assert {f"E{n:03}" for n in range(1, 26)} - {"E017"} <= ids
-    assert {f"W{n:03}" for n in range(1, 8)} <= ids
+    assert {f"E{n:03}" for n in range(1, 34)} - {"E017", "E026", "E027", "E028"} <= ids
+    assert {f"W{n:03}" for n in range(1, 12)} - {"W008"} <= ids
 
 
 RIGHT: dict[str, dict[str, Any]] = {
@@ -195,7 +257,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     },
     "Celery": celery(
         BROKER_URL="mqauths://default@rabbit.example.com/prod",
-        BROKER_USE_SSL={"ca_certs": "/etc/hosts"},
+        BROKER_USE_SSL={"ca_certs": CA},
     ),
     "Celery with another provider": celery(BROKER_URL="mqauths://static@rabbit.example.com/prod"),
     "Celery on Redis": celery(BROKER_URL="redis://localhost"),
@@ -208,6 +270,108 @@ def test_right_settings_are_quiet(right: str, use: Callable[..., None]) -> None:
     """`manage.py check` has nothing to say."""
     use(**RIGHT[right])
     assert check() == "System check identified no issues (0 silenced).\n"
+
+
+NEWCOMER = """
+import django_mqauth
+from mqauth import Secret
+SECRET_KEY = "x"
+INSTALLED_APPS = ["django_mqauth"]
+ENTRY = {
+    "BROKER": "amqps://rabbit.example.com/prod",
+    "PROVIDER": "oauth2",
+    "OPTIONS": {
+        "issuer": "https://login.example.com/realms/prod",
+        "client_id": "celery",
+        "client_secret": Secret("c4n4ry-5ecret"),
+    },
+}
+MQAUTH = {"default": ENTRY}
+"""
+URL = """
+CELERY_BROKER_URL = django_mqauth.broker_url()
+CELERY_BROKER_USE_SSL = django_mqauth.broker_use_ssl()
+"""
+# What a newcomer writes above or (where URL stands in it) around the lines of URL, and the id.
+MISTAKES = {
+    "MQAUTH = [ENTRY]": "E001",
+    "MQAUTH = None": "E001",
+    "MQAUTH = 'amqps://celery:c4n4ry-5ecret@rabbit.example.com/'": "E001",
+    "MQAUTH = {'my broker': ENTRY}": "E002",
+    "MQAUTH = {7: ENTRY}": "E002",
+    "MQAUTH = {'default': None}": "E003",
+    "MQAUTH = {'default': 'amqps://celery:c4n4ry-5ecret@rabbit.example.com/'}": "E003",
+    "ENTRY['broker'] = ENTRY.pop('BROKER')": "E004",
+    "ENTRY['PASSWORD'] = 'c4n4ry-5ecret'": "E004",
+    "ENTRY[5] = 6": "E004",
+    "ENTRY['OPTIONS'] = [1]": "E005",
+    "ENTRY['OPTIONS'] = 'client_id'": "E005",
+    "ENTRY['TRANSPORT_OPTIONS'] = 5": "E005",
+    "ENTRY['TLS'] = 'x'": "E005",
+    "ENTRY['TLS'] = True": "E005",
+    "ENTRY['BROKER'] = []": "E006",
+    "ENTRY['BROKER'] = 5": "E007",
+    "ENTRY['BROKER'] = [5]": "E007",
+    "ENTRY['BROKER'] = {'host': 'rabbit.example.com'}": "E007",
+    "ENTRY['BROKER'] = 'rabbit.example.com:5671'": "E007",
+    "ENTRY['BROKER'] = 'amqps://[::1/'": "E007",
+    "ENTRY['BROKER'] = 'amqps://rabbit.example.com:0/'": "E007",
+    "ENTRY['BROKER'] = 'celery:c4n4ry-5ecret@rabbit.example.com'": "E008",
+    "ENTRY['BROKER'] = 'amqps://a.example.com/;amqps://u:c4n4ry-5ecret@b.example.com/'": "E008",
+    "ENTRY['BROKER'] = 'amqps://rabbit.example.com/?password=c4n4ry-5ecret'": "E008",
+    "ENTRY['BROKER'] = 'amqp://rabbit.example.com/'": "E009",
+    "ENTRY['TLS'] = {5: 6}": "E010",
+    "ENTRY['TLS'] = {'cert_reqs': 'CERT_NONE'}": "E011",
+    "ENTRY['TLS'] = {'ca_certs': 5}": "E012",
+    "ENTRY['TLS'] = {'certfile': '/nowhere/client.pem'}": "E012",
+    "del ENTRY['PROVIDER']": "E013",
+    "ENTRY['PROVIDER'] = ['oauth2']": "E014",
+    "ENTRY['PROVIDER'] = 'OAuth2'": "E014",
+    "ENTRY['OPTIONS']['timeout'] = float('nan')": "E015",
+    "ENTRY['OPTIONS']['insecure'] = 'maybe'": "E015",
+    "ENTRY['OPTIONS'][5] = 6": "E016",
+    "ENTRY['OPTIONS']['issuer'] = ['x']": "E016",
+    "del ENTRY['OPTIONS']": "E016",
+    "URL; CELERY_BROKER_URL = django_mqauth.broker_url('defualt')": "E020",
+    "URL; CELERY_BROKER_URL = django_mqauth.broker_url(5)": "E020",
+    "MQAUTH = {}": "E020",
+    "del MQAUTH": "E020",
+    "HELD = MQAUTH; del MQAUTH; URL; MQAUTH = HELD": "E028",
+    "URL; MQAUTH = {'default': {**ENTRY, 'BROKER': 'amqps://other.example.com/'}}": "E028",
+    "ENTRY['TLS'] = {'context': 'x'}": "E029",
+    "MQAUTH_CELERY_APP = 5": "E030",
+    "ENTRY['TRANSPORT_OPTIONS'] = {5: 6}": "E031",
+    "ENTRY['TRANSPORT_OPTIONS'] = {'auth': {'provider': 'oaut'}}": "E032",
+    "URL; CELERY_BROKER_URL = 5": "E033",
+    "URL; CELERY_BROKER_URL += ';amqps://u:c4n4ry-5ecret@b.example.com/'": "W009",
+    "URL; BROKER_URL = CELERY_BROKER_URL; del CELERY_BROKER_URL": "W012",
+    "MQAUTH_CELERY_NAMESPACE = 'celery'": "W012",
+}
+
+
+def test_mistakes_of_newcomers() -> None:
+    """With `broker_url()` in the settings, each mistake has an id, a hint and no traceback."""
+    sources = {"right": NEWCOMER + URL}
+    for mistake in MISTAKES:
+        lines = mistake.split("; ") if "URL; " in mistake else [mistake, "URL"]
+        sources[mistake] = NEWCOMER + "\n".join(URL if line == "URL" else line for line in lines)
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parent / "many_settings.py"],
+        input=json.dumps(sources),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    said = json.loads(done.stdout)
+    assert said.pop("right") == "System check identified no issues (0 silenced).\n"
+    assert said.keys() == MISTAKES.keys()
+    for mistake, text in said.items():
+        identifier = MISTAKES[mistake]
+        assert f"(mqauth.{identifier}) " in text, (mistake, text)
+        assert f"System checks: {identifier})" in text, (mistake, text)
+        assert "Traceback" not in text, (mistake, text)
+        assert CANARY not in text, (mistake, text)
 
 
 DEPLOY: dict[str, tuple[dict[str, Any], str]] = {

@@ -7,15 +7,21 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from click.testing import CliRunner
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from celery_mqauth.scopes_command import scopes
+from choir import Choir, answer
 from django_mqauth import broker_url, broker_use_ssl
+from django_mqauth.management.commands import mqauth_scopes
+from django_mqauth.workers import memory
 from mqauth.diagnosis.findings import EXIT_CODES
 from mqauth_sandbox import Sandbox
 
@@ -191,6 +197,86 @@ def test_check_of_the_broker(
     assert [line.split()[0] for line in text.splitlines()] == ["ok", "ok", "ok", "failed"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("mqauth_check",),
+        ("mqauth_doctor",),
+        ("mqauth_scopes",),
+        ("mqauth_status", "--no-workers"),
+        ("mqauth_token", "--raw"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_failures_are_json_too(use: Callable[..., None], command: tuple[str, ...]) -> None:
+    """With `--json` standard output is JSON whatever happens, and says what the exit code says."""
+    use(MQAUTH=["default"], MQAUTH_CELERY_APP="nowhere.celery:app")
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command(*command, "--json", stdout=output, stderr=errors)
+    said = json.loads(output.getvalue())
+    assert ended.value.code == said["exit_code"] == 2
+    assert said["ok"] is False
+    told = json.dumps(said)
+    wrong = "MQAUTH_CELERY_APP leads nowhere" if command == ("mqauth_scopes",) else "MQAUTH is a"
+    assert wrong in told
+    assert "write" in told
+
+
+def test_a_refused_token_is_json_too(
+    site: Sandbox, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """An issuer that refuses is told in JSON, with its own exit code."""
+    use(MQAUTH={"default": alias(client_id="stranger")})
+    code, text = run("mqauth_token", "--json")
+    said = json.loads(text)
+    assert code == said["exit_code"] == 3
+    assert "invalid_client" in said["error"]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "301", "soon"])
+def test_time_limits_are_limits(seconds: str) -> None:
+    """No time limit is none."""
+    for command in ("mqauth_check", "mqauth_doctor", "mqauth_status"):
+        code, text = run(command, f"--timeout={seconds}")
+        assert code != 0
+        assert f"{seconds!r} is no number of seconds above 0 and up to 300" in text
+
+
+def test_scopes_are_those_of_celery(use: Callable[..., None]) -> None:
+    """`mqauth_scopes` prints what `celery mqauth scopes` prints for the site's app."""
+    app = Celery("site", broker="mqauths://default@rabbit.example.com/prod")
+    use(MQAUTH_CELERY_APP=app)
+    for words in (
+        ("--role", "worker", "--role=producer", "--format", "scopes", "--prefix=x."),
+        ("-r", "worker", "-f", "regex", "-n", "shop", "--without-gossip"),
+        ("-f", "conf"),
+        ("-f", "json"),
+        ("--check", "--role", "worker", "--configure=.*", "--write=.*", "--read=^$"),
+        ("-r", "worker", "-Q", "nothing"),
+    ):
+        there = CliRunner().invoke(scopes, list(words), obj=SimpleNamespace(app=app))
+        code, text = run("mqauth_scopes", *words)
+        assert code == there.exit_code
+        assert text.strip() == there.output.removeprefix("Error: ").strip()
+    assert json.loads(run("mqauth_scopes", "--json", "-r", "worker")[1])[0]["role"] == "worker"
+
+
+def test_scopes_compare_with_the_present_token(site: Sandbox, use: Callable[..., None]) -> None:
+    """`mqauth_scopes --check` asks for the token that the site's app signs in with."""
+    app = Celery("site", broker=broker_url(), broker_use_ssl=broker_use_ssl())
+    use(MQAUTH_CELERY_APP=app)
+    assert run("mqauth_scopes", "--check", "--role", "worker")[1].startswith("worker: enough")
+
+
+def test_scopes_without_celery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Celery one line says what to install."""
+    monkeypatch.setattr(mqauth_scopes, "has_celery", lambda: False)
+    code, text = run("mqauth_scopes")
+    assert (code, len(text.splitlines())) == (2, 1)
+    assert 'pip install "django-mqauth[celery]"' in text
+
+
 @pytest.mark.parametrize("command", ["mqauth_token", "mqauth_doctor"])
 def test_an_unknown_alias_is_one_line(site: Sandbox, command: str) -> None:
     """A misspelt alias is told in one line, with the right one."""
@@ -223,6 +309,34 @@ def test_status_shows_what_the_host_shares(
     assert code == 0
     assert 0 < alias["remaining"] <= site.issuer.token_lifetime
     assert site.issuer.fetches == before + 1
+
+
+def test_workers_cannot_act_on_a_terminal(site: Sandbox, use: Callable[..., None]) -> None:
+    """Whatever workers say, and were there a thousand, reports name the troubled ones and go on."""
+    memory.forget()
+    app = Celery("site", broker=broker_url(), broker_use_ssl=broker_use_ssl(), set_as_current=False)
+    use(MQAUTH_CELERY_APP=app)
+    answers: dict[str, Any] = {f"worker-{n}@host": answer() for n in range(998)}
+    lost = {"last_error": "\x1b]0;title\x07", "expires_at": "2020-01-01"}
+    answers |= {"odd\x1b[2J@host": "not a mapping", "lost@host": answer(source=lost)}
+    memory.update(answers, set())  # so that nobody waits for others once these have answered
+    broker = site.broker
+    url = f"amqp://{broker.admin_user}:{broker.admin_password}@localhost:{broker.amqp_port}//"
+    with Choir(url, answers, raw=[(b"\x80garbage", "application/json")]):
+        code, text = run("mqauth_check", "--workers", "--no-login", "--timeout=10")
+        status = run("mqauth_status", "--timeout=10")[1]
+    memory.forget()
+    lines = text.splitlines()
+    assert code == 4
+    assert sum(line.startswith("ok      worker ") for line in lines) == 998
+    assert sorted(line.split()[2] for line in lines if line.startswith("failed  worker")) == [
+        "any:",
+        "lost@host:",
+        "odd\\x1b[2J@host:",
+    ]
+    assert "cannot be read" in text
+    assert status.count("@host: ") == 1000
+    assert "\x1b" not in text + status
 
 
 def test_no_secret_in_any_report(site: Sandbox) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import AsyncClient, Client
 from health_check.exceptions import ServiceUnavailable
@@ -113,6 +114,15 @@ def test_the_issuer_may_be_down_until_the_threshold(short_life: Sandbox) -> None
     assert command("node")[0] == 1
     issuer.faults.reset()
     wait_until(lambda: ask("node")[0] == 200)
+
+
+def test_staff_alone_may_look(site: Sandbox, database: None) -> None:
+    """The view is guarded as any other of Django's: visitors are asked to sign in."""
+    visitor = Client()
+    answer = visitor.get("/staff/health/", {"format": "json"})
+    assert (answer.status_code, answer["Location"][:14]) == (302, "/admin/login/?")
+    visitor.force_login(User.objects.create_user("prober", is_staff=True))
+    assert visitor.get("/staff/health/", {"format": "json"}).json() == {FRESHNESS: "OK"}
 
 
 def test_a_threshold_of_ones_own(site: Sandbox) -> None:

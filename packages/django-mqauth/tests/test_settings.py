@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import pprint
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kombu
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import override_settings
 
 import django_mqauth
 from django_mqauth import conf
+from django_mqauth.broker import UnusableURL
 from mqauth.config.resolution import resolve
+from mqauth.errors import ConfigurationError
 from mqauth.shared import shared_sources
 from mqauth_sandbox import Sandbox
 
@@ -109,11 +114,52 @@ def test_settings_ask_for_their_own_url(tmp_path: Path) -> None:
     assert "CELERY_BROKER_URL = 'mqauths://default@rabbit.example.com/prod'" in done.stdout
 
 
+def test_settings_that_cannot_work_are_read(tmp_path: Path) -> None:
+    """What is wrong with an alias is told to who uses its URL, not to who reads the settings."""
+    wrong = SETTINGS.replace("amqps://rabbit.example.com/prod", "rabbit.example.com")
+    wrong += "CELERY_BROKER_USE_SSL = django_mqauth.broker_use_ssl()\n"
+    done = manage(tmp_path, wrong, "diffsettings")
+    assert "CELERY_BROKER_URL = <unusable: mqauth.E007: MQAUTH['default']" in done.stdout
+    assert "CELERY_BROKER_USE_SSL = None" in done.stdout
+    imports = "import celery, copy, django_mqauth, kombu; from django.conf import settings"
+    for use in (
+        "kombu.Connection(settings.CELERY_BROKER_URL)",
+        "celery.Celery(broker=settings.CELERY_BROKER_URL).connection()",
+        "kombu.Connection(copy.deepcopy(settings.CELERY_BROKER_URL))",
+        "django_mqauth.broker_url()",
+        "django_mqauth.source()",
+    ):
+        program = f"{imports}; {use}"
+        done = python(tmp_path, "-c", program, check=False)
+        assert "ImproperlyConfigured: mqauth.E007: MQAUTH['default']['BROKER']" in done.stderr
+
+
+def test_a_copy_of_an_unusable_url_leads_nowhere() -> None:
+    """Taken for plain text, such a URL has a scheme that Kombu does not know."""
+    url = UnusableURL("default", ConfigurationError("it is wrong", remedy="mend it"))
+    with pytest.raises(KeyError, match="mqauth-unusable"):
+        kombu.Connection(f"{url}").connect()
+
+
+def test_settings_in_several_modules(tmp_path: Path) -> None:
+    """A module of settings that another one imports asks for its URL as if it were the only one."""
+    (tmp_path / "base.py").write_text(SETTINGS)
+    done = manage(tmp_path, "from base import *", "diffsettings")
+    assert "CELERY_BROKER_URL = 'mqauths://default@rabbit.example.com/prod'" in done.stdout
+    change = "MQAUTH['default']['BROKER'] = 'amqps://other.example.com/'"
+    done = manage(tmp_path, f"from base import *\n{change}", "check")
+    assert "(mqauth.E028) CELERY_BROKER_URL leads to rabbit.example.com" in done.stderr
+    again = "import django_mqauth\nCELERY_BROKER_URL = django_mqauth.broker_url()"
+    done = manage(tmp_path, f"from base import *\n{change}\n{again}", "diffsettings")
+    assert "CELERY_BROKER_URL = 'mqauths://default@other.example.com/'" in done.stdout
+
+
 def test_settings_that_ask_too_early_are_told(tmp_path: Path) -> None:
-    """Above `MQAUTH` the error says to write it above, or to pass it."""
-    early = "import django_mqauth\nCELERY_BROKER_URL = django_mqauth.broker_url()\n" + SETTINGS
-    done = manage(tmp_path, early, "diffsettings")
-    assert done.returncode != 0
+    """Above `MQAUTH` the system check says to ask below, or to pass it."""
+    early = "import django_mqauth\nCELERY_BROKER_URL = django_mqauth.broker_url()\n"
+    done = manage(tmp_path, early + SETTINGS.replace("CELERY_BROKER_URL =", "#"), "check")
+    assert done.returncode == 1
+    assert "(mqauth.E028) CELERY_BROKER_URL was made before" in done.stderr
     assert "broker_url(settings=MQAUTH)" in done.stderr
 
 
@@ -132,10 +178,46 @@ def test_diffsettings_shows_no_secret(tmp_path: Path) -> None:
         "MQAUTH['default']['TRANSPORT_OPTIONS'] = "
         f"{{'password': '{CANARY}', 'auth': {{'client_secret': '{CANARY}'}}}}\n"
     )
-    for settings in (SETTINGS, login, misplaced):
-        done = manage(tmp_path, settings, "diffsettings", "--all")
+    celery = SETTINGS + (
+        f"CELERY_BROKER_URL += ';amqps://u:{CANARY}@b.example.com/'\n"
+        f"CELERY_BROKER_READ_URL = ['amqps://u:{CANARY}@c.example.com/']\n"
+        f"CELERY_BROKER_WRITE_URL = 'mqauths://default@h/?password={CANARY}'\n"
+        f"CELERY_BROKER_PASSWORD = '{CANARY}'\n"
+        "CELERY_BROKER_TRANSPORT_OPTIONS = {'auth': {'client_secret': '%(c)s'}, "
+        "'sentinel_kwargs': {'password': '%(c)s'}}\n" % {"c": CANARY}
+    )
+    shapes = [
+        SETTINGS.replace("CELERY_BROKER_URL =", f"MQAUTH = {wrong!r}\n#")
+        for wrong in (
+            f"amqps://u:{CANARY}@h/",
+            [{"OPTIONS": {"password": CANARY}}],
+            {"default": f"amqps://u:{CANARY}@h/"},
+            {"default": {"PASSWORD": CANARY, "BROKER": (f"u:{CANARY}@h",)}},
+        )
+    ]
+    for text in (SETTINGS, login, misplaced, celery, *shapes):
+        done = manage(tmp_path, text, "diffsettings", "--all")
         assert "MQAUTH = " in done.stdout, done.stderr
         assert CANARY not in done.stdout + done.stderr
+
+
+def test_what_celery_is_told_stays_what_it_is(use: Callable[..., None]) -> None:
+    """A password in Celery's settings is hidden where it is looked at, and nowhere else."""
+    url = f"mqauths://default@a.example.com/;amqps://u:{CANARY}@b.example.com/v"
+    use(
+        MQAUTH={"default": STATIC},
+        CELERY_BROKER_URL=url,
+        CELERY_BROKER_READ_URL=(url,),
+        CELERY_BROKER_TRANSPORT_OPTIONS={"sentinel_kwargs": {"password": CANARY}},
+    )
+    given = (settings.CELERY_BROKER_URL, *settings.CELERY_BROKER_READ_URL)
+    assert given == (url, url)
+    assert kombu.Connection(given[0]).alt == url.split(";")
+    options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    assert options["sentinel_kwargs"]["password"] == CANARY
+    for shown in (repr(given), pprint.pformat(given), repr(options), pprint.pformat(options)):
+        assert CANARY not in shown
+    assert "amqps://********@b.example.com/v" in repr(given)
 
 
 def test_celery_without_django_knows_the_aliases(tmp_path: Path) -> None:

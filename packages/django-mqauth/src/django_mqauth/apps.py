@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.core.signals import setting_changed
 
 from django_mqauth import conf
-from django_mqauth.redaction import redact_setting
+from django_mqauth.redaction import redact_settings
 from django_mqauth.sources import forget_aliases
 from mqauth import events
 from mqauth.history import history
@@ -27,7 +27,7 @@ class MqauthConfig(AppConfig):
         """Register what Django calls."""
         from django_mqauth import checks, signals  # noqa: PLC0415 - the settings are there
 
-        redact_setting()
+        redact_settings()
         checks.register_all()
         history.start()
         setting_changed.connect(_changed, dispatch_uid="django_mqauth")
@@ -41,11 +41,11 @@ _forwarded: list[Any] = []
 
 def _changed(*, setting: str, **_: Any) -> None:
     """Begin anew where a test overrides a setting."""
+    redact_settings()
     if setting != conf.SETTING and not setting.startswith(f"{conf.SETTING}_"):
         return
     from django_mqauth.kombu_connections import connections  # noqa: PLC0415 - the same
 
-    redact_setting()
     forget_aliases()
     connections.close_all()
     forget_shared_sources()

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from mqauth.errors import ConfigurationError
+from mqauth.secret import REDACTED
 
 _SCHEMES = {"amqps": True, "mqauths": True, "amqp": False, "mqauth": False}
 _KAFKA = {"mqauths-kafka": True, "mqauth-kafka": False}
+_BETWEEN = re.compile(r";(?=\s*[\w.+-]+://)")
+_SECRET_QUERY = re.compile(r"[?&][^=&]*(password|passwd|secret|token)[^=&]*=", re.IGNORECASE)
 _HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+(%\w+)?", re.ASCII)
 
 
@@ -59,6 +62,16 @@ class RedactedURL(str):
     __slots__ = ()
 
 
+class MaskedURL(str):
+    """A broker URL that is what it was, and shows no password where it is looked at."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return it as Django's `diffsettings` and error page show it."""
+        return repr(masked(str(self)))
+
+
 def addresses(broker: object) -> tuple[Address, ...]:
     """Return the brokers of `BROKER`: one URL, several with `;` between them, or a list.
 
@@ -82,26 +95,49 @@ def addresses(broker: object) -> tuple[Address, ...]:
     return tuple(_address(url) for url in urls)
 
 
+def each_url(urls: str) -> list[str]:
+    """Return the URLs of a failover list; a `;` that begins no URL is part of a password."""
+    return _BETWEEN.split(urls)
+
+
 def holds_password(url: str) -> bool:
-    """Return whether a broker URL has a password in it."""
-    return any("@" in part and ":" in _login(part) for part in url.split(";"))
+    """Return whether a broker URL has a password in it, or one of a failover list has."""
+    return any(_holds_password(part) for part in each_url(url))
 
 
 def without_login(url: str) -> str:
     """Return a broker URL without user and password."""
-    return ";".join(_one_without_login(part) for part in url.split(";"))
+    return ";".join(_with_login(part, "") for part in each_url(url))
 
 
-def _one_without_login(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return rest
+def masked(url: str) -> str:
+    """Return a broker URL with asterisks in the place of each login that has a password."""
+    return ";".join(
+        _with_login(part, f"{REDACTED}@") if _holds_password(part) else part
+        for part in each_url(url)
+    )
+
+
+def _holds_password(url: str) -> bool:
+    return ":" in _login(url) or _SECRET_QUERY.search(url) is not None
+
+
+def _with_login(url: str, login: str) -> str:
+    scheme, rest = _scheme(url)
     authority, slash, path = _authority(rest), *_path(rest)
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    host = authority.rpartition("@")[2]
+    if _SECRET_QUERY.search(url):
+        host, path = host.partition("?")[0], path.partition("?")[0]
+    return f"{scheme}{login if '@' in authority else ''}{host}{slash}{path}"
+
+
+def _scheme(url: str) -> tuple[str, str]:
+    scheme, separator, rest = url.partition("://")
+    return (scheme + separator, rest) if separator else ("", url)
 
 
 def _login(url: str) -> str:
-    return _authority(url.partition("://")[2]).rpartition("@")[0]
+    return _authority(_scheme(url)[1]).rpartition("@")[0]
 
 
 def _authority(rest: str) -> str:
@@ -132,7 +168,13 @@ def _address(url: object) -> Address:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port, parts = None, None, urlsplit("")
+        parts, host, port = urlsplit(""), None, 0
+    if port == 0:
+        raise ConfigurationError(
+            "has a port or an address that cannot be read",
+            remedy="write a port from 1 to 65535 or none, and an IPv6 address in brackets, as in "
+            "amqps://[2001:db8::1]:5671/prod",
+        )
     if parts.scheme not in {**_SCHEMES, **_KAFKA}:
         raise ConfigurationError(
             "is no broker URL" if not parts.scheme else f"has the scheme {parts.scheme[:20]}",

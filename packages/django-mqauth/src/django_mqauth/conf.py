@@ -17,10 +17,12 @@ aliases whose `OPTIONS` say nothing else.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from django.conf import ENVIRONMENT_VARIABLE
@@ -34,11 +36,32 @@ from mqauth.errors import ConfigurationError
 
 SETTING = "MQAUTH"
 KEYS = ("BROKER", "PROVIDER", "OPTIONS", "TLS", "TRANSPORT_OPTIONS")
+MAPPINGS = ("OPTIONS", "TLS", "TRANSPORT_OPTIONS")
 SOURCE_SETTINGS = ("cache", "renew_at", "timeout", "insecure")
 """What may stand in OPTIONS beside the provider's own options, and as MQAUTH_* for all aliases."""
 OWN_SETTINGS = ("CELERY_NAMESPACE", "CELERY_APP", "ADMIN_REFRESH", "ADMIN_TIMEOUT")
 _PREFIX = "DJANGO_MQAUTH_"
 _OPTIONS = "OPTIONS_"
+
+
+class SettingsError(ConfigurationError):
+    """Something in the settings cannot work, and a system check says so too.
+
+    Args:
+        number: The number of the check's id: 7 for `mqauth.E007`.
+        message: What cannot work.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, number: int, message: str, *, remedy: str | None = None) -> None:
+        """Keep the id of the check."""
+        super().__init__(message, remedy=remedy)
+        self.number = number
+        self.check = f"mqauth.E{number:03}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how it is copied."""
+        return functools.partial(type(self), remedy=self.remedy), (self.number, self.message)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +98,8 @@ def raw_aliases(given: Mapping[str, Any] | None = None) -> Mapping[Any, Any]:
     """
     setting = _setting() if given is None else given
     if not isinstance(setting, Mapping):
-        raise ConfigurationError(
+        raise SettingsError(
+            1,
             f"{SETTING} is a {type(setting).__name__}",
             remedy='write a dict: {"default": {"BROKER": "amqps://...", "PROVIDER": "..."}}',
         )
@@ -110,7 +134,8 @@ def aliases() -> dict[str, Alias]:
 
 def entry_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an alias as a named entry of the core: options in one mapping, provider included."""
-    options = entry.get("OPTIONS") or {}
+    options = entry.get("OPTIONS")
+    options = options if isinstance(options, Mapping) else {}
     found = {**_for_all_aliases(), **options}
     if entry.get("PROVIDER") is not None:
         found["provider"] = entry["PROVIDER"]
@@ -124,7 +149,8 @@ def option(name: str) -> Any:
 
 def improperly_configured(error: ConfigurationError) -> ImproperlyConfigured:
     """Return Django's error for one of ours."""
-    return ImproperlyConfigured(f"{error.message} ({error.remedy})")
+    identifier = f"{error.check}: " if isinstance(error, SettingsError) else ""
+    return ImproperlyConfigured(f"{identifier}{error.message} ({error.remedy})")
 
 
 def is_alias_name(name: object) -> bool:
@@ -137,18 +163,24 @@ def environment_prefix(name: str) -> str:
     return f"{_PREFIX}{name.upper().replace('-', '_')}_"
 
 
+def being_read() -> ModuleType | None:
+    """Return the module of the settings if it is being read right now, so that they call us."""
+    if django_settings.configured:
+        return None
+    return sys.modules.get(os.environ.get(ENVIRONMENT_VARIABLE, ""))
+
+
 def _setting() -> Any:
-    if not django_settings.configured:
-        # Settings that are being read right now ask for an URL out of themselves.
-        module = sys.modules.get(os.environ.get(ENVIRONMENT_VARIABLE, ""))
-        if module is not None and not hasattr(module, SETTING):
-            raise ConfigurationError(
-                f"the settings have no {SETTING} yet",
-                remedy=f"write it above, or pass it: broker_url(settings={SETTING})",
-            )
-        if module is not None:
-            return getattr(module, SETTING)
-    return getattr(django_settings, SETTING, {})
+    module = being_read()
+    if module is None:
+        return getattr(django_settings, SETTING, {})
+    if not hasattr(module, SETTING):
+        raise SettingsError(
+            28,
+            f"the settings had no {SETTING} yet when they asked for its URL",
+            remedy=f"write it above, or pass it: broker_url(settings={SETTING})",
+        )
+    return getattr(module, SETTING)
 
 
 def _raw_or_none() -> Mapping[Any, Any]:
@@ -161,10 +193,14 @@ def _raw_or_none() -> Mapping[Any, Any]:
 def _alias(name: str, entry: Any) -> Alias:
     where = f"{SETTING}[{name!r}]"
     if not isinstance(entry, Mapping):
-        raise ConfigurationError(f"{where} is a {type(entry).__name__}", remedy="write a dict")
-    for key in ("BROKER", "PROVIDER"):
+        raise SettingsError(3, f"{where} is a {type(entry).__name__}", remedy="write a dict")
+    for key in MAPPINGS:
+        if entry.get(key) is not None and not isinstance(entry[key], Mapping):
+            kind = type(entry[key]).__name__
+            raise SettingsError(5, f"{where}[{key!r}] is a {kind}", remedy="write a dict")
+    for number, key in ((6, "BROKER"), (13, "PROVIDER")):
         if not entry.get(key):
-            raise ConfigurationError(f"{where} has no {key}", remedy="see the system checks")
+            raise SettingsError(number, f"{where} has no {key}", remedy="see the system checks")
     try:
         brokers = addresses(entry["BROKER"])
     except ConfigurationError as error:
@@ -181,7 +217,11 @@ def _alias(name: str, entry: Any) -> Alias:
                 **(entry.get("TRANSPORT_OPTIONS") or {}),
             },
         )
-    raise ConfigurationError(f"{where}['BROKER'] {problem.message}", remedy=problem.remedy)
+    raise SettingsError(
+        8 if "password" in problem.message else 7,
+        f"{where}['BROKER'] {problem.message}",
+        remedy=problem.remedy,
+    )
 
 
 def _overridden(name: object, entry: Any) -> Any:
@@ -201,7 +241,9 @@ def _not_contradicted(written: Mapping[str, Any], said: Mapping[str, Any]) -> di
     """Return the written options whose other spelling, a file or not, is not said instead."""
     settled = {key.removesuffix("_file") for key in said}
     return {
-        key: value for key, value in written.items() if key.removesuffix("_file") not in settled
+        key: value
+        for key, value in written.items()
+        if str(key).removesuffix("_file") not in settled
     }
 
 

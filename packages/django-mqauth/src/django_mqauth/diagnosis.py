@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from django_mqauth import conf
 from django_mqauth.broker_address import Address
 from django_mqauth.optional import has_celery
@@ -84,19 +86,11 @@ def _app_of(alias: conf.Alias) -> Any:
         return None
     from celery_mqauth.diagnosis import app_target  # noqa: PLC0415 - optional
 
+    app = celery_app()
     try:
-        app = celery_app()
-    except ImportError as error:
-        problem = str(error)
-    else:
-        try:
-            return app if app_target(app).name == alias.name else None
-        except ConfigurationError:
-            return None  # it signs in by other means
-    raise ConfigurationError(
-        f"MQAUTH_CELERY_APP leads nowhere: {problem}",
-        remedy='write the path of the Celery app, such as "proj.celery:app"',
-    )
+        return app if app_target(app).name == alias.name else None
+    except (ConfigurationError, ImproperlyConfigured):
+        return None  # it signs in by other means, or not at all
 
 
 def _uses(app: Any, target: Target) -> dict[str, Any]:

@@ -6,19 +6,21 @@ there, and what the system checks complain about, is at least not shown.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Self
 
 from django.conf import settings
 
-from django_mqauth.broker_address import RedactedURL, holds_password, without_login
-from django_mqauth.conf import SETTING
+from django_mqauth.broker_address import MaskedURL, RedactedURL, holds_password, without_login
+from django_mqauth.conf import SETTING, option
 from mqauth.config.options import option_keys
 from mqauth.config.registry import provider_class, provider_names
 from mqauth.errors import ConfigurationError
-from mqauth.secret import Secret
+from mqauth.secret import REDACTED, Secret
 
-_SOUNDS_SECRET = ("secret", "password", "token", "private_key")
+BROKER_URLS = ("BROKER_URL", "BROKER_READ_URL", "BROKER_WRITE_URL")
+"""Celery's settings that lead to a broker."""
+_SOUNDS_SECRET = ("secret", "password", "passwd", "passphrase", "token", "private_key")
 
 
 class InlineSecret(Secret):
@@ -35,40 +37,120 @@ class InlineSecret(Secret):
         return self
 
 
-def redact_setting() -> None:
-    """Wrap the secrets of `MQAUTH` where they stand."""
+class MaskedText(str):
+    """Text that somebody else's library needs as it is, and that does not show itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return what it is replaced by wherever it is looked at."""
+        return repr(REDACTED)
+
+
+def redact_settings() -> None:
+    """Hide the secrets of `MQAUTH` and of what Celery is told about its broker where they stand."""
     aliases = getattr(settings, SETTING, None)
-    if not isinstance(aliases, MutableMapping):
+    if isinstance(aliases, MutableMapping):
+        for name, entry in aliases.items():
+            if isinstance(entry, MutableMapping):
+                _redact(entry)
+            else:
+                aliases[name] = _redacted_url(entry)
+    elif aliases is not None:
+        for entry in aliases if isinstance(aliases, list | tuple) else ():
+            _redact_by_sound(entry)
+        _replace(SETTING, _redacted_url(aliases))
+    for key in celery_settings(*BROKER_URLS):
+        _replace(key, _masked_url(getattr(settings, key)))
+    for key in celery_settings("BROKER_PASSWORD"):
+        _replace(key, _masked_text(getattr(settings, key)))
+    for key in celery_settings("BROKER_TRANSPORT_OPTIONS"):
+        _redact_celery(getattr(settings, key))
+
+
+def celery_settings(*names: str) -> Iterator[str]:
+    """Return which of Celery's settings of these names there are, in its namespace."""
+    namespace = option("CELERY_NAMESPACE")
+    if isinstance(namespace, str):
+        for name in names:
+            if getattr(settings, f"{namespace}_{name}", None) is not None:
+                yield f"{namespace}_{name}"
+
+
+def secrets_within(options: object, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Return where something that sounds secret stands in the settings in plain text."""
+    if not isinstance(options, Mapping):
         return
-    for entry in aliases.values():
-        if isinstance(entry, MutableMapping):
-            _redact(entry)
+    for name, value in options.items():
+        if isinstance(name, str) and _sounds_secret(name):
+            if value and isinstance(value, str | InlineSecret):
+                yield (*where, name)
+        else:
+            yield from secrets_within(value, (*where, str(name)))
+
+
+def _replace(key: str, value: object) -> None:
+    if value is not getattr(settings, key):
+        setattr(settings, key, value)
 
 
 def _redact(entry: MutableMapping[str, Any]) -> None:
-    broker, options = entry.get("BROKER"), entry.get("OPTIONS")
-    if isinstance(broker, str) and holds_password(broker):
-        entry["BROKER"] = RedactedURL(without_login(broker))
-    elif isinstance(broker, list):
-        entry["BROKER"] = [
-            RedactedURL(without_login(url)) if isinstance(url, str) and holds_password(url) else url
-            for url in broker
-        ]
+    provider, options = entry.get("PROVIDER"), entry.get("OPTIONS")
+    if "BROKER" in entry:
+        entry["BROKER"] = _redacted_url(entry["BROKER"])
     if isinstance(options, MutableMapping):
-        for name in secret_options(entry.get("PROVIDER")) | _by_sound(options):
-            if isinstance(options.get(name), str) and options[name]:
-                options[name] = InlineSecret(options[name])
-    _redact_by_sound(entry.get("TRANSPORT_OPTIONS"))
+        for name in secret_options(provider) & options.keys():
+            options[name] = _secret(options[name])
+    _redact_by_sound(entry)
+
+
+def _redact_celery(options: object) -> None:
+    if not isinstance(options, MutableMapping):
+        return
+    for name, value in options.items():
+        if name == "auth" and isinstance(value, MutableMapping):
+            for each in plain_secrets(value):  # ours, so that it may be a Secret
+                value[each] = _secret(value[each])
+            _redact_by_sound(value)
+        elif isinstance(name, str) and _sounds_secret(name):
+            options[name] = _masked_text(value)
+        else:
+            _redact_celery(value)
 
 
 def _redact_by_sound(options: object) -> None:
+    """Wrap what sounds secret: a misspelt or unknown provider has options as well."""
     if not isinstance(options, MutableMapping):
         return
-    for name in _by_sound(options):
-        if isinstance(options[name], str) and options[name]:
-            options[name] = InlineSecret(options[name])
-    for value in options.values():
-        _redact_by_sound(value)
+    for name, value in options.items():
+        if isinstance(name, str) and _sounds_secret(name):
+            options[name] = _secret(value)
+        else:
+            _redact_by_sound(value)
+
+
+def _secret(value: Any) -> Any:
+    return InlineSecret(value) if isinstance(value, str) and value else value
+
+
+def _masked_text(value: Any) -> Any:
+    return MaskedText(value) if type(value) is str and value else value
+
+
+def _masked_url(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_masked_url, value)) if any(map(_shows, value)) else value
+    return MaskedURL(value) if _shows(value) else value
+
+
+def _redacted_url(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_redacted_url, value))
+    return RedactedURL(without_login(value)) if _shows(value) else value
+
+
+def _shows(url: object) -> bool:
+    return type(url) is str and holds_password(url)
 
 
 def secret_options(provider: object) -> set[str]:
@@ -82,6 +164,15 @@ def secret_options(provider: object) -> set[str]:
     return {key for key, option in keys.items() if option.secret and key == option.name}
 
 
-def _by_sound(options: MutableMapping[Any, Any]) -> set[str]:
-    """Return what sounds secret: a misspelt or unknown provider has options as well."""
-    return {name for name in options if isinstance(name, str) and name.endswith(_SOUNDS_SECRET)}
+def plain_secrets(options: Mapping[str, Any]) -> set[str]:
+    """Return the options that any provider holds for secret and that stand there in plain text."""
+    declared: set[str] = set().union(*map(secret_options, provider_names()))
+    return {
+        name
+        for name in declared & options.keys()
+        if options[name] and isinstance(options[name], str | InlineSecret)
+    }
+
+
+def _sounds_secret(name: str) -> bool:
+    return name.lower().endswith(_SOUNDS_SECRET)

@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django_mqauth import conf
 from django_mqauth.checks.celery import check_celery
 from django_mqauth.checks.deploy import check_deployment
-from django_mqauth.checks.link import check_broker, check_tls, is_insecure
+from django_mqauth.checks.link import check_broker, is_insecure
 from django_mqauth.checks.live import TAG, check_live, was_asked_for
 from django_mqauth.checks.messages import Place
 from django_mqauth.checks.own import check_own
@@ -27,6 +27,8 @@ from django_mqauth.checks.shape import (
     check_spelling,
     is_well_shaped,
 )
+from django_mqauth.checks.tls import check_tls
+from django_mqauth.checks.transport_options import check_transport_options
 from mqauth.errors import ConfigurationError
 
 TAG_SETTINGS = "mqauth"
@@ -68,6 +70,7 @@ def _check(name: Any, entry: Any) -> Iterator[CheckMessage]:
         return
     yield from check_broker(str(name), entry)
     yield from check_provider(str(name), entry)
+    yield from check_transport_options(str(name), entry)
     if entry.get("TLS"):
         where = Place(conf.SETTING)[name]["TLS"]
         yield from check_tls(where, entry["TLS"], insecure=is_insecure(entry))

@@ -11,40 +11,105 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from django_mqauth import conf
-from django_mqauth.broker_address import addresses, holds_password
-from django_mqauth.checks.link import check_tls, is_insecure, is_loopback
-from django_mqauth.checks.messages import Place, error, from_error, warning
+from django_mqauth.broker import BrokerURL, UnusableURL
+from django_mqauth.broker_address import addresses, each_url, holds_password, without_login
+from django_mqauth.checks.celery_secrets import (
+    OURS,
+    broker_urls,
+    check_auth_options,
+    check_passwords,
+)
+from django_mqauth.checks.link import is_insecure, is_loopback
+from django_mqauth.checks.messages import Place, error, listed, warning
+from django_mqauth.checks.tls import check_tls
+from django_mqauth.checks.transport_options import check_celery_options
 from django_mqauth.optional import has_celery
-from django_mqauth.redaction import secret_options
+from django_mqauth.redaction import BROKER_URLS, celery_settings
 from mqauth.config.named_entries import named_entries
 from mqauth.config.options import suggestion
 from mqauth.config.registry import provider_names
 from mqauth.errors import ConfigurationError
-from mqauth.secret import Secret
-
-_URLS = ("BROKER_URL", "BROKER_READ_URL", "BROKER_WRITE_URL")
-_OURS = ("mqauth", "mqauths")
 
 
 def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Check Celery's broker URLs, TLS options and transport options."""
-    names = _known_names()
+    names, signing_in = _known_names(), []
     yield from _check_environment()
-    for key, url in _broker_urls():
-        for part in url.split(";"):
+    yield from _check_kinds()
+    yield from _check_unread()
+    for key, url in broker_urls():
+        if isinstance(url, UnusableURL):
+            yield from _check_unusable(Place(key), url, aliases)
+            continue
+        if isinstance(url, BrokerURL):
+            yield from _check_agreement(Place(key), url)
+        for part in map(str.strip, each_url(url)):
             scheme = part.partition(":")[0]
-            if scheme in _OURS:
+            if scheme in OURS:
                 yield from _check_url(Place(key), part, names, aliases)
+                signing_in.append(_who(part) or _provider())
+            elif scheme.lower().startswith(OURS):
+                yield error(
+                    33,
+                    f"{key} has the scheme {scheme[:20]}.",
+                    "Begin it with mqauths:// (or mqauth:// for this host alone).",
+                    where=Place(key),
+                )
             else:
                 yield from _check_foreign(Place(key), part, aliases)
-    yield from _check_auth_options()
+    yield from check_passwords()
+    yield from check_auth_options()
+    yield from check_celery_options(sorted(names.intersection(signing_in)))
+
+
+def _check_kinds() -> Iterator[CheckMessage]:
+    for key in celery_settings(*BROKER_URLS):
+        given = getattr(settings, key)
+        for url in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(url, str) and url:
+                continue
+            yield error(
+                33,
+                f"{key} is {f'a {type(url).__name__}' if url != '' else 'empty'}.",
+                f"Write {key} = django_mqauth.broker_url()"
+                + (", with its parentheses." if callable(url) else "."),
+                where=Place(key),
+            )
+    for key in celery_settings("BROKER_USE_SSL"):
+        tls = getattr(settings, key)
+        if not isinstance(tls, bool | Mapping):
+            yield error(
+                29,
+                f"{key} is a {type(tls).__name__}.",
+                f'Write {key} = django_mqauth.broker_use_ssl(), or a dict such as {{"ca_certs": '
+                '"/path/to/ca.pem"}.',
+                where=Place(key),
+            )
+
+
+def _check_unread() -> Iterator[CheckMessage]:
+    """Tell of a URL that stands under a name which Celery does not look at."""
+    if any(celery_settings(*BROKER_URLS)):
+        return
+    # Some of Django's own settings must not be looked at: they are deprecated.
+    for key in [key for key in dir(settings) if "BROKER" in key or "CELERY" in key]:
+        if isinstance(getattr(settings, key), BrokerURL | UnusableURL):
+            expected = f"{conf.option('CELERY_NAMESPACE')}_BROKER_URL"
+            yield warning(
+                12,
+                f"{key} has the URL of an alias, and Celery looks for it in {expected}.",
+                f"Rename it to {expected}, or set {conf.SETTING}_CELERY_NAMESPACE to the namespace "
+                "that app.config_from_object was given.",
+                where=Place(key),
+            )
 
 
 def _check_environment() -> Iterator[CheckMessage]:
-    for name in _URLS:
+    for name in BROKER_URLS:
         key, variable = f"{conf.option('CELERY_NAMESPACE')}_{name}", f"CELERY_{name}"
         given, said = getattr(settings, key, None), os.environ.get(variable)
-        if isinstance(given, str) and given.startswith(_OURS) and said and said != given:
+        ours = isinstance(given, str) and str(given).startswith((*OURS, UnusableURL.SCHEME))
+        if ours and said and said != given:
             yield warning(
                 8,
                 f"{variable} of the environment wins over the setting {key}: Celery does so.",
@@ -58,18 +123,6 @@ def _known_names() -> set[str]:
         return {*provider_names(), *named_entries(os.environ)}
     except ConfigurationError:
         return {*provider_names()}
-
-
-def _broker_urls() -> Iterator[tuple[str, str]]:
-    namespace = conf.option("CELERY_NAMESPACE")
-    for name in _URLS:
-        key = f"{namespace}_{name}"
-        given = getattr(settings, key, None)
-        for url in given if isinstance(given, (list, tuple)) else [given]:
-            if isinstance(url, str):
-                yield key, url
-        if os.environ.get(f"CELERY_{name}"):
-            yield f"CELERY_{name} of the environment", os.environ[f"CELERY_{name}"]
 
 
 def _check_url(
@@ -91,8 +144,14 @@ def _check_url(
             where=where,
         )
         return
-    who = unquote(url.partition("://")[2].partition("/")[0].rpartition("@")[0])
-    if not who and _says_who():
+    try:
+        addresses(without_login(url))
+    except ConfigurationError as problem:
+        sentence = f"{where} {problem.message}."
+        yield error(33, sentence, f"{_capital(problem.remedy)}.", where=where)
+        return
+    who = _who(url)
+    if not who and _provider():
         return
     if not who:
         yield error(
@@ -113,17 +172,69 @@ def _check_url(
         yield from _check_link(where, url, aliases.get(who))
 
 
-def _says_who() -> bool:
-    options = getattr(settings, f"{conf.option('CELERY_NAMESPACE')}_BROKER_TRANSPORT_OPTIONS", None)
-    auth = options.get("auth") if isinstance(options, Mapping) else None
-    return isinstance(auth, Mapping) and bool(auth.get("provider"))
+def _check_unusable(
+    where: Place, url: UnusableURL, aliases: Mapping[str, Any]
+) -> Iterator[CheckMessage]:
+    """Tell what nobody else tells: what is wrong with the alias itself, its own checks do."""
+    if url.alias not in aliases:
+        yield error(
+            20,
+            f"{where} signs in as {str(url.alias)[:60]!r}, which nobody defined"
+            f"{suggestion(str(url.alias), map(str, aliases))}.",
+            f"Add the alias to {conf.SETTING}, or name one of it: {listed(aliases)}.",
+            where=where,
+        )
+    elif url.alias in conf.aliases():
+        yield error(
+            28,
+            f"{where} was made before its alias was complete: {url.error.message}.",
+            f"Call broker_url() below the last line that changes {conf.SETTING}, or pass it: "
+            f"broker_url(settings={conf.SETTING}).",
+            where=where,
+        )
+
+
+def _check_agreement(where: Place, url: BrokerURL) -> Iterator[CheckMessage]:
+    name = _who(each_url(url)[0])
+    alias = conf.aliases().get(name)
+    if alias is not None and alias.url != url:
+        yield error(
+            28,
+            f"{where} leads to {_hosts_of(url)}, and {conf.SETTING}[{name!r}] to "
+            f"{_hosts_of(alias.url)} by now.",
+            f"Call broker_url() below the last line that changes {conf.SETTING}: in the module of "
+            "settings that Django is told about.",
+            where=where,
+        )
+
+
+def _hosts_of(urls: str) -> str:
+    return ", ".join(_host(url) or "?" for url in each_url(urls))
+
+
+def _who(url: str) -> str:
+    return unquote(url.partition("://")[2].partition("/")[0].rpartition("@")[0])
+
+
+def _provider() -> str:
+    """Return who signs in according to the transport options."""
+    for key in celery_settings("BROKER_TRANSPORT_OPTIONS"):
+        options = getattr(settings, key)
+        auth = options.get("auth") if isinstance(options, Mapping) else None
+        if isinstance(auth, Mapping):
+            return str(auth.get("provider") or "")
+    return ""
+
+
+def _capital(remedy: str | None) -> str:
+    return f"{(remedy or '')[:1].upper()}{(remedy or '')[1:]}"
 
 
 def _check_link(where: Place, url: str, entry: Any) -> Iterator[CheckMessage]:
     insecure = isinstance(entry, Mapping) and is_insecure(entry)
     key = f"{conf.option('CELERY_NAMESPACE')}_BROKER_USE_SSL"
     tls = getattr(settings, key, None)
-    if isinstance(tls, Mapping):
+    if isinstance(tls, Mapping) and not (isinstance(entry, Mapping) and tls == entry.get("TLS")):
         yield from check_tls(Place(key), tls, insecure=insecure)
     host = _host(url)
     if url.startswith("mqauth://") and not tls and not insecure and host and not is_loopback(host):
@@ -157,29 +268,6 @@ def _check_foreign(where: Place, url: str, aliases: Mapping[str, Any]) -> Iterat
                 where=where,
             )
             return
-
-
-def _check_auth_options() -> Iterator[CheckMessage]:
-    key = f"{conf.option('CELERY_NAMESPACE')}_BROKER_TRANSPORT_OPTIONS"
-    options = getattr(settings, key, None)
-    auth = options.get("auth") if isinstance(options, Mapping) else None
-    if auth is not None and not isinstance(auth, Mapping):
-        problem = ConfigurationError(
-            f"{key}['auth'] is a {type(auth).__name__}", remedy="write a dict of provider options"
-        )
-        yield from_error(22, problem, where=Place(key))
-    if not isinstance(auth, Mapping):
-        return
-    secrets = set().union(*(secret_options(name) for name in provider_names()))
-    for name in sorted(secrets & auth.keys()):
-        if auth[name] and not isinstance(auth[name], Secret):
-            yield error(
-                23,
-                f"{key}['auth'][{name!r}] is a secret in plain text, and Django's diffsettings "
-                "prints it.",
-                f"Move it to {conf.SETTING}, or name a file with {name}_file.",
-                where=Place(key),
-            )
 
 
 def _hosts(entry: Mapping[str, Any]) -> set[str]:

@@ -1,11 +1,9 @@
-"""`BROKER` and `TLS`: whether the way to a broker is one, and safe for a credential."""
+"""`BROKER`: whether the way to a broker is one, and safe for a credential."""
 
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -15,20 +13,15 @@ from django_mqauth import conf
 from django_mqauth.broker_address import Address, addresses
 from django_mqauth.checks.messages import Place, error, warning
 from mqauth.config.option_values import parse_bool
-from mqauth.config.options import suggestion
 from mqauth.errors import ConfigurationError
 
-_FILES = ("ca_certs", "certfile", "keyfile")
-_TLS_KEYS = (
-    *_FILES,
-    "cert_reqs",
-    "ciphers",
-    "context",
-    "do_handshake_on_connect",
-    "server_hostname",
-    "server_side",
-    "suppress_ragged_eofs",
-)
+_OTHER_PORTS = {
+    (True, 5672): "plain AMQP, which amqp:// stands for",
+    (False, 5671): "AMQP over TLS: write amqps://",
+    **{(tls, port): "RabbitMQ's management" for tls in (True, False) for port in (15671, 15672)},
+    **{(tls, port): "Kafka" for tls in (True, False) for port in range(9092, 9099)},
+}
+"""What listens on ports that are mistaken for AMQP's, with and without TLS."""
 
 
 def check_broker(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -56,6 +49,16 @@ def check_broker(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
         )
         return
     yield from check_protection(where, found, insecure=is_insecure(entry))
+    for address in found:
+        other = _OTHER_PORTS.get((address.tls, address.port or 0))
+        if other:
+            yield warning(
+                10,
+                f"{where} leads to port {address.port}, which usually is that of {other}.",
+                "Take the port out, or write that on which the broker speaks AMQP: 5671 with TLS, "
+                "5672 without.",
+                where=where,
+            )
 
 
 def check_protection(
@@ -82,37 +85,6 @@ def check_protection(
             )
 
 
-def check_tls(
-    where: Place, options: Mapping[str, Any], *, insecure: bool
-) -> Iterator[CheckMessage]:
-    """Check TLS options: spelled right, verifying, and with files that are there."""
-    for key in options:
-        if key not in _TLS_KEYS:
-            yield error(
-                10,
-                f"{where} has an option {str(key)[:60]!r}{suggestion(str(key), _TLS_KEYS)}.",
-                f"Correct it; there are {', '.join(_TLS_KEYS)}.",
-                where=where,
-            )
-    if not insecure and not _verifies(options):
-        yield error(
-            11,
-            f"{where} switches the verification of the broker's certificate off.",
-            'Take cert_reqs out and name the authority: {"ca_certs": "/path/to/ca.pem"}. If the '
-            'network is safe, say "insecure": True in OPTIONS.',
-            where=where,
-        )
-    for key in _FILES:
-        problem = _unreadable(options.get(key))
-        if problem:
-            yield error(
-                12,
-                f"{where[key]} names {str(options[key])[:200]}, which cannot be read: {problem}.",
-                "Name a PEM file that the server's user may read.",
-                where=where[key],
-            )
-
-
 def is_loopback(host: str) -> bool:
     """Return whether a host is this very one."""
     if host.lower().rstrip(".") == "localhost":
@@ -129,22 +101,3 @@ def is_insecure(entry: Mapping[str, Any]) -> bool:
         return parse_bool(conf.entry_of(entry).get("insecure", False))
     except ValueError:
         return False
-
-
-def _verifies(options: Mapping[str, Any]) -> bool:
-    context = options.get("context")
-    return options.get("cert_reqs", ssl.CERT_REQUIRED) == ssl.CERT_REQUIRED and (
-        not isinstance(context, Mapping) or context.get("check_hostname", True) is not False
-    )
-
-
-def _unreadable(path: Any) -> str | None:
-    if path is None:
-        return None
-    try:
-        with Path(path).open("rb"):
-            return None
-    except OSError as failure:
-        return failure.strerror
-    except TypeError:
-        return f"it is a {type(path).__name__}"

@@ -5,6 +5,7 @@ An id is never given to anything else once it was released.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's names
@@ -30,6 +31,11 @@ def from_error(number: int, problem: ConfigurationError, *, where: Any = None) -
     """Return the error for what the core says about a configuration."""
     hint = problem.remedy or "see the documentation"
     return error(number, _sentence(problem.message), _sentence(hint), where=where)
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Return names one after the other."""
+    return ", ".join(sorted(str(name)[:60] for name in names)) or "there is none"
 
 
 class Place(str):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage
 
 from django_mqauth import conf
-from django_mqauth.checks.messages import Place, error
+from django_mqauth.checks.messages import Place, error, from_error
+from django_mqauth.workers.asking import celery_app
 
 _SECONDS = {"ADMIN_REFRESH": (0.5, 60.0), "ADMIN_TIMEOUT": (0.2, 10.0)}
 
@@ -34,3 +35,8 @@ def check_own() -> Iterator[CheckMessage]:
             "Give the namespace that app.config_from_object was given, such as CELERY.",
             where=Place(key),
         )
+    if conf.option("CELERY_APP") is not None:
+        try:
+            celery_app()
+        except conf.SettingsError as problem:
+            yield from_error(30, problem, where=Place(f"{conf.SETTING}_CELERY_APP"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.core.checks import CheckMessage
@@ -72,9 +73,17 @@ def _check_settings(entry: Mapping[str, Any], where: Place) -> Iterator[CheckMes
         if key not in given:
             continue
         try:
-            split_settings({key: given[key]})
+            settings = split_settings({key: given[key]})[1]
         except ConfigurationError as problem:
             yield from_error(15, problem, where=where["OPTIONS"][key])
+            continue
+        if isinstance(settings.get("cache"), str) and Path(settings["cache"]).is_file():
+            is_file = ConfigurationError(
+                f"the setting cache names {settings['cache'][:200]}, which is a file",
+                remedy="name a directory, which is made where there is none; its environment "
+                "variable is MQAUTH_CACHE",
+            )
+            yield from_error(15, is_file, where=where["OPTIONS"][key])
 
 
 def _check_options(entry: Mapping[str, Any], where: Place) -> Iterator[CheckMessage]:

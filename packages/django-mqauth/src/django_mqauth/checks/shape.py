@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,13 +11,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from django_mqauth import conf
-from django_mqauth.checks.messages import Place, error, warning
+from django_mqauth.checks.messages import Place, error, listed, warning
 from mqauth.config.registry import provider_names
 
 _WELL_KNOWN = {f"{conf.SETTING}_{name}" for name in conf.OWN_SETTINGS} | {
     f"{conf.SETTING}_{name.upper()}" for name in conf.SOURCE_SETTINGS
 }
-_MAPPINGS = ("OPTIONS", "TLS", "TRANSPORT_OPTIONS")
 
 
 def check_setting(setting: Any) -> Iterator[CheckMessage]:
@@ -33,10 +33,21 @@ def check_setting(setting: Any) -> Iterator[CheckMessage]:
         yield warning(
             1,
             f"{conf.SETTING} has no alias 'default'.",
-            f"Call one of them 'default' ({_listed(setting)}): it is the one meant where no other "
+            f"Call one of them 'default' ({listed(setting)}): it is the one meant where no other "
             "is named.",
             where=Place(conf.SETTING),
         )
+    if isinstance(setting, Mapping):
+        names = [name for name in setting if conf.is_alias_name(name)]
+        for name, other in itertools.combinations(names, 2):
+            if conf.environment_prefix(name) == conf.environment_prefix(other):
+                yield warning(
+                    11,
+                    f"The aliases {name!r} and {other!r} share the variables "
+                    f"{conf.environment_prefix(name)}... of the environment.",
+                    "Rename one of them: capitals, - and _ make no difference there.",
+                    where=Place(conf.SETTING),
+                )
 
 
 def check_spelling() -> Iterator[CheckMessage]:
@@ -85,7 +96,7 @@ def check_alias(name: Any, entry: Any) -> Iterator[CheckMessage]:
                 "into OPTIONS.",
                 where=where,
             )
-    for key in _MAPPINGS:
+    for key in conf.MAPPINGS:
         if entry.get(key) is not None and not isinstance(entry[key], Mapping):
             yield error(
                 5,
@@ -101,14 +112,10 @@ _EXAMPLES = {"OPTIONS": "client_id", "TLS": "ca_certs", "TRANSPORT_OPTIONS": "co
 def is_well_shaped(entry: Any) -> bool:
     """Return whether what an alias holds can be looked at further."""
     return isinstance(entry, Mapping) and all(
-        entry.get(key) is None or isinstance(entry[key], Mapping) for key in _MAPPINGS
+        entry.get(key) is None or isinstance(entry[key], Mapping) for key in conf.MAPPINGS
     )
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" - did you mean {nearest[0]}?" if nearest else ""
-
-
-def _listed(names: Iterable[Any]) -> str:
-    return ", ".join(sorted(str(name)[:60] for name in names))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_mqauth import conf
 from django_mqauth.defaults import DEFAULT_ALIAS
-from mqauth.diagnosis.exit_codes import exit_code
+from django_mqauth.login import explain
+from mqauth.cli.printable import printable
+from mqauth.diagnosis.exit_codes import USAGE, exit_code
 from mqauth.errors import ConfigurationError, MQAuthError
+
+LONGEST = 300.0
 
 
 class MqauthCommand(BaseCommand):
@@ -26,14 +33,18 @@ class MqauthCommand(BaseCommand):
         parser.add_argument("--json", action="store_true", dest="as_json", help="Print JSON.")
 
     def execute(self, *args: Any, **options: Any) -> Any:
-        """Run, and show an error of ours as one line."""
+        """Run, and show an error of ours as one line, or as JSON where that was asked for."""
         try:
             return super().execute(*args, **options)
-        except MQAuthError as error:
+        except (MQAuthError, ImproperlyConfigured) as error:
             if options.get("traceback"):
                 raise
-            failure = CommandError(str(error), returncode=exit_code(error))
-        raise failure
+            problem: Exception = error
+        code = exit_code(problem) if isinstance(problem, MQAuthError) else USAGE
+        if not options.get("as_json"):
+            raise CommandError(explain(problem), returncode=code)
+        self.print_json(failure(problem, code))
+        sys.exit(code)
 
     def print_json(self, content: Any) -> None:
         """Print JSON, moments in ISO 8601."""
@@ -48,10 +59,31 @@ class MqauthCommand(BaseCommand):
         shown = {name: value for name, value in facts.items() if value is not None}
         width = max((len(name) for name in shown), default=0)
         for name, value in shown.items():
-            lines = [str(item) for item in value] if isinstance(value, list) else [_text(value)]
+            lines = [*map(_text, value)] if isinstance(value, list) else [_text(value)]
             self.stdout.write(f"{self.style.MIGRATE_LABEL(name.ljust(width))}  {lines[0]}")
             for line in lines[1:]:
                 self.stdout.write(f"{' ' * width}  {line}")
+
+
+def failure(problem: Exception, code: int) -> dict[str, Any]:
+    """Return what JSON says of a command that came to nothing."""
+    return {
+        "ok": False,
+        "exit_code": code,
+        "error": getattr(problem, "message", None) or explain(problem),
+        "remedy": getattr(problem, "remedy", None),
+    }
+
+
+def time_limit(text: str) -> float:
+    """Return the seconds of `--timeout`: more than 0 and at most 300."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= LONGEST:
+        raise ArgumentTypeError(f"{text!r} is no number of seconds above 0 and up to {LONGEST:g}")
+    return value
 
 
 def add_alias(parser: CommandParser) -> None:
@@ -86,4 +118,4 @@ def _plain(value: object) -> str:
 def _text(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return str(value)
+    return printable(str(value))

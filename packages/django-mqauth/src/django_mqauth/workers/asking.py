@@ -47,16 +47,27 @@ def celery_app() -> Any:
     """Return the Celery app of the site: `MQAUTH_CELERY_APP`, else the current one.
 
     Raises:
-        ImportError: Celery is not installed, or the setting leads nowhere.
+        ConfigurationError: The setting leads nowhere.
+        ImportError: Celery is not installed.
     """
     path = conf.option("CELERY_APP")
-    if isinstance(path, str):
-        return import_string(path.replace(":", "."))
-    if path is not None:
-        return path
-    from celery import current_app  # noqa: PLC0415 - optional
+    if path is None:
+        from celery import current_app  # noqa: PLC0415 - optional
 
-    return current_app
+        return current_app
+    try:
+        found = import_string(path.replace(":", ".")) if isinstance(path, str) else path
+    except ImportError as error:
+        problem = f"leads nowhere: {error}"
+    else:
+        if hasattr(found, "control"):
+            return found
+        problem = f"is no Celery app but a {type(found).__name__}"
+    raise conf.SettingsError(
+        30,
+        f"{conf.SETTING}_CELERY_APP {problem}",
+        remedy='write the path of the Celery app, such as "proj.celery:app"',
+    )
 
 
 def ask_workers(timeout: float, *, app: Any = None, expected: Collection[str] = ()) -> Answers:

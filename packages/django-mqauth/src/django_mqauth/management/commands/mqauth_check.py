@@ -9,10 +9,11 @@ from django.core.management.base import CommandParser
 
 from django_mqauth import conf
 from django_mqauth.login import TIMEOUT, sign_in_once
-from django_mqauth.management.base import MqauthCommand, all_aliases
+from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
 from django_mqauth.optional import has_celery, has_kombu
 from django_mqauth.sources import shared
 from django_mqauth.workers.asking import ask_workers
+from mqauth.cli.printable import printable
 from mqauth.diagnosis.durations import duration
 from mqauth.diagnosis.exit_codes import FAILED, UNAVAILABLE, exit_code
 from mqauth.errors import MQAuthError
@@ -37,7 +38,7 @@ class Command(MqauthCommand):
         )
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=time_limit,
             default=TIMEOUT,
             help=f"seconds for one login or for all workers (default: {TIMEOUT:g})",
         )
@@ -72,7 +73,8 @@ class Command(MqauthCommand):
     def _show(self, result: dict[str, Any]) -> None:
         style = self.style.SUCCESS if result["ok"] else self.style.ERROR
         mark = style(("ok" if result["ok"] else "failed").ljust(6))
-        self.stdout.write(f"{mark}  {result['check']} {result['name']}: {result['detail']}")
+        said = printable(f"{result['check']} {result['name']}: {result['detail']}")
+        self.stdout.write(f"{mark}  {said}")
 
 
 def _credential(name: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from django_mqauth.diagnosis import diagnose_alias
-from django_mqauth.management.base import MqauthCommand, add_alias
+from django_mqauth.management.base import MqauthCommand, add_alias, time_limit
+from mqauth.cli.printable import printable
 from mqauth.diagnosis.findings import Finding, broken, report
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import ConfigurationError
@@ -30,7 +31,7 @@ class Command(MqauthCommand):
         super().add_arguments(parser)
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=time_limit,
             default=TIMEOUT,
             help=f"seconds for each step (default: {TIMEOUT:g})",
         )
@@ -49,9 +50,11 @@ class Command(MqauthCommand):
 
     def _show(self, finding: Finding) -> None:
         style = self.style.ERROR if finding.code else self.style.SUCCESS
-        self.stdout.write(f"{style(finding.status.ljust(6))}  {finding.link}: {finding.detail}")
+        self.stdout.write(
+            f"{style(finding.status.ljust(6))}  {finding.link}: {printable(finding.detail)}"
+        )
         if finding.remedy:
-            self.stdout.write(f"        {finding.remedy}")
+            self.stdout.write(f"        {printable(finding.remedy)}")
 
 
 def _walk(alias: str, timeout: float) -> Iterator[Finding]:

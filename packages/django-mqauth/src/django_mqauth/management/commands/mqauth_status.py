@@ -7,11 +7,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from django_mqauth import conf, defaults
-from django_mqauth.management.base import MqauthCommand, all_aliases
+from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
 from django_mqauth.optional import has_celery
 from django_mqauth.sources import shared
 from django_mqauth.workers.asking import Answers, ask_workers
 from django_mqauth.workers.replies import WorkerReport
+from mqauth.cli.printable import printable
 from mqauth.diagnosis.durations import duration
 from mqauth.errors import MQAuthError
 
@@ -30,7 +31,7 @@ class Command(MqauthCommand):
         parser.add_argument("--no-workers", action="store_true", help="Ask no worker.")
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=time_limit,
             default=defaults.ADMIN_TIMEOUT,
             help=f"seconds to wait for workers (default: {defaults.ADMIN_TIMEOUT:g})",
         )
@@ -47,11 +48,11 @@ class Command(MqauthCommand):
             self.print_json({"aliases": aliases, "workers": workers, "problem": answers.problem})
             return
         for alias in aliases:
-            self.stdout.write(_alias_line(alias))
+            self.stdout.write(printable(_alias_line(alias)))
         for worker in answers.workers:
-            self.stdout.write(_worker_line(worker))
+            self.stdout.write(printable(_worker_line(worker)))
         if answers.problem:
-            self.stdout.write(self.style.ERROR(f"workers: {answers.problem}"))
+            self.stdout.write(self.style.ERROR(printable(f"workers: {answers.problem}")))
         elif not answers.workers and not no_workers:
             self.stdout.write("no worker answered (is one running, with remote control on?)")
 

@@ -10,11 +10,7 @@ from django.core.management.base import CommandParser
 from django_mqauth import conf
 from django_mqauth.management.base import MqauthCommand, add_alias
 from django_mqauth.sources import derived
-from mqauth.config.resolution import resolve
-from mqauth.diagnosis.token_facts import facts_of
-from mqauth.errors import ConfigurationError
-from mqauth.rotation.building import parts
-from mqauth.rotation.source import CredentialSource
+from mqauth.diagnosis.one_fetch import fetch_once
 
 
 class Command(MqauthCommand):
@@ -40,25 +36,10 @@ class Command(MqauthCommand):
 
     def handle(self, *, alias: str, as_json: bool, fresh: bool, raw: bool, **options: Any) -> None:
         """Print the facts."""
-        found = conf.alias(alias)
-        explicit = {"cache": False} if fresh else {}
-        config = resolve(alias, explicit=explicit, derived=derived(found))
-        source = CredentialSource.from_parts(parts(config))
-        try:
-            credentials = source.get()
-            identity = source.provider.identity
-        finally:
-            source.close()
-        if raw and credentials.certificate is not None:
-            raise ConfigurationError(
-                f"{alias} signs in by a certificate, so there is no token to print",
-                remedy="leave --raw out",
-            )
+        fetched = fetch_once(alias, derived=derived(conf.alias(alias)), fresh=fresh)
         if raw:
-            self.stdout.write(credentials.password.reveal())
-            return
-        facts = facts_of(credentials, identity)
-        if as_json:
-            self.print_json(asdict(facts))
+            self.stdout.write(fetched.token.reveal())
+        elif as_json:
+            self.print_json(asdict(fetched.facts))
         else:
-            self.print_facts(facts.for_people())
+            self.print_facts(fetched.facts.for_people())

@@ -14,12 +14,8 @@ from mqauth.cli.option_arguments import (
     the_only_entry,
 )
 from mqauth.cli.output import examples, json_option, print_facts, print_json
-from mqauth.config.resolution import resolve
-from mqauth.diagnosis.token_facts import facts_of
-from mqauth.errors import ConfigurationError
+from mqauth.diagnosis.one_fetch import fetch_once
 from mqauth.hosts import derived_from_host
-from mqauth.rotation.building import parts
-from mqauth.rotation.source import CredentialSource
 
 
 @click.command(
@@ -53,27 +49,12 @@ def command(
     one. The token itself is printed with --raw alone.
     """
     name = name or the_only_entry()
-    explicit: dict[str, object] = dict(parsed(options))
-    refuse_secrets(name, parsed(options))
-    if fresh:
-        explicit["cache"] = False
-    config = resolve(name, explicit=explicit, derived=derived_from_host(host))
-    source = CredentialSource.from_parts(parts(config))
-    try:
-        credentials = source.get()
-        identity = source.provider.identity
-    finally:
-        source.close()
-    if raw and credentials.certificate is not None:
-        raise ConfigurationError(
-            f"{name} signs in by a certificate, so there is no token to print",
-            remedy="leave --raw out",
-        )
+    explicit = parsed(options)
+    refuse_secrets(name, explicit)
+    fetched = fetch_once(name, explicit=explicit, derived=derived_from_host(host), fresh=fresh)
     if raw:
-        click.echo(credentials.password.reveal())
-        return
-    facts = facts_of(credentials, identity)
-    if as_json:
-        print_json(asdict(facts))
+        click.echo(fetched.token.reveal())
+    elif as_json:
+        print_json(asdict(fetched.facts))
     else:
-        print_facts(facts.for_people())
+        print_facts(fetched.facts.for_people())
