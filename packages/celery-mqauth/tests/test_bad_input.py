@@ -20,7 +20,6 @@ from celery_mqauth.errors import (
     TokenTooLargeError,
     VirtualHostError,
 )
-from celery_mqauth.registration import SCHEMES
 from mqauth import ConfigurationError, InsecureTransportError, MQAuthError, UnknownProviderError
 from mqauth.config.registry import provider_names
 from mqauth_sandbox import Broker, OidcIssuer
@@ -54,19 +53,6 @@ def test_a_wrong_scheme_suggests_the_nearest() -> None:
     """Kombu itself names the scheme it does not know and the one that was meant."""
     with pytest.raises(KeyError, match=r"No such transport: mqauthz.*Did you mean mqauth"):
         kombu.Connection("mqauthz://oauth2@localhost//")
-
-
-@pytest.mark.parametrize("scheme", sorted(SCHEMES))
-@pytest.mark.parametrize("query", ["x=s3cret", "x", "auth=s3cret&heartbeat=5", "password=s3cret"])
-def test_parameters_of_a_url(scheme: str, query: str) -> None:
-    """Kombu would end in a TypeError, or take them for something else."""
-    with pytest.raises(ConfigurationError, match="parameters that mqauth does not read") as caught:
-        kombu.Connection(f"{scheme}://oauth2@localhost/v?{query}")
-    assert query.partition("=")[0] in str(caught.value)
-    assert "broker_transport_options" in str(caught.value.remedy)
-    assert "s3cret" not in str(caught.value)
-    assert kombu.Connection(f"{scheme}://oauth2@localhost/v?heartbeat=5").heartbeat == 5
-    assert kombu.Connection("amqp://localhost//?heartbeat=5&connect_timeout=7").heartbeat == 5
 
 
 @pytest.mark.parametrize(

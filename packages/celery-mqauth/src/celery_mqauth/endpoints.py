@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery_mqauth.auth_options import AuthOptions
-from celery_mqauth.url_parameters import check_parameters_of_urls
 from mqauth.config.resolution import secret_options
 from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.hosts import derived_from_host
@@ -18,9 +17,6 @@ AUTH = "auth"
 """Key of the provider's options in `broker_transport_options`."""
 CONNECT_TIMEOUT = 10.0
 """Seconds, where neither Celery nor Kombu set a time limit."""
-
-# Kombu loads a transport right before it takes the URL of the first connection apart.
-check_parameters_of_urls()
 
 _SIGNS_IN = frozenset({"authentication", "login_method", "login_response", "password", "userid"})
 _SAID_ELSEWHERE = frozenset({"host", "ssl", "virtual_host"})
