@@ -143,6 +143,16 @@ def test_a_check_of_a_token_that_no_broker_takes(issuer: OidcIssuer) -> None:
     assert "no broker takes this token" in said
 
 
+def test_a_check_of_a_file_that_holds_no_token(tmp_path: Path) -> None:
+    """A binary file is one line of error."""
+    file = tmp_path / "token"
+    file.write_bytes(b"\x7fELF\xd0\xff" * 1000)
+    arguments = ["-r", "producer", "--check", "--token", str(file)]
+    done = CliRunner().invoke(scopes, arguments, obj=SimpleNamespace(app=classic.make()))
+    assert done.exit_code == 4
+    assert done.output.startswith("Error: the token is no JWT")
+
+
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [

@@ -52,6 +52,7 @@ class _Commands(click.Group):
         from kombu.exceptions import OperationalError  # noqa: PLC0415 - see the class
 
         from mqauth.cli.log_lines import log_lines  # noqa: PLC0415
+        from mqauth.cli.printable import printable  # noqa: PLC0415
         from mqauth.diagnosis.exit_codes import exit_code  # noqa: PLC0415
         from mqauth.errors import MQAuthError  # noqa: PLC0415
 
@@ -63,7 +64,7 @@ class _Commands(click.Group):
             failure, code = error, exit_code(error)
         except OperationalError as error:
             failure, code = error, NO_WORKER
-        click.echo(f"Error: {failure}", err=True)
+        click.echo(f"Error: {printable(str(failure))}", err=True)
         raise click.exceptions.Exit(code)
 
 

@@ -35,6 +35,7 @@ from mqauth.permissions.resource_server import ResourceServer
 from mqauth.permissions.scope_grant import ScopeGrant
 
 FORMATS = ("table", "scopes", "regex", "conf", "advanced", "amazonmq", "json")
+_MAX_TOKEN = 1024 * 1024
 _ISSUER = "https://ISSUER"
 
 
@@ -111,7 +112,7 @@ def _https(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--without-task-events", is_flag=True, help="Workers never send events of tasks.")
 @click.option("--check", is_flag=True, help="Compare with the present credential.")
 @click.option(
-    "--token", "token_file", type=click.File("r"), help="--check: the token, - to read it."
+    "--token", "token_file", type=click.File("rb"), help="--check: the token, - to read it."
 )
 @click.option("--configure", help="--check: the user's regular expression.")
 @click.option("--write", help="--check: the user's regular expression.")
@@ -247,7 +248,8 @@ def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
         return compare_expressions(user, grant.uses, vhost)
     if given["token_file"] is not None:
         # Read once, and asked for each role.
-        token = given.setdefault("token", given["token_file"].read().strip())
+        content = given["token_file"].read(_MAX_TOKEN).decode(errors="replace")
+        token = given.setdefault("token", content.strip())
     else:
         token = given.setdefault("token", present_credentials(app).password)
     asked = given.setdefault("asked", token_asked(token, _servers(given)))
