@@ -50,6 +50,17 @@ def test_all_is_well(site: Site) -> None:
     )
 
 
+def test_health_is_not_for_everybody(site: Site) -> None:
+    """Who does not know the path finds no health endpoint, and no page gives it away."""
+    assert site.get("/health/pipeline/")[0] == 404
+    status, page = site.get("/")
+    assert status == 200
+    assert "/health/" not in page
+    production = {"SHOP_DEBUG": "0", "MQAUTH_SANDBOX_BROKER_ADDRESS": "amqps://localhost/"}
+    program = "import shop.urls; print('health' in str(shop.urls.urlpatterns))"
+    assert site.manage("shell", "--no-imports", "-c", program, **production).stdout == "False\n"
+
+
 def test_a_frozen_worker_is_named(site: Site) -> None:
     """A worker that is stopped is named in JSON, figures and by the command, until it goes on."""
     recovers(site)
