@@ -193,6 +193,16 @@ def test_exit_codes(run: Run, issuer: OidcIssuer) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_failure_as_json(run: Run) -> None:
+    """Who asked for JSON gets JSON, and the line for people beside it."""
+    done = run("token", "nobody", "--json")
+    told = json.loads(done.stdout)
+    assert {name: told[name] for name in ("ok", "exit_code")} == {"ok": False, "exit_code": 2}
+    assert done.exit_code == 2
+    assert f"Error: {told['error']} ({told['remedy']})" == done.stderr.strip()
+    assert run("token", "nobody").stdout == ""
+
+
 def test_an_error_is_the_only_line(run: Run) -> None:
     """What the log says of a failure is said by the error; --verbose shows it none the less."""
     del run  # sets the environment

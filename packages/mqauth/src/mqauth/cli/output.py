@@ -10,8 +10,20 @@ from typing import Any
 import click
 
 from mqauth.cli.printable import printable
+from mqauth.diagnosis.exit_codes import exit_code
+from mqauth.errors import MQAuthError
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_WANTS_JSON = "mqauth.cli.json"
+
+
+def _note_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:  # noqa: FBT001
+    ctx.meta[_WANTS_JSON] = value
+    return value
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_note_json, help="Print JSON."
+)
 
 
 def examples(*lines: str) -> str:
@@ -22,6 +34,25 @@ def examples(*lines: str) -> str:
 def print_json(content: Any) -> None:
     """Print JSON, moments in ISO 8601."""
     click.echo(json.dumps(content, indent=2, default=_plain))
+
+
+def print_failure(ctx: click.Context, error: MQAuthError) -> int:
+    """Say in one line on standard error what failed, to programs in JSON too.
+
+    Args:
+        ctx: What was run; whether it was asked for JSON.
+        error: What ended it.
+
+    Returns:
+        The exit code.
+    """
+    code = exit_code(error)
+    if ctx.meta.get(_WANTS_JSON):
+        said = {"error": error.message, "remedy": error.remedy}
+        print_json({"ok": False, "exit_code": code, **said})
+    label = click.style("Error:", fg="red", bold=True)
+    click.echo(f"{label} {printable(str(error))}", err=True)
+    return code
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

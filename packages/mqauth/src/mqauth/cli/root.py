@@ -11,8 +11,8 @@ import click
 
 from mqauth.cli import commands
 from mqauth.cli.log_lines import log_lines
-from mqauth.cli.output import examples
-from mqauth.diagnosis.exit_codes import INTERRUPTED, TABLE, exit_code
+from mqauth.cli.output import examples, print_failure
+from mqauth.diagnosis.exit_codes import INTERRUPTED, TABLE
 from mqauth.errors import MQAuthError
 
 
@@ -39,8 +39,7 @@ class Commands(click.Group):
         except MQAuthError as error:
             if debug:
                 raise
-            click.echo(f"{click.style('Error:', fg='red', bold=True)} {error}", err=True)
-            ctx.exit(exit_code(error))
+            ctx.exit(print_failure(ctx, error))
         except KeyboardInterrupt:
             click.echo("\ninterrupted", err=True)
             ctx.exit(INTERRUPTED)
