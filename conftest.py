@@ -1,10 +1,18 @@
-"""Lets a test run that is told to stop tear down what it has set up, as after Ctrl-C."""
+"""Lets a test run end in order when it is told to stop, and programs under test hear Ctrl-C."""
 
 from __future__ import annotations
+
+import signal
 
 from workloads.processes import terminate_like_interrupt
 
 
 def pytest_configure() -> None:
-    """Brokers, workers and temporary folders would otherwise outlive a run under `timeout`."""
+    """Suit the signals of this process, which the programs that it starts inherit.
+
+    Brokers, workers and temporary folders would otherwise outlive a run under `timeout`. And a
+    script that runs the tests in its background has them ignore Ctrl-C, which is what tests send.
+    """
     terminate_like_interrupt()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
