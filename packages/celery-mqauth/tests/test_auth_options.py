@@ -45,21 +45,22 @@ def test_pools_of_different_secrets_stay_apart() -> None:
     assert repr(one) == repr(same) == repr(wrapped) != repr(other)
 
 
-def connection(who: str, **options: str) -> kombu.Connection:
+def connection(who: str, *, scheme: str = "mqauths", **options: str) -> kombu.Connection:
     """Return a connection whose options hold a secret, and that nobody has opened."""
     auth = {"client_secret": OPTIONS["client_secret"], **options}
-    return kombu.Connection(f"mqauths://{who}@localhost/v", transport_options={"auth": auth})
+    return kombu.Connection(f"{scheme}://{who}@localhost/v", transport_options={"auth": auth})
 
 
+@pytest.mark.parametrize("scheme", ["mqauths", "mqauths-kafka"])
 @pytest.mark.parametrize("who", ["oauth2", "billing", "oauth", ""])
 def test_a_connection_shows_no_secret_once_it_was_tried(
-    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    who: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever was to sign in, by a provider, a named entry or a name that nobody knows."""
     config = tmp_path / "mqauth.toml"
     config.write_text('[billing]\nprovider = "oauth2"\n')
     monkeypatch.setenv("MQAUTH_CONFIG", str(config))
-    tried = connection(who, client_id="celery")
+    tried = connection(who, scheme=scheme, client_id="celery")
     with pytest.raises(ConfigurationError):
         tried.connect()
     info = tried.info()

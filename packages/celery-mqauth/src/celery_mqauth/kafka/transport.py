@@ -10,7 +10,7 @@ import amqp
 from confluent_kafka import KafkaException
 from kombu.transport import confluentkafka
 
-from celery_mqauth.endpoints import without_secrets_shown
+from celery_mqauth.endpoints import hide_inline_secrets, without_secrets_shown
 from celery_mqauth.kafka.channel import Channel
 from celery_mqauth.kafka.endpoints import KafkaLink, link_of
 from celery_mqauth.kafka.probe import probe
@@ -44,6 +44,7 @@ class Transport(confluentkafka.Transport):
             amqp.AMQPError: See `celery_mqauth.errors` and `celery_mqauth.kafka.errors`.
         """
         client: Any = self.client
+        hide_inline_secrets(client)
         self.link = link_of(client, self.default_port)
         client.transport_options = without_secrets_shown(
             client.transport_options, self.link.source.provider

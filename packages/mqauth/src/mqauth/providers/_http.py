@@ -18,6 +18,8 @@ from mqauth.providers._deadline import Deadline
 from mqauth.providers._http_dates import clock_skew
 
 MAX_BODY = 256 * 1024
+AFTERWARDS = 0.1
+"""Seconds by which a socket outlasts the deadline, so that who waits for it says what is wrong."""
 
 
 class AnswerTooLargeError(requests.RequestException):
@@ -45,8 +47,8 @@ class BoundedAdapter(HTTPAdapter):
     ) -> requests.Response:
         """Send `request`; the response's body has been read."""
         self.sent_at = time.time()
-        left = self._time_left(request)
-        options.update(stream=True, timeout=(left, left))
+        limit = self._time_left(request) + AFTERWARDS
+        options.update(stream=True, timeout=(limit, limit))
         response = super().send(request, *args, **options)
         self.answered_at = time.time()
         with response.raw:
