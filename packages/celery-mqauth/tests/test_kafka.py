@@ -294,8 +294,11 @@ def test_a_broker_that_is_gone_is_not_waited_for(
 
 def threads_of_librdkafka() -> int:
     """Return how many there are in this process."""
-    names = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()]
-    return sum(name.startswith("rdk:") for name in names)
+    found = 0
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has just ended
+            found += task.joinpath("comm").read_text().startswith("rdk:")
+    return found
 
 
 def test_nothing_goes_on_behind_a_closed_connection(
@@ -305,13 +308,12 @@ def test_nothing_goes_on_behind_a_closed_connection(
     gc.collect()
     before = threads_of_librdkafka()
     opened = connection(options={"publish_limit": 1})
-    exchange_messages(opened, topic)
+    opened.SimpleQueue(topic).put("confirmed")
     world.broker.kill()
     with pytest.raises((NotConfirmedError, BrokerUnreachableError)) as kept:
         opened.default_channel._put(topic, {"body": ""})
     assert threads_of_librdkafka() > before
     opened.release()
-    # A consumer takes its time to leave a group whose broker is gone.
     eventually(lambda: threads_of_librdkafka() <= before, "an end of all clients", LIMIT)
     del kept
 
