@@ -86,6 +86,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "host alone": (alias(BROKER="rabbit.example.com"), "E007", "amqps://"),
     "HTTP": (alias(BROKER="https://rabbit.example.com"), "E007", "amqps://"),
     "no host": (alias(BROKER="amqps:///prod"), "E007", "amqps://rabbit.example.com/prod"),
+    "scheme that says password": (alias(BROKER="password://r.example.com"), "E007", "amqps://"),
     "bad port": (alias(BROKER="amqps://rabbit.example.com:port/"), "E007", "amqps://"),
     "slash in the vhost": (alias(BROKER="amqps://r.example.com/a/b"), "E007", "%2F"),
     "query string": (alias(BROKER="amqps://r.example.com/p?heartbeat=1"), "E007", "TLS"),

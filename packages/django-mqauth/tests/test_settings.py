@@ -242,7 +242,7 @@ def test_librdkafka_gets_what_was_written(use: Callable[..., None], tmp_path: Pa
     broker = {"BROKER": "mqauths-kafka://k.example.com", "PROVIDER": "token-file"}
     options = {"kafka_common_config": client, "auth": {"client_secret": CANARY}}
     use(MQAUTH={"default": {**broker, "TRANSPORT_OPTIONS": options}})
-    given = new_connection("default").transport_options
+    given: Any = new_connection("default").transport_options
     AdminClient(dict(given["kafka_common_config"]))
     with pytest.raises(KafkaException, match=r"ssl\.key\.location failed"):
         AdminClient({**given["kafka_common_config"], "ssl.key.password": "another"})

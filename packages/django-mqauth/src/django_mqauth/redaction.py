@@ -103,7 +103,7 @@ def _redact(entry: MutableMapping[str, Any]) -> None:
             options[name] = _secret(options[name])
     _redact_kombu(entry.get("TRANSPORT_OPTIONS"))
     for name in entry.keys() - {"TRANSPORT_OPTIONS"}:
-        if isinstance(name, str) and _sounds_secret(name):
+        if _sounds_secret(str(name)):
             entry[name] = _secret(entry[name])
         else:
             _redact_by_sound(entry[name])

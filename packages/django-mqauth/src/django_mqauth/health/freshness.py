@@ -41,10 +41,9 @@ class CredentialFreshness(HealthCheck):
         Raises:
             ServiceUnavailable: Too little is left, or there is no credential at all.
         """
+        limit, got = self.timeout.total_seconds(), list[BrokerCredentials]()
         try:
             found = source(self.alias)
-            got: list[BrokerCredentials] = []
-            limit = self.timeout.total_seconds()
             Errand(lambda: got.append(found.get())).wait(limit)
             credentials = got[0]
         except (MQAuthError, ImproperlyConfigured) as error:
