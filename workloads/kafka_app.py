@@ -39,7 +39,7 @@ def _ready(**_: Any) -> None:
     record("ready", 0)
 
 
-@app.task(name="work", ignore_result=True)
+@app.task(name="work", ignore_result=True, shared=False)  # not in every app of this process
 def work(number: int, *, then: int | None = None) -> None:
     """Note that the task ran; send another where there is one to follow."""
     record("start", number)

@@ -105,11 +105,6 @@ def _(scene: Scene) -> None:
     scene.sign_in("mqauth://oauth2:secret@localhost//")
 
 
-@causes("has parameters that mqauth does not read")
-def _(scene: Scene) -> None:
-    scene.sign_in("mqauth://oauth2@localhost//?ssl=1")
-
-
 @causes("in clear text")
 def _(scene: Scene) -> None:
     scene.sign_in("mqauth://oauth2@rabbit.example.com/prod")

@@ -10,10 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from celery_mqauth.command import mqauth
-from celery_mqauth.scopes_command import scopes
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import create_certificates
@@ -143,12 +142,18 @@ def test_a_check_of_a_token_that_no_broker_takes(issuer: OidcIssuer) -> None:
     assert "no broker takes this token" in said
 
 
+def invoked(*arguments: str) -> Result:
+    """Run `celery mqauth scopes` in this process."""
+    app = SimpleNamespace(app=classic.make())
+    return CliRunner().invoke(mqauth, ["scopes", *arguments], obj=app)
+
+
 def test_a_check_of_a_file_that_holds_no_token(tmp_path: Path) -> None:
     """A binary file is one line of error."""
     file = tmp_path / "token"
     file.write_bytes(b"\x7fELF\xd0\xff" * 1000)
     arguments = ["-r", "producer", "--check", "--token", str(file)]
-    done = CliRunner().invoke(scopes, arguments, obj=SimpleNamespace(app=classic.make()))
+    done = invoked(*arguments)
     assert done.exit_code == 4
     assert done.output.startswith("Error: the token is no JWT")
 
@@ -169,7 +174,7 @@ def test_a_check_of_a_file_that_holds_no_token(tmp_path: Path) -> None:
 )
 def test_options_that_cannot_be(arguments: tuple[str, ...], remedy: str) -> None:
     """What no broker and no account can have is refused with what to write."""
-    done = CliRunner().invoke(scopes, arguments, obj=SimpleNamespace(app=classic.make()))
+    done = invoked(*arguments)
     assert done.exit_code == 2
     assert remedy in done.output
 

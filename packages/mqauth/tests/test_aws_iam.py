@@ -563,6 +563,20 @@ def test_a_region_of_the_environment_that_is_none(
     assert "AWS_DEFAULT_REGION" in str(error.remedy)
 
 
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"])
+@pytest.mark.parametrize("given", ["option", "environment"])
+def test_a_service_of_somebody_elses_names_its_region(
+    caller: Build, monkeypatch: pytest.MonkeyPatch, variable: str, given: str
+) -> None:
+    """Where an endpoint is set for boto3, no host is made of the region."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "local")
+    region = {"option": "local", "environment": None}[given]
+    error = failure(caller(region=region, endpoint_url=None, ca_file=None))
+    assert isinstance(error, IssuerUnavailableError)
+    assert "no AWS region" not in str(error)
+
+
 def test_a_proxy_that_is_not_there(caller: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy is blamed, and not AWS."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")

@@ -201,6 +201,8 @@ def test_a_failure_as_json(run: Run) -> None:
     assert done.exit_code == 2
     assert f"Error: {told['error']} ({told['remedy']})" == done.stderr.strip()
     assert run("token", "nobody").stdout == ""
+    late = run("explain", "-s", "read:*/*", "--broker-version", "9.9", "--json")
+    assert json.loads(late.stdout)["exit_code"] == late.exit_code == 2
 
 
 def test_an_error_is_the_only_line(run: Run) -> None:

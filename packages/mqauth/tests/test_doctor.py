@@ -191,7 +191,14 @@ def test_authorities(
 @pytest.mark.parametrize(
     ("conf", "code", "said"),
     [
-        ("auth_oauth2.issuer = https://other.example/\n", 14, "the broker trusts https://other"),
+        (
+            "auth_oauth2.issuer = https://other.example/\nauth_oauth2.verify_issuer = true\n",
+            14,
+            "the broker trusts https://other",
+        ),
+        ("auth_oauth2.issuer = https://other.example/\n", 20, ""),
+        (b"# caf\xe9\nauth_oauth2.issuer = https://other.example\n", 20, ""),
+        (b"auth_oauth2.issuer = https://caf\xe9.example\n", 2, "is no rabbitmq.conf"),
         ("auth_oauth2.issuer = https://other.example\nauth_oauth2.jwks_url = https://k\n", 20, ""),
         ("listeners.tcp.default = 5672\n", 2, "says nothing of OAuth 2"),
         ("auth_oauth2.issuer = \0\n", 2, "is no rabbitmq.conf"),
@@ -216,3 +223,6 @@ def test_what_the_broker_is_told(
     assert found == code, links
     assert said in last["detail"]
     assert "token" not in last["detail"] or code == EXIT_CODES["claims"]
+    elsewhere = b"other.example" in content and b"jwks_url" not in content
+    noted = "fetches the keys of https://other.example" in str(links.get("claims"))
+    assert noted == (elsewhere and code == EXIT_CODES["broker"])

@@ -52,7 +52,14 @@ def on_another_cpu(work: Callable[[], str]) -> str:
     try:
         return work()
     finally:
-        posix.sched_setaffinity(0, everywhere)
+        _allow(everywhere)
+
+
+def _allow(processors: set[int]) -> None:
+    try:
+        posix.sched_setaffinity(0, processors)
+    except OSError:  # they have been taken from this process meanwhile; what is left will do
+        return
 
 
 def _other_cpus() -> tuple[set[int], set[int]] | None:

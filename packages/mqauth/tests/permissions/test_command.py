@@ -103,6 +103,23 @@ def test_a_token_of_another_issuer(issuer: OidcIssuer) -> None:
     assert "the broker trusts 'https://other.example'" in done.stdout
 
 
+@pytest.mark.parametrize(("verified", "code"), [("true", 3), ("false", 0)])
+def test_a_token_signed_by_somebody_elses_keys(
+    issuer: OidcIssuer, tmp_path: Path, verified: str, code: int
+) -> None:
+    """Unless it verifies issuers, RabbitMQ takes what the keys have signed that it fetches."""
+    conf = tmp_path / "rabbitmq.conf"
+    conf.write_text(
+        "auth_oauth2.resource_server_id = rabbitmq\n"
+        "auth_oauth2.issuer = https://other.example\n"
+        f"auth_oauth2.verify_issuer = {verified}\n"
+    )
+    done = run("--token", "-", "--conf", str(conf), "connect", stdin=issuer.mint())
+    assert done.returncode == code, done.stdout
+    noted = "fetches the keys of 'https://other.example'" in " ".join(done.stdout.split())
+    assert noted == (code == 0)
+
+
 def test_a_token_for_another_audience(issuer: OidcIssuer) -> None:
     """A token for somebody else is refused with what to ask for."""
     done = run("--token", "-", "--resource-server-id", "prod", "connect", stdin=issuer.mint())

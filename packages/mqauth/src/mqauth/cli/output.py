@@ -22,7 +22,12 @@ def _note_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:  # 
 
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, callback=_note_json, help="Print JSON."
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,  # before options whose values are judged as they are read
+    callback=_note_json,
+    help="Print JSON.",
 )
 
 

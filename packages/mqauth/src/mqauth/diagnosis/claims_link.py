@@ -68,7 +68,8 @@ def check_claims(
     chosen = choose(servers, claims, NEWEST) if servers else None
     if isinstance(chosen, Refused):
         raise BrokenLinkError(chosen.reason, remedy=chosen.remedy)
-    if chosen is not None and chosen.issuer and not same_issuer(found, chosen.issuer):
+    elsewhere = chosen is not None and chosen.issuer and not same_issuer(found, chosen.issuer)
+    if chosen is not None and elsewhere and chosen.verify_issuer:
         raise BrokenLinkError(
             f"the token is of issuer {found}, and the broker trusts {chosen.issuer}",
             remedy="set auth_oauth2.issuer to the token's, or fetch it from the broker's",
@@ -79,7 +80,10 @@ def check_claims(
             "and before 4.1 half of that",
             remedy="ask the issuer for fewer scopes or claims, or use scope aliases",
         )
-    return f"issuer {found}, audience {_shown(claims.get('aud'))}, {size:,} characters"
+    told = f"issuer {found}, audience {_shown(claims.get('aud'))}, {size:,} characters"
+    if chosen is not None and elsewhere:
+        told += f"; the broker fetches the keys of {chosen.issuer}, and one has to have signed this"
+    return told
 
 
 def _check_times(claims: Mapping[str, Any], skew: float) -> None:

@@ -21,6 +21,7 @@ from mqauth.config.secret_file import FileSecret, read_limited, reason
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.diagnosis.network import connect, context, secure
 from mqauth.errors import MQAuthError
+from mqauth.providers._aws_region import sts_endpoint_of_environment
 from mqauth.providers._urls import is_loopback
 
 MOST_SKEW = 60.0
@@ -121,9 +122,11 @@ def issuer_url(config: ResolvedConfig) -> str | None:
             return str(config.options[name])
     if config.provider != "aws-iam":
         return None
-    given = os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL")
+    given = sts_endpoint_of_environment()
     region = config.options.get("region") or os.environ.get("AWS_REGION")
-    return given or (f"https://sts.{region}.amazonaws.com" if region else None)
+    if given or not region:
+        return given
+    return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def look_at_issuer(config: ResolvedConfig, url: str, timeout: float) -> IssuerAnswer:

@@ -35,12 +35,15 @@ def read_conf(path: Path) -> list[ResourceServer]:
             f"{path} cannot be read: {error.strerror}", remedy="name the broker's rabbitmq.conf"
         ) from None
     text = content.decode(errors="replace")
-    if "\0" in text or "\ufffd" in text or len(content) > _LARGEST:
+    told = [line for line in text.splitlines() if _LINE.match(line)]
+    # Comments may be in any encoding.
+    garbled = any("\ufffd" in line for line in told or [text])
+    if "\0" in text or garbled or len(content) > _LARGEST:
         raise ConfigurationError(
             f"{path} is no rabbitmq.conf: it is too large, or no text",
             remedy="name the file of lines such as auth_oauth2.resource_server_id = rabbitmq",
         )
-    if not any(_LINE.match(line) for line in text.splitlines()):
+    if not told:
         raise ConfigurationError(
             f"{path} says nothing of OAuth 2: it has no line that begins with auth_oauth2.",
             remedy="name the broker's rabbitmq.conf, or leave --conf out",
@@ -79,6 +82,7 @@ def _server(own: Mapping[str, str], name: str, root: Mapping[str, str]) -> Resou
         or _numbered(root, "preferred_username_claims"),
         verify_aud=value("verify_aud") != "false",
         require_exp=value("require_exp") != "false",
+        verify_issuer=value("verify_issuer") == "true",
         issuer=_issuer(value("oauth_provider_id") or value("default_oauth_provider"), own, root),
         **plain,
     )

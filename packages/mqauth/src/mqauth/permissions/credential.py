@@ -70,11 +70,18 @@ def token_asked(
         )
     reading = read_token(claims, servers, version)
     refused = (reading.refused.reason, reading.refused.remedy) if reading.refused else None
-    found, issuer = claims.get("iss"), issuer or reading.server.issuer
+    found, keys_of = claims.get("iss"), reading.server.issuer
+    if issuer is None and reading.server.verify_issuer:
+        issuer = keys_of
     if issuer is not None and not same_issuer(found, issuer):
         refused = (
             f"the token is of issuer {found!r}, and the broker trusts {issuer!r}",
             "fetch it from the issuer that the broker trusts",
+        )
+    elif issuer is None and keys_of is not None and not same_issuer(found, keys_of):
+        notes.append(
+            f"the token is of issuer {found!r}, and the broker fetches the keys of {keys_of!r}: it "
+            "takes the token only if one of those has signed it"
         )
     asked = Asked(
         grant=ScopeGrant(()) if refused else reading.grant,

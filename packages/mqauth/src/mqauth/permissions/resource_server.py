@@ -25,8 +25,10 @@ class ResourceServer:
         preferred_username_claims: Claims that name the user, before `sub` and `client_id`.
         verify_aud: Whether a token has to name it as its audience.
         require_exp: Whether a token has to expire, where the broker knows this setting.
-        issuer: The issuer whose keys it fetches, and so whose tokens it takes; None where it is not
-            told one, or is told the keys themselves.
+        issuer: The issuer whose keys it fetches; None where it is not told one, or is told the keys
+            themselves.
+        verify_issuer: Whether a token's `iss` has to be that issuer, where the broker knows this
+            setting. Without it, RabbitMQ takes whatever one of the issuer's keys has signed.
     """
 
     id: str = "rabbitmq"
@@ -38,6 +40,7 @@ class ResourceServer:
     verify_aud: bool = True
     require_exp: bool = True
     issuer: str | None = None
+    verify_issuer: bool = False
 
     def prefix(self, version: BrokerVersion) -> str:
         """Return what this broker wants in front of each scope."""

@@ -12,7 +12,7 @@ from mqauth.aws_credentials import RolesAnywhereIdentity
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Option
 from mqauth.providers import _roles_anywhere as roles_anywhere
-from mqauth.providers._aws_region import check_region
+from mqauth.providers._aws_region import check_region, sts_endpoint_of_environment
 from mqauth.providers._ca_file import check_ca_file
 from mqauth.providers._urls import check_url
 
@@ -117,8 +117,7 @@ class AwsIamConfig:
             )
         if config.endpoint_url is not None:
             check_url(config.endpoint_url, "the option endpoint_url")
-        elif config.region is not None:
-            # A service of somebody else's may call its region as it likes.
+        elif config.region is not None and not sts_endpoint_of_environment():
             check_region(config.region)
         check_ca_file(config.ca_file, provider)
         return config

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from mqauth.errors import ConfigurationError
 
 # eu-west-1, us-gov-west-1, eusc-de-east-1: none has ever looked otherwise.
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}")
+
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
+
+
+def sts_endpoint_of_environment() -> str | None:
+    """Return where boto3 looks for STS because an environment variable says so.
+
+    A service of somebody else's may call its region as it likes.
+    """
+    return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
 
 
 def check_region(region: str, *, option: str = "region") -> str:

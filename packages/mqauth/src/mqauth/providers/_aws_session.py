@@ -16,7 +16,7 @@ from botocore.loaders import Loader
 
 from mqauth.aws_credentials import AwsCredentials, AwsIdentity
 from mqauth.providers._aws_config import AwsIamConfig
-from mqauth.providers._aws_region import check_region
+from mqauth.providers._aws_region import check_region, sts_endpoint_of_environment
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._urls import check_url
 from mqauth.secret import Secret
@@ -112,7 +112,7 @@ class AwsSession:
             region = self._config.roles_anywhere.region
         if not region:
             raise NoRegionError
-        if self._config.region or os.environ.get("AWS_ENDPOINT_URL_STS"):
+        if self._config.region or sts_endpoint_of_environment():
             return region
         return check_region(region)
 
