@@ -95,17 +95,19 @@ class Channel(confluentkafka.Channel):
         topic = self.sanitize_queue_name(queue)
         consumer = self._kafka_consumers.get(topic)
         if consumer is None:
-            settings = {
-                "group.id": f"{topic}-consumer-group",
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                **self.common_config,
-                **self._given("kafka_consumer_config"),
-            }
-            consumer = self._new_client(Consumer, settings, topic)
+            consumer = self._new_client(Consumer, self._consumer_settings(topic), topic)
             consumer.subscribe([topic])
             self._kafka_consumers[topic] = consumer
         return consumer
+
+    def _consumer_settings(self, topic: str) -> dict[str, Any]:
+        return {
+            "group.id": f"{topic}-consumer-group",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            **self.common_config,
+            **self._given("kafka_consumer_config"),
+        }
 
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         """Publish, and wait until the broker has confirmed it.
@@ -158,7 +160,9 @@ class Channel(confluentkafka.Channel):
         reports = self._reports[topic]
         if error is not None:
             if error.code() in NOT_ALLOWED:
-                raise not_authorized(error, topic, self.link)
+                of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+                what = self._consumer_settings(topic)["group.id"] if of_group else topic
+                raise not_authorized(error, str(what), self.link)
             if error.code() not in _GONE:
                 reports(error)
         if reports.newest() is None:

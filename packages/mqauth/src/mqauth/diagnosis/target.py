@@ -118,7 +118,11 @@ class Target:
                 parts = urlsplit(url)
                 port = parts.port or KAFKA_PORTS[scheme]
             except ValueError as error:
-                raise ConfigurationError(f"the broker URL cannot be read: {error}") from None
+                raise ConfigurationError(
+                    f"the broker URL cannot be read: {error}",
+                    remedy=f"write it as {scheme}://PROVIDER@HOST[,HOST...]:PORT, with one port "
+                    "for all hosts, or as whole URLs with ; between them",
+                ) from None
             _refuse_password(parts)
             check_parameters(parts.query)
             hosts = [host for host in (parts.hostname or "").split(",") if host]
