@@ -349,7 +349,7 @@ def test_a_broken_link(way: str, chain: Chain) -> None:
 @pytest.mark.parametrize(
     ("family", "sample"),
     [
-        ("rabbitmq.write:%2F/shop.events/order.*", "rabbitmq.write:%2F/shop.events/order.x"),
+        ("rabbitmq.write:%2F/shop.celeryev/task.*", "rabbitmq.write:%2F/shop.celeryev/task.x"),
         (
             "rabbitmq.configure:%2F/shopev.*-*-*-*-*",
             "rabbitmq.configure:%2F/shopev.57a92bb9-48fb-3b86-a497-1f5931f492b2",
@@ -360,7 +360,7 @@ def test_a_broken_link(way: str, chain: Chain) -> None:
 def test_a_family_is_granted_whole(family: str, sample: str, chain: Chain, *, there: bool) -> None:
     """A worker that lacks a family of names or keys is told to grant it; a sample is not enough."""
     if there:
-        chain.manage().put(("exchanges", "/", "shop.events"), {"type": "topic"})
+        chain.manage().put(("exchanges", "/", "shop.celeryev"), {"type": "topic"})
     uses = app_uses(custom.make(), chain.target, roles=["worker"])
     chain.operations, chain.permit = uses["operations"], uses["scopes"]
     enough = [f"rabbitmq.{scope}" for scope in chain.permit]
@@ -373,7 +373,7 @@ def test_a_family_is_granted_whole(family: str, sample: str, chain: Chain, *, th
     scopes(chain, *enough)
     assert chain.walk()[-1].status == "ok"
     if there:
-        chain.manage().delete(("exchanges", "/", "shop.events"))
+        chain.manage().delete(("exchanges", "/", "shop.celeryev"))
 
 
 def test_there_are_twenty_ways() -> None:
