@@ -89,10 +89,9 @@ def test_each_binding_is_delayed_to(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_tried_of_a_family() -> None:
     """Several names and keys are, one of each family first, and not each with each."""
-    on = (("queue", named(Blank.UUID, ".", Blank.ANY)), ("exchange", named("e")))
-    key = named(*(Blank.ANY for _ in range(20)))
-    binds = Use(operation="queue.bind", on=on, key=key)
-    reads = Use(operation="basic.consume", on=on[:1])
+    queue, key = named(Blank.UUID, ".", Blank.ANY), named(*(Blank.ANY for _ in range(20)))
+    binds = Use(operation="queue.bind", on=(("queue", queue), ("exchange", named("e"))), key=key)
+    reads = Use(operation="basic.consume", on=(("queue", queue),))
     tried = operations_of([binds, reads], "/")
     assert [each.kind.name for each in tried] == [
         *("queue.bind", "basic.consume"),
