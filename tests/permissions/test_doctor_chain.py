@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from celery_mqauth.diagnosis import app_uses
 from mqauth.diagnosis.findings import EXIT_CODES, Finding
 from mqauth.diagnosis.target import Target
 from mqauth.diagnosis.walk import diagnose
@@ -19,6 +20,7 @@ from mqauth.permissions.questions import parse_question
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.tls import create_certificates
+from tests.permissions.apps import custom
 from tests.permissions.trying import Management
 
 Mend = Callable[[], object]
@@ -36,6 +38,7 @@ class Chain:
         options: Its options.
         target: The broker.
         operations: What the app does there.
+        permit: Scopes that permit all of that.
     """
 
     sandbox: Sandbox
@@ -44,6 +47,7 @@ class Chain:
     options: dict[str, Any]
     target: Target
     operations: Sequence[Operation] = field(default=())
+    permit: Sequence[str] = field(default=())
     timeout: float = 5.0
     management: Management | None = None
 
@@ -55,6 +59,7 @@ class Chain:
                 options=self.options,
                 target=self.target,
                 operations=self.operations,
+                scopes=self.permit,
                 timeout=self.timeout,
             )
         )
@@ -339,6 +344,36 @@ def test_a_broken_link(way: str, chain: Chain) -> None:
         assert healed[-1].link in ("operations", "renewal"), healed[-1]
         healed = [finding for finding in healed if finding.link != "operations"]
     assert all(finding.status == "ok" for finding in healed), healed[-1]
+
+
+@pytest.mark.parametrize(
+    ("family", "sample"),
+    [
+        ("rabbitmq.write:%2F/shop.celeryev/task.*", "rabbitmq.write:%2F/shop.celeryev/task.x"),
+        (
+            "rabbitmq.configure:%2F/shopev.*-*-*-*-*",
+            "rabbitmq.configure:%2F/shopev.57a92bb9-48fb-3b86-a497-1f5931f492b2",
+        ),
+    ],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_family_is_granted_whole(family: str, sample: str, chain: Chain, *, there: bool) -> None:
+    """A worker that lacks a family of names or keys is told to grant it; a sample is not enough."""
+    if there:
+        chain.manage().put(("exchanges", "/", "shop.celeryev"), {"type": "topic"})
+    uses = app_uses(custom.make(), chain.target, roles=["worker"])
+    chain.operations, chain.permit = uses["operations"], uses["scopes"]
+    enough = [f"rabbitmq.{scope}" for scope in chain.permit]
+    assert family in enough
+    least = [scope for scope in enough if scope != family]
+    for granted in (least, [*least, sample]):
+        scopes(chain, *granted)
+        broken = chain.walk()[-1]
+        assert (broken.link, broken.remedy) == ("operations", f"add scopes: {family}"), broken
+    scopes(chain, *enough)
+    assert chain.walk()[-1].status == "ok"
+    if there:
+        chain.manage().delete(("exchanges", "/", "shop.celeryev"))
 
 
 def test_there_are_twenty_ways() -> None:

@@ -207,7 +207,7 @@ def test_a_queue_that_there_is_not() -> None:
     code, said = run("-Q", "nowhere", app="custom")
     assert code == 2
     assert "no queue 'nowhere'" in said
-    assert "shop.mails, shop.orders" in said
+    assert "shop.mails, shop.news, shop.orders" in said
 
 
 def test_queues_that_no_configuration_defines() -> None:

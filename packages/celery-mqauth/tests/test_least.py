@@ -14,6 +14,7 @@ from celery_mqauth.diagnosis import operations_of
 from celery_mqauth.least.grants import not_counted, role_grants
 from mqauth.errors import ConfigurationError
 from mqauth.permissions.least import Use
+from mqauth.permissions.name_patterns import Blank, named
 from mqauth.permissions.operations import UnknownOperationError
 
 
@@ -35,13 +36,69 @@ def scopes(app: Celery, role: str, **given: Any) -> set[str]:
     return {element.scope("v") for element in grant.scopes}
 
 
-def test_bindings_besides_the_main_one() -> None:
-    """Celery binds a queue of several bindings to its default exchange too; all are declared."""
+MORE = ("configure:v/more", "read:v/more/a.%2A")
+MAIN = ("configure:v/main", "read:v/main/new")
+
+
+def several(*, kombu: tuple[int, int] = (5, 5), monkeypatch: Any, **conf: Any) -> Celery:
+    """Make an app with a queue of several bindings, on this version of Kombu."""
+    monkeypatch.setattr("kombu.VERSION", (*kombu, 0))
     more = binding(Exchange("more", type="topic"), routing_key="a.*")
-    app = made(task_queues=[Queue("q", bindings=[more])], task_default_exchange="main")
-    found = scopes(app, "producer")
-    assert {"configure:v/main", "configure:v/more", "read:v/more/a.%2A"} <= found
+    return made(
+        task_queues=[Queue("q", [more])],
+        task_default_exchange="main",
+        task_default_exchange_type="topic",
+        task_default_routing_key="new",
+        **conf,
+    )
+
+
+@pytest.mark.parametrize("role", ["worker", "producer", "beat"])
+def test_a_queue_of_several_bindings(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is bound as its bindings say; Celery's default exchange is only published to."""
+    found = scopes(several(monkeypatch=monkeypatch), role, queues=["q"])
+    assert {*MORE, "write:v/main/new"} <= found
+    assert found.isdisjoint(MAIN)
     assert not [scope for scope in found if scope.startswith("write:v/more")]
+
+
+@pytest.mark.parametrize(
+    "given", [{"task_publish_retry": False}, {"kombu": (5, 4)}], ids=["no retry", "old Kombu"]
+)
+def test_a_main_binding_besides_others(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who publishes without retries, or with an old Kombu, binds a queue to its exchange too."""
+    app = several(monkeypatch=monkeypatch, **given)
+    assert {*MORE, *MAIN} <= scopes(app, "producer")
+    assert scopes(app, "worker", queues=["q"]).isdisjoint(MAIN)
+    app = several(monkeypatch=monkeypatch, task_default_queue="q", **given)
+    assert {*MORE, *MAIN} <= scopes(app, "worker")
+
+
+def test_each_binding_is_delayed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native delayed delivery goes by the bindings that a queue has."""
+    app = several(monkeypatch=monkeypatch)
+    app.amqp.queues["q"].queue_arguments = {"x-queue-type": "quorum"}
+    if "worker_detect_quorum_queues" not in app.conf:
+        pytest.skip("this Celery knows no native delayed delivery")
+    found = scopes(app, "delayed")
+    assert {"write:v/more", "read:v/more/%23.a.%2A"} <= found
+    assert not [scope for scope in found if ":v/main" in scope]
+
+
+def test_what_is_tried_of_a_family() -> None:
+    """Several names and keys are, one of each family first, and not each with each."""
+    queue, key = named(Blank.UUID, ".", Blank.ANY), named(*(Blank.ANY for _ in range(20)))
+    binds = Use(operation="queue.bind", on=(("queue", queue), ("exchange", named("e"))), key=key)
+    reads = Use(operation="basic.consume", on=(("queue", queue),))
+    tried = operations_of([binds, reads], "/")
+    assert [each.kind.name for each in tried] == [
+        *("queue.bind", "basic.consume"),
+        *("queue.bind", "basic.consume"),
+    ]
+    assert len({each.queue for each in tried}) == 2
+    assert len({each.routing_key for each in tried if each.routing_key}) == 2
 
 
 def test_what_celery_does_not_declare() -> None:

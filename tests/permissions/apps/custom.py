@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu import Exchange, Queue, binding
 
 from tests.permissions.apps import tracing
 from tests.permissions.apps.tasks import COMMON, add_tasks
+
+SENT = ("news",)
+"""A task for the queue of several bindings."""
 
 
 def make() -> Celery:
@@ -22,12 +27,19 @@ def make() -> Celery:
                 routing_key="mail",
                 queue_arguments={"x-dead-letter-exchange": "shop.dead"},
             ),
+            Queue(
+                "shop.news",
+                [
+                    binding(Exchange("shop.events", type="topic"), routing_key="news.*"),
+                    binding(Exchange("shop.press", type="fanout")),
+                ],
+            ),
         ],
         task_default_queue="shop.orders",
         task_default_exchange="shop.events",
         task_default_exchange_type="topic",
         task_default_routing_key="order.new",
-        task_routes={"mail": {"queue": "shop.mails"}},
+        task_routes={"mail": {"queue": "shop.mails"}, "news": {"queue": "shop.news"}},
         task_create_missing_queues=False,
         event_exchange="shop.celeryev",
         event_queue_prefix="shopev",
@@ -37,7 +49,12 @@ def make() -> Celery:
             "mail": {"task": "mail", "schedule": 0.3, "args": ("ann",)},
         },
     )
+    app.task(name="news", shared=False)(_nothing)
     return add_tasks(app)
+
+
+def _nothing(*arguments: Any) -> None:
+    del arguments
 
 
 tracing.install()

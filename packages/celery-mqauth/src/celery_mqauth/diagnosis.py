@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain
 from typing import Any
 
 from celery_mqauth.endpoints import AUTH
@@ -21,7 +21,7 @@ from mqauth.diagnosis.findings import Finding
 from mqauth.diagnosis.target import KAFKA_PORTS, Target, TopicUse
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError
-from mqauth.permissions.least import Use
+from mqauth.permissions.least import Use, least_scopes
 from mqauth.permissions.operations import Operation, known_kind
 from mqauth.permissions.resource_server import ResourceServer
 
@@ -180,10 +180,9 @@ def app_uses(
     """
     if target.kind == "kafka":
         return {"topics": app_topics(app, roles=roles, queues=queues, sent=sent)}
-    operations = app_operations(
-        app, target.vhost, roles=roles, worker=worker, queues=queues, sent=sent
-    )
-    return {"operations": operations}
+    uses = _uses(app, roles=roles, worker=worker, queues=queues, sent=sent)
+    scopes = [element.scope(target.vhost) for element in least_scopes(uses)]
+    return {"operations": operations_of(uses, target.vhost), "scopes": scopes}
 
 
 def app_topics(
@@ -282,34 +281,49 @@ def app_operations(
         queues: The queues that its workers consume from, as with `celery worker -Q`.
         sent: Queues that tasks are sent to besides those that the configuration names.
     """
+    uses = _uses(app, roles=roles, worker=worker, queues=queues, sent=sent)
+    return operations_of(uses, vhost)
+
+
+def _uses(
+    app: Any,
+    *,
+    roles: Sequence[str],
+    worker: WorkerOptions | None,
+    queues: Sequence[str],
+    sent: Sequence[str],
+) -> list[Use]:
     grants = role_grants(app, roles, options=worker, queues=queues, sent=sent)
-    return operations_of([use for grant in grants for use in grant.uses], vhost)
+    return [use for grant in grants for use in grant.uses]
 
 
 def operations_of(uses: Sequence[Use], vhost: str) -> list[Operation]:
-    """Return operations to try, on a name of each family."""
+    """Return operations to try, on several names of each family: first one of each, then more."""
+    tried = [_tries(use, vhost) for use in uses]
+    first = [operation for found in tried for operation in found[:1]]
+    return list(dict.fromkeys(chain(first, *tried)))
+
+
+def _tries(use: Use, vhost: str) -> list[Operation]:
+    kind = known_kind(use.operation)
+    names = {role: pattern.few_samples for role, pattern in use.on}
+    keys = use.key.few_samples if use.key is not None else ("",)
     found = []
-    for use in uses:
-        kind = known_kind(use.operation)
-        keys = use.key.samples if use.key is not None else ("",)
-        roles, patterns = [role for role, _ in use.on], [pattern for _, pattern in use.on]
-        for names, key in product(
-            product(*(pattern.samples[:1] for pattern in patterns)), keys[:1]
-        ):
-            on = dict(zip(roles, names, strict=True))
-            exchange = on.get("exchange", "")
-            found.append(
-                Operation(
-                    kind=kind,
-                    vhost=vhost,
-                    queue=on.get("queue", ""),
-                    exchange="" if exchange == "amq.default" else exchange,
-                    source=on.get("source", ""),
-                    destination=on.get("destination", ""),
-                    dead_letter=on.get("dead_letter", ""),
-                    alternate=on.get("alternate", ""),
-                    routing_key=key,
-                    topic=use.key is not None,
-                )
+    for number in range(max(map(len, (keys, *names.values())))):
+        on = {role: samples[number % len(samples)] for role, samples in names.items()}
+        exchange = on.get("exchange", "")
+        found.append(
+            Operation(
+                kind=kind,
+                vhost=vhost,
+                queue=on.get("queue", ""),
+                exchange="" if exchange == "amq.default" else exchange,
+                source=on.get("source", ""),
+                destination=on.get("destination", ""),
+                dead_letter=on.get("dead_letter", ""),
+                alternate=on.get("alternate", ""),
+                routing_key=keys[number % len(keys)],
+                topic=use.key is not None,
             )
-    return list(dict.fromkeys(found))
+        )
+    return found

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import kombu
+
 from celery_mqauth.least.destinations import Destinations, destinations
 from mqauth.permissions.name_patterns import Blank, NamePattern, named
 
 _DETECT = "worker_detect_quorum_queues"
+# Before, whoever publishes declared the app's own queues, and no copies of them.
+_DECLARES_COPIES = (5, 5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +33,8 @@ class AppNames:
             do with quorum queues; None where there is none.
         remote_control: Whether workers answer remote control.
         sent_events: Whether a producer tells of what it sends.
+        main_bound: Whether who sends to a queue of several bindings makes the main one too.
+        default_queue: The queue that is declared where a route names none, as for retries.
     """
 
     tasks: Destinations
@@ -42,6 +48,8 @@ class AppNames:
     delayed: NamePattern | None
     remote_control: bool
     sent_events: bool
+    main_bound: bool
+    default_queue: str
     vhost: str = field(default="/")
 
 
@@ -80,6 +88,8 @@ def names_of(
         delayed=named("celery_delayed_", Blank.LEVEL) if delays else None,
         remote_control=bool(conf.worker_enable_remote_control),
         sent_events=bool(conf.task_send_sent_event),
+        main_bound=not conf.task_publish_retry or kombu.VERSION[:2] < _DECLARES_COPIES,
+        default_queue=str(conf.task_default_queue),
         vhost=str(app.connection_for_write().virtual_host or "/"),
     )
 

@@ -57,7 +57,8 @@ def uses_of(role: str, names: AppNames, options: WorkerOptions | None = None) ->
 
 def _worker(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
     for queue in names.tasks.consumed:
-        yield from _declared(queue, "tasks")
+        retried = names.main_bound and str(queue.name) == names.default_queue
+        yield from _declared(queue, "tasks", main=retried)
         yield _use("basic.consume", "tasks", queue=queue.name)
     yield from _published(names, names.tasks.consumed, "retries")
     if names.results is not None:
@@ -85,7 +86,7 @@ def _beat(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
 def _sending(names: AppNames, queues: Sequence[TaskQueue]) -> Iterator[Use]:
     for queue in queues:
         if not queue.broadcast:
-            yield from _declared(queue, "tasks")
+            yield from _declared(queue, "tasks", main=names.main_bound)
     yield from _published(names, queues, "tasks")
     if names.results is not None:
         yield _use("queue.declare", "results", queue=names.results)
@@ -156,16 +157,17 @@ def _use(operation: str, why: str, *, key: NamePattern | None = None, **on: Name
     )
 
 
-def _declared(queue: TaskQueue, why: str) -> Iterator[Use]:
+def _declared(queue: TaskQueue, why: str, *, main: bool) -> Iterator[Use]:
     if not queue.declared:
         return
-    for binding in queue.bindings:
+    bindings = dict.fromkeys((queue.main, *queue.bindings) if main else queue.bindings)
+    for binding in bindings:
         yield from _declared_exchange(binding, why)
     yield _use("queue.declare", why, queue=queue.name)
     if queue.dead_letter:
         dead = named(queue.dead_letter)
         yield _use("queue.declare (with DLX)", why, queue=queue.name, dead_letter=dead)
-    for binding in queue.bindings:
+    for binding in bindings:
         if binding.exchange:
             exchange, key = named(binding.exchange), named(binding.key) if binding.topic else None
             yield _use("queue.bind", why, queue=queue.name, exchange=exchange, key=key)
@@ -187,7 +189,7 @@ def _published(names: AppNames, queues: Sequence[TaskQueue], why: str) -> Iterat
         for each in queue.published:
             exchange = named(each.exchange) if each.exchange else DEFAULT
             yield _use("basic.publish", why, exchange=exchange, key=each.topic_key)
-        if delays and _is_delayed_to(queue):
+        if delays and _is_delayed_to(queue.main):
             later = named(Blank.ANY, ".", *keys_for(queue.main.key).parts)
             yield _use("basic.publish", "tasks for later", exchange=_LATER, key=later)
 
@@ -198,8 +200,8 @@ def _delays(names: AppNames, queues: Sequence[TaskQueue]) -> bool:
     return names.delayed is not None and any(queue.quorum for queue in known)
 
 
-def _is_delayed_to(queue: TaskQueue) -> bool:
-    return bool(queue.main.exchange) and queue.main.kind != "direct"
+def _is_delayed_to(binding: Binding) -> bool:
+    return bool(binding.exchange) and binding.kind != "direct"
 
 
 def _delivering_later(names: AppNames) -> Iterator[Use]:
@@ -211,13 +213,12 @@ def _delivering_later(names: AppNames) -> Iterator[Use]:
     yield _use("queue.bind", why, queue=level, exchange=level, key=_ANY)
     yield _use("exchange.bind", why, destination=level, source=level, key=_ANY)
     for queue in merged([*names.tasks.configured, *names.tasks.consumed]):
-        if queue.broadcast or not _is_delayed_to(queue):
-            continue
-        exchange, key = named(queue.main.exchange), queue.main.key
-        key_later = named(key if key.startswith("#") else f"#.{key}")
-        yield _use("exchange.bind", why, destination=exchange, source=level, key=key_later)
-        own = key_later if queue.main.topic else None
-        yield _use("queue.bind", why, queue=queue.name, exchange=exchange, key=own)
+        for binding in () if queue.broadcast else filter(_is_delayed_to, queue.bindings):
+            exchange, key = named(binding.exchange), binding.key
+            key_later = named(key if key.startswith("#") else f"#.{key}")
+            yield _use("exchange.bind", why, destination=exchange, source=level, key=key_later)
+            own = key_later if binding.topic else None
+            yield _use("queue.bind", why, queue=queue.name, exchange=exchange, key=own)
 
 
 def _sending_events(names: AppNames, options: WorkerOptions) -> Iterator[Use]:

@@ -69,7 +69,7 @@ class TaskQueue:
     Attributes:
         name: Its name.
         main: The binding that tasks are sent by.
-        bindings: All of its bindings, the main one first.
+        bindings: The bindings that its consumers make: those of its own, or else the main one.
         published: How tasks for it are published.
         dead_letter: Its dead-letter exchange, or None.
         declared: Whether queue and exchanges are declared by Celery.
@@ -99,11 +99,13 @@ def task_queue(queue: Any, *, name: NamePattern | None = None) -> TaskQueue:
     if generated is not None:
         name = named(generated[1], Blank.UUID)
     main = _binding(queue.exchange, queue.routing_key)
-    others = (_binding(each.exchange, each.routing_key) for each in queue.bindings or ())
+    # Kombu declares a copy of the queue, and a queue of several bindings is copied without its
+    # exchange: Celery's default, filled in later, is only published to.
+    own = tuple(_binding(each.exchange, each.routing_key) for each in queue.bindings or ())
     return TaskQueue(
         name=name or named(str(queue.name)),
         main=main,
-        bindings=(main, *others),
+        bindings=own or (main,),
         published=(publication(queue, {}),),
         dead_letter=arguments.get("x-dead-letter-exchange"),
         declared=not queue.no_declare,

@@ -127,20 +127,16 @@ class BrokerLinks:
         self._entered = True
         return repr(vhost)
 
-    def try_operations(self, operations: Sequence[Operation]) -> str:
-        """Try each operation without doing it."""
-        session, version = self._open(), self._version
+    def try_operations(self, operations: Sequence[Operation], scopes: Sequence[str] = ()) -> str:
+        """Try each operation without doing it; these scopes, prefix left out, permit them all."""
+        session = self._open()
         refused: list[tuple[Operation, str]] = []
         for operation in operations:
             said = refusals(session, operation) or self._foreseen(operation)
             if said:
                 refused.append((operation, said))
         if refused:
-            added = [
-                text
-                for operation, _ in refused
-                for text in explain(self._reading().grant, operation, version).add
-            ]
+            added = self._lacking([operation for operation, _ in refused], scopes)
             shown = "; ".join(f"{operation}: {said}" for operation, said in refused[:_SHOWN])
             more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
             assumed = self._assumed()[1] if self._claims and added else ""
@@ -260,6 +256,22 @@ class BrokerLinks:
         if self._claims and added:
             return f"add scopes: {' '.join(added)}"
         return "give the user these permissions; celery mqauth scopes prints them"
+
+    def _lacking(self, refused: Sequence[Operation], scopes: Sequence[str]) -> list[str]:
+        """Return what has to be granted: those of the scopes that it takes, and what they lack."""
+        grant, version = self._reading().grant, self._version
+
+        def left(added: Sequence[str]) -> list[str]:
+            more = grant.with_scopes([*grant.scopes, *added])
+            return [text for each in refused for text in explain(more, each, version).add]
+
+        kept = list(scopes)
+        least = len(left(kept))
+        for scope in scopes:
+            without = [other for other in kept if other != scope]
+            if len(left(without)) == least:
+                kept = without
+        return [*(grant.prefix + scope for scope in kept), *left(kept)]
 
     def _foreseen(self, operation: Operation) -> str | None:
         """Return a refusal that comes once an exchange is there: of its topics."""

@@ -43,6 +43,7 @@ def diagnose(
     options: Mapping[str, Any] | None = None,
     target: Target | None = None,
     operations: Sequence[Operation] = (),
+    scopes: Sequence[str] = (),
     topics: Sequence[TopicUse] = (),
     servers: Sequence[ResourceServer] = (),
     timeout: float = TIMEOUT,
@@ -56,6 +57,8 @@ def diagnose(
         options: Options of the provider and settings of the source.
         target: The broker; without one, the chain ends with the credential.
         operations: What is to be tried there, without doing it.
+        scopes: Scopes without prefix that permit the operations and all others of their families:
+            what a remedy is written with. Without them, it permits just what was tried.
         topics: With Kafka, what is to be used there.
         servers: What the broker is told about OAuth 2, where that is known.
         timeout: Seconds that one step may take.
@@ -76,7 +79,7 @@ def diagnose(
         host=host,
     )
     try:
-        for link, look in walk.links(operations):
+        for link, look in walk.links(operations, scopes):
             started(link)
             finding = _look(link, look)
             yield finding
@@ -134,7 +137,7 @@ class _Walk:
         if self._broker is not None:
             self._broker.close()
 
-    def links(self, operations: Sequence[Operation]) -> Iterator[_Look]:
+    def links(self, operations: Sequence[Operation], scopes: Sequence[str]) -> Iterator[_Look]:
         yield "options", self._look_at_options
         if self._foreign and self._config is not None:
             yield "libraries", self._look_at_libraries
@@ -152,7 +155,7 @@ class _Walk:
         if self._foreign:
             yield from self._other_links()
         else:
-            yield from self._broker_links(operations)
+            yield from self._broker_links(operations, scopes)
 
     @property
     def _foreign(self) -> bool:
@@ -230,7 +233,9 @@ class _Walk:
         for link in other.links(credentials, parts_.provider):
             yield link.name, lambda link=link: link.look(self._timeout)  # type: ignore[misc]
 
-    def _broker_links(self, operations: Sequence[Operation]) -> Iterator[_Look]:
+    def _broker_links(
+        self, operations: Sequence[Operation], scopes: Sequence[str]
+    ) -> Iterator[_Look]:
         config, credentials, target = self._config, self._credentials, self._target
         assert config is not None  # noqa: S101 - links before this one
         assert credentials is not None  # noqa: S101 - the same
@@ -246,7 +251,7 @@ class _Walk:
             yield "tls", lambda: broker.secure(credentials)
         yield "login", lambda: broker.sign_in(credentials, claims_of(credentials))
         yield "vhost", broker.enter
-        yield "operations", lambda: broker.try_operations(operations)
+        yield "operations", lambda: broker.try_operations(operations, scopes)
         yield "renewal", lambda: broker.renew(credentials)
 
 

@@ -16,12 +16,12 @@ class Blank(Enum):
     The values are what stands for it in a scope, in an expression, and for trying.
     """
 
-    ANY = ("*", ".*", ("x", "x.y"))
+    ANY = ("*", ".*", ("x", "y.z"))
     """Anything."""
     UUID = (
         "*-*-*-*-*",
         "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        ("57a92bb9-48fb-3b86-a497-1f5931f492b2",),
+        ("57a92bb9-48fb-3b86-a497-1f5931f492b2", "0d6c1f38-9a57-4e2b-8c04-e61b7f3a95d0"),
     )
     """A UUID."""
     NODE = ("*@*", "[^@]+@.+", ("celery@host.example.com", "w1@host"))
@@ -78,6 +78,18 @@ class NamePattern:
             options = (part,) if isinstance(part, str) else part.samples
             names = [name + option for name in names for option in options]
         return tuple(names)
+
+    @property
+    def few_samples(self) -> tuple[str, ...]:
+        """Samples in which each blank changes, not each with each: where trying takes its time."""
+        blanks = [part.samples for part in self.parts if isinstance(part, Blank)]
+        return tuple(
+            "".join(
+                part if isinstance(part, str) else part.samples[number % len(part.samples)]
+                for part in self.parts
+            )
+            for number in range(max(map(len, blanks), default=1))
+        )
 
     def matches(self, name: str) -> bool:
         """Tell whether the regular expression matches a name."""

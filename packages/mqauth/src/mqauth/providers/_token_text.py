@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mqauth.config.secret_file import MAX_BYTES, read_limited, reason
@@ -13,13 +14,16 @@ from mqauth.errors import (
 )
 from mqauth.secret import Secret
 
+# RFC 6749, appendix A.12: what an access token may consist of, but for the blank.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
 
 def read_token(path: Path) -> Secret:
     """Return what the file holds now, without the white space around it.
 
     Raises:
         IssuerUnavailableError: The file is not there.
-        InvalidCredentialError: It is empty, too large or no text.
+        InvalidCredentialError: It is empty, too large, no text, or no token's text.
         ConfigurationError: This user may not read it.
     """
     failure: MQAuthError
@@ -27,10 +31,12 @@ def read_token(path: Path) -> Secret:
         content = read_limited(path)
         if len(content) > MAX_BYTES:
             failure = _invalid(path, f"is larger than {MAX_BYTES} bytes")
-        elif text := content.decode().strip():
-            return Secret(text)
-        else:
+        elif not (text := content.decode().strip()):
             failure = _invalid(path, "is empty")
+        elif not _TOKEN.fullmatch(text):
+            failure = _invalid(path, "holds characters that no token has")
+        else:
+            return Secret(text)
     except (FileNotFoundError, NotADirectoryError):
         failure = IssuerUnavailableError(
             f"the token file {path} does not exist",
