@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from django_mqauth import conf
 from django_mqauth.login import bounded, explain
+from django_mqauth.wording import kind_of
 from django_mqauth.workers import memory
 from django_mqauth.workers.replies import WorkerReport, understand
 
@@ -62,7 +63,7 @@ def celery_app() -> Any:
     else:
         if hasattr(found, "control"):
             return found
-        problem = f"is no Celery app but a {type(found).__name__}"
+        problem = f"is no Celery app but {kind_of(found)}"
     raise conf.SettingsError(
         30,
         f"{conf.SETTING}_CELERY_APP {problem}",
