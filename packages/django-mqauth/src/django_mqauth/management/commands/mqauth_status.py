@@ -27,8 +27,8 @@ class Command(MqauthCommand):
         "Show who signs in where, what the processes of this host share, and every worker's "
         "credential: time left, rotations, failures. Asks no issuer. Exit code 0 if "
         "there is something to say of all that was asked, else 2 (an alias' settings cannot work) "
-        "or 4 (no worker could be asked, or none answered). A worker in trouble is told, and changes"
-        " no exit code: mqauth_check is the probe."
+        "or 4 (no worker could be asked, or none answered). A worker in trouble is told, "
+        "and changes no exit code: mqauth_check is the probe."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
