@@ -10,9 +10,11 @@ from workloads.processes import terminate_like_interrupt
 def pytest_configure() -> None:
     """Suit the signals of this process, which the programs that it starts inherit.
 
-    Brokers, workers and temporary folders would otherwise outlive a run under `timeout`. And a
-    script that runs the tests in its background has them ignore Ctrl-C, which is what tests send.
+    Brokers, workers and temporary folders would otherwise outlive a run under `timeout`. And a run
+    in a script's background ignores SIGINT and SIGQUIT, and so would all that it starts.
     """
     terminate_like_interrupt()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)

@@ -157,3 +157,31 @@ def test_a_full_disk(line: Line, credproc: Program) -> None:
     script = 'ulimit -f 0; trap "" XFSZ; exec "$0" "$@"'
     outcome = limited("-c", script, str(credproc.executable), *line.words)
     assert outcome.credentials
+
+
+def in_a_shell(credproc: Program, script: str, *words: str) -> Outcome:
+    """Run credproc as a line of a shell script has it."""
+    shell = Program(executable=Path("/bin/sh"), environment=credproc.environment)
+    return shell("-c", script, str(credproc.executable), *words)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("command", ["credential-process", "version", "doctor", "--help"])
+def test_an_output_that_takes_nothing(
+    line: Line, credproc: Program, command: str, *, cached: bool
+) -> None:
+    """A full disk behind standard output, or none at all, is one line and the code for files."""
+    if cached:
+        assert credproc(*line.words).credentials
+    words = [command, *(line.words[1:] if command in ("credential-process", "doctor") else ())]
+    full = in_a_shell(credproc, 'exec "$0" "$@" > /dev/full', *words)
+    assert "standard output cannot be written: No space left" in refused(full, 8)
+    closed = in_a_shell(credproc, 'exec "$0" "$@" >&-', *words)
+    assert "standard output is closed" in refused(closed, 8)
+
+
+def test_nobody_to_tell(line: Line, credproc: Program) -> None:
+    """Where standard error is closed, an error does not end up among the answers."""
+    outcome = in_a_shell(credproc, 'exec "$0" "$@" 2>&-', *line.words, "--role-arn", "foo")
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert in_a_shell(credproc, 'exec "$0" "$@" 2>&-', *line.words).credentials

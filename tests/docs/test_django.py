@@ -37,6 +37,7 @@ def environment(place: Place, folder: Path) -> dict[str, str]:
         **place.environment,
         "PYTHONPATH": str(folder),
         "DJANGO_SETTINGS_MODULE": "documented",
+        "HEALTH_CHECK_SECRET": "of-this-test",
     }
 
 

@@ -71,13 +71,16 @@ def issuer(sandbox: Sandbox) -> Iterator[OidcIssuer]:
 
 @pytest.fixture(scope="session")
 def forget_sources() -> Callable[[], None]:
-    """Return a function that ends all sources, a fetch that is under way included."""
+    """Return a function that ends all shared sources, a fetch that is under way included."""
+    # Whatever tests of other packages left behind in this process does not end by that.
+    others = set(threading.enumerate())
 
     def forget() -> None:
         forget_shared_sources()
-        for thread in threading.enumerate():
+        for thread in set(threading.enumerate()) - others:
             if thread.name.startswith("mqauth-renewal"):
                 thread.join(LIMIT)
+                others.add(thread)
 
     return forget
 

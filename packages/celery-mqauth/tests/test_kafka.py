@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from typing import Any
 
 import kombu
@@ -22,7 +24,8 @@ from celery_mqauth.errors import (
     CredentialUnavailableError,
     LoginRefusedError,
 )
-from celery_mqauth.kafka import client_version, login
+from celery_mqauth.kafka import client_version, doctor, login
+from celery_mqauth.kafka.endpoints import link_of
 from celery_mqauth.kafka.errors import MechanismError, NotConfirmedError
 from mqauth.errors import ConfigurationError, InsecureTransportError
 from mqauth.shared import shared_sources
@@ -287,6 +290,94 @@ def test_a_broker_that_is_gone_is_not_waited_for(
     with pytest.raises(BrokerUnreachableError, match="no connection to Kafka"):
         read_for_long(opened.default_channel, topic)
     opened.release()
+
+
+def threads_of_librdkafka() -> int:
+    """Return how many there are in this process."""
+    found = 0
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has just ended
+            found += task.joinpath("comm").read_text().startswith("rdk:")
+    return found
+
+
+def test_nothing_goes_on_behind_a_closed_connection(
+    world: KafkaSandbox, connection: Connect, topic: str, eventually: Callable[..., None]
+) -> None:
+    """However long somebody keeps the error of a failed publish, its producer tries no more."""
+    gc.collect()
+    before = threads_of_librdkafka()
+    opened = connection(options={"publish_limit": 1})
+    opened.SimpleQueue(topic).put("confirmed")
+    world.broker.kill()
+    with pytest.raises((NotConfirmedError, BrokerUnreachableError)) as kept:
+        opened.default_channel._put(topic, {"body": ""})
+    assert threads_of_librdkafka() > before
+    opened.release()
+    eventually(lambda: threads_of_librdkafka() <= before, "an end of all clients", LIMIT)
+    del kept
+
+
+def test_lines_of_librdkafka_are_logged(
+    connection: Connect,
+    topic: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever wants to read them finds them in the log, and none on stderr."""
+    caplog.set_level("DEBUG", "celery_mqauth.kafka.librdkafka")
+    exchange_messages(
+        connection(options={"kafka_common_config": {"log_level": 7, "debug": "broker"}}), topic
+    )
+    found = " ".join(r.message for r in caplog.records if r.name.endswith(".librdkafka"))
+    assert "#producer-" in found
+    assert "#consumer-" in found
+    assert "rdkafka#" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "error", "words"),
+    [
+        ("admin", {"no.such.setting": 1}, ConfigurationError, "no.such.setting"),
+        ("consumer", {"no.such.setting": 1}, ConfigurationError, "no.such.setting"),
+        ("producer", {"transactional.id": "x"}, NotConfirmedError, "does not take a message"),
+    ],
+)
+def test_a_probe_goes_by_what_the_app_says(  # noqa: PLR0917 - parameters of the test
+    connection: Connect,
+    topic: str,
+    name: str,
+    settings: dict[str, Any],
+    error: type[Exception],
+    words: str,
+) -> None:
+    """A health check's clients have the settings of the app's, and fail in its words."""
+    wrong = connection(options={f"kafka_{name}_config": settings})
+    with pytest.raises(error, match=words):
+        wrong.transport.probe(LIMIT, topic=topic)
+    right: Any = connection(options={"kafka_consumer_config": {"enable.partition.eof": True}})
+    right.transport.probe(LIMIT, topic=topic)
+
+
+def test_a_broker_that_goes_after_the_login(
+    world: KafkaSandbox, connection: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor says so in one line."""
+
+    def sign_in(*given: Any) -> AdminClient:
+        client = login.sign_in(*given)
+        world.broker.kill()
+        return client
+
+    monkeypatch.setattr(doctor, "sign_in", sign_in)
+    client = connection()
+    visit = doctor.Visit(link_of(client, client.transport.default_port), {})
+    *before, signing_in = visit.links([])
+    for link in before:
+        link.look(LIMIT)
+    with pytest.raises(BrokerUnreachableError, match="took the login and then did not answer"):
+        signing_in.look(3.0)
+    visit.close()
 
 
 @pytest.mark.parametrize(

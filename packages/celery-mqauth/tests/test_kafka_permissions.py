@@ -61,10 +61,17 @@ def guarded(mqauth_kafka: KafkaInstallation) -> Iterator[KafkaSandbox]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def admin(guarded: KafkaSandbox) -> Iterator[AdminClient]:
+    """A client that may do everything, and that does not outlive its broker."""
+    settings: dict[str, Any] = {**guarded.broker.admin_config, "log_level": 0}
+    with AdminClient(settings) as client:
+        yield client
+
+
 @pytest.fixture
-def allow(guarded: KafkaSandbox, topic: str) -> Callable[..., None]:
+def allow(guarded: KafkaSandbox, admin: AdminClient, topic: str) -> Callable[..., None]:
     """Make the topic; return a function that allows operations on it or its consumers' group."""
-    admin = AdminClient({**guarded.broker.admin_config})
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(LIMIT)
 
     def add(*operations: AclOperation, of: ResourceType = ResourceType.TOPIC) -> None:
@@ -270,9 +277,10 @@ def test_the_doctor_names_what_is_not_allowed(
     assert links[f"topic {topic}"]["detail"] == "1 partition, WRITE allowed"
 
 
-def test_a_topic_that_is_not_there_yet(guarded: KafkaSandbox, doctor: Doctor, topic: str) -> None:
+def test_a_topic_that_is_not_there_yet(
+    guarded: KafkaSandbox, admin: AdminClient, doctor: Doctor, topic: str
+) -> None:
     """Where it may be made that is no broken link, and it is not made."""
-    admin = AdminClient({**guarded.broker.admin_config})
     principal = f"User:{guarded.issuer.client_id}"
     acls = [
         AclBinding(
@@ -301,6 +309,9 @@ def test_a_topic_that_is_not_there_yet(guarded: KafkaSandbox, doctor: Doctor, to
         (["--broker=mqauths-kafka://oauth2:secret@h"], "holds a password"),
         (["--broker=mqauths-kafka://oauth2@h:x"], "cannot be read"),
         (["--broker=mqauths-kafka://"], "none that mqauth knows"),
+        (["--broker=mqauths-kafka://,"], "none that mqauth knows"),
+        (["--broker=mqauths-kafka://oauth2@h?password=secret@"], "does not read: password"),
+        (["--broker=mqauths-kafka://oauth2@h;mqauths-kafka://static@g"], "different users"),
     ],
 )
 def test_questions_that_make_no_sense(arguments: list[str], words: str) -> None:
@@ -311,20 +322,25 @@ def test_questions_that_make_no_sense(arguments: list[str], words: str) -> None:
     assert "secret@" not in said
 
 
-def test_an_app_is_diagnosed(
-    allow: Callable[..., None], guarded: KafkaSandbox, auth: dict[str, str], topic: str
+def test_an_app_is_diagnosed(  # noqa: PLR0917 - fixtures
+    allow: Callable[..., None],
+    admin: AdminClient,
+    guarded: KafkaSandbox,
+    auth: dict[str, str],
+    topic: str,
+    eventually: Callable[..., None],
 ) -> None:
     """`celery mqauth doctor` looks at the topics of the app's queues, as its role uses them."""
-    app = celery.Celery(
-        "proj", broker=f"mqauths-kafka://oauth2@localhost:{guarded.broker.tls_port}"
-    )
-    app.conf.update(
-        broker_use_ssl={"ca_certs": str(guarded.ca_file)},
-        broker_transport_options={"auth": auth},
-        task_default_queue=topic,
-    )
 
-    def walk(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    def walk(*arguments: str, **options: str) -> tuple[int, dict[str, dict[str, Any]]]:
+        app = celery.Celery(
+            "proj", broker=f"mqauths-kafka://oauth2@localhost:{guarded.broker.tls_port}"
+        )
+        app.conf.update(
+            broker_use_ssl={"ca_certs": str(guarded.ca_file)},
+            broker_transport_options={"auth": auth, **options},
+            task_default_queue=topic,
+        )
         context = type("Context", (), {"app": app})()
         return outcome(
             CliRunner().invoke(celery_command, ["doctor", "--json", *arguments], obj=context)
@@ -340,3 +356,8 @@ def test_an_app_is_diagnosed(
     code, where, said = broken(walk("--role=flower"))
     assert (code, where) == (2, "options")
     assert "no fanout" in said
+    admin.delete_topics([topic])[topic].result(LIMIT)
+    eventually(lambda: topic not in admin.list_topics(timeout=LIMIT).topics, "its end", LIMIT)
+    code, where, said = broken(walk(num_partitions="3"))
+    assert (code, where) == (26, f"topic {topic}")
+    assert "num_partitions and replication_factor as numbers" in said

@@ -48,6 +48,29 @@ def celery(**settings: Any) -> dict[str, Any]:
     return {**alias(), **{f"CELERY_{name}": value for name, value in settings.items()}}
 
 
+KAFKA = "mqauths-kafka://k.example.com"
+
+
+def kafka(**changes: Any) -> dict[str, Any]:
+    """Return settings with one alias on Kafka."""
+    return alias(**{"BROKER": KAFKA, **changes})
+
+
+def on_kafka(**settings: Any) -> dict[str, Any]:
+    """Return Celery's settings with the URL of that alias, but for the changes."""
+    given = {"BROKER_URL": "mqauths-kafka://default@k.example.com/", **settings}
+    return {f"CELERY_{name}": value for name, value in given.items()}
+
+
+class Failing:
+    """A Celery app whose settings cannot be read."""
+
+    @property
+    def control(self) -> None:
+        """Fail as settings do that a variable of the environment is missing for."""
+        raise KeyError(CANARY)
+
+
 # What is wrong, the id, and a piece of the hint that mends it.
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a list": ({"MQAUTH": [GOOD]}, "E001", '"default": {"BROKER"'),
@@ -64,6 +87,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "host alone": (alias(BROKER="rabbit.example.com"), "E007", "amqps://"),
     "HTTP": (alias(BROKER="https://rabbit.example.com"), "E007", "amqps://"),
     "no host": (alias(BROKER="amqps:///prod"), "E007", "amqps://rabbit.example.com/prod"),
+    "scheme that says password": (alias(BROKER="password://r.example.com"), "E007", "amqps://"),
     "bad port": (alias(BROKER="amqps://rabbit.example.com:port/"), "E007", "amqps://"),
     "slash in the vhost": (alias(BROKER="amqps://r.example.com/a/b"), "E007", "%2F"),
     "query string": (alias(BROKER="amqps://r.example.com/p?heartbeat=1"), "E007", "TLS"),
@@ -156,6 +180,55 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "empty URL": (celery(BROKER_URL=""), "E033", "broker_url()"),
     "misspelt scheme": (celery(BROKER_URL="mqauth+tls://default@h/"), "E033", "mqauths://"),
     "slash in Celery's vhost": (celery(BROKER_URL="mqauths://default@h/a/b"), "E033", "%2F"),
+    "parameter that nobody reads": (
+        celery(BROKER_URL="mqauths://default@r.example.com/?heartbeat=9&retries=5"),
+        "E033",
+        "broker_use_ssl",
+    ),
+    "Kafka in clear text for Celery": (
+        celery(BROKER_URL="mqauth-kafka://default@r.example.com"),
+        "E021",
+        "Write mqauths-kafka://:",
+    ),
+    "Kafka in clear text": (kafka(BROKER="mqauth-kafka://k.example.com"), "E009", "mqauths-kafka"),
+    "RabbitMQ's port for Kafka": (kafka(BROKER=f"{KAFKA}:5671"), "W010", "takes OAUTHBEARER"),
+    "Kafka over TLS without it": (kafka(BROKER="mqauth-kafka://[::1]:9098"), "W010", "9098"),
+    "server name for Kafka": (kafka(TLS={"server_hostname": "k.example.com"}), "E010", "cert_reqs"),
+    "server name for Celery's Kafka": (
+        {**kafka(), **on_kafka(BROKER_USE_SSL={"server_hostname": "k.example.com"})},
+        "E010",
+        "with Kafka",
+    ),
+    "limit of Kafka that is text": (
+        kafka(TRANSPORT_OPTIONS={"connect_limit": "soon"}),
+        "E031",
+        "give seconds",
+    ),
+    "limit of Celery's Kafka that is text": (
+        {**kafka(), **on_kafka(BROKER_TRANSPORT_OPTIONS={"connect_limit": "soon"})},
+        "E031",
+        "give seconds",
+    ),
+    "verification off for librdkafka": (
+        kafka(
+            TRANSPORT_OPTIONS={
+                "kafka_common_config": {"enable.ssl.certificate.verification": False}
+            }
+        ),
+        "E011",
+        "ca_certs",
+    ),
+    "password for librdkafka": (
+        kafka(TRANSPORT_OPTIONS={"kafka_common_config": {"ssl.key.password": CANARY}}),
+        "W005",
+        "environment",
+    ),
+    "path that is none": (alias(TLS={"ca_certs": "/etc/ca\0.pem"}), "E012", "PEM file"),
+    "app whose configuration fails": (
+        {**alias(), "MQAUTH_CELERY_APP": Failing()},
+        "E030",
+        "app.control",
+    ),
     "management's port": (alias(BROKER="amqps://r.example.com:15671/"), "W010", "5671"),
     "aliases that share variables": (
         {"MQAUTH": {"default": GOOD, "eu-1": GOOD, "eu_1": GOOD}},
@@ -261,6 +334,30 @@ RIGHT: dict[str, dict[str, Any]] = {
         BROKER_USE_SSL={"ca_certs": CA},
     ),
     "Celery with another provider": celery(BROKER_URL="mqauths://static@rabbit.example.com/prod"),
+    "a parameter that is read": celery(
+        BROKER_URL="mqauths://default@rabbit.example.com/prod?heartbeat=30"
+    ),
+    "Kafka": {
+        **kafka(
+            BROKER="mqauths-kafka://a.example.com:9098;mqauths-kafka://b.example.com:9094",
+            TLS={"ca_certs": CA},
+            TRANSPORT_OPTIONS={"connect_limit": 5, "kafka_common_config": {"debug": "security"}},
+        ),
+        **on_kafka(
+            BROKER_URL="mqauths-kafka://default@a.example.com:9098/;"
+            "mqauths-kafka://default@b.example.com:9094/",
+            BROKER_USE_SSL={"ca_certs": CA},
+            BROKER_TRANSPORT_OPTIONS={"connect_limit": 5},
+        ),
+    },
+    "Kafka's servers with commas": {
+        **kafka(),
+        **on_kafka(BROKER_URL="mqauths-kafka://default@a.example.com,b.example.com:9098"),
+    },
+    "Kafka on this host": {
+        **kafka(BROKER="mqauth-kafka://localhost:9092"),
+        **on_kafka(BROKER_URL="mqauth-kafka://default@localhost:9092/"),
+    },
     "Celery on Redis": celery(BROKER_URL="redis://localhost"),
     "defaults": {**alias(), "MQAUTH_TIMEOUT": 5, "MQAUTH_CACHE": False, "MQAUTH_RENEW_AT": 0.3},
 }
@@ -271,6 +368,41 @@ def test_right_settings_are_quiet(right: str, use: Callable[..., None]) -> None:
     """`manage.py check` has nothing to say."""
     use(**RIGHT[right])
     assert check() == "System check identified no issues (0 silenced).\n"
+
+
+def test_one_file_of_two_is_blamed(use: Callable[..., None], tmp_path: Path) -> None:
+    """A key that cannot be read is told of the key, and not of the certificate beside it."""
+    use(**alias(TLS={"certfile": CA, "keyfile": str(tmp_path / "key.pem")}))
+    said = check()
+    assert said.count("(mqauth.E012)") == 1
+    assert "['keyfile'] names" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (f"raise RuntimeError({CANARY!r})", "the module broken_app, which fails with RuntimeError"),
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("from os import nothing", "the module broken_app, which fails with ImportError"),
+        ("", "leads nowhere: there is no app in broken_app"),
+    ],
+)
+def test_an_app_that_fails_is_named(
+    use: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    source: str,
+    told: str,
+) -> None:
+    """What the module of Celery's app raises is told by its class, and ends no check."""
+    (tmp_path / "broken_app.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_app", raising=False)
+    use(**alias(), MQAUTH_CELERY_APP="broken_app:app")
+    said = check()
+    assert "(mqauth.E030)" in said
+    assert told in said
+    assert CANARY not in said
 
 
 NEWCOMER = """

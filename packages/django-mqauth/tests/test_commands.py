@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 from celery import Celery
 from click.testing import CliRunner
@@ -24,6 +25,7 @@ from django_mqauth import broker_url, broker_use_ssl
 from django_mqauth.management.commands import mqauth_scopes
 from django_mqauth.workers import memory
 from mqauth.diagnosis.findings import EXIT_CODES
+from mqauth.errors import InvalidCredentialError
 from mqauth_sandbox import Sandbox
 
 
@@ -261,6 +263,37 @@ def test_scopes_are_those_of_celery(use: Callable[..., None]) -> None:
         assert code == there.exit_code
         assert text.strip() == there.output.removeprefix("Error: ").strip()
     assert json.loads(run("mqauth_scopes", "--json", "-r", "worker")[1])[0]["role"] == "worker"
+
+
+def test_notes_of_scopes_are_no_errors(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notes go to standard error, whatever comes of it; an error has its own exit code."""
+    use(MQAUTH_CELERY_APP=Celery("site", broker="mqauths://default@rabbit.example.com/prod"))
+
+    def ends(failure: Exception | None) -> tuple[int, str, str]:
+        def main(*_: Any, **__: Any) -> int:
+            click.echo("Note: something", err=True)
+            if failure is not None:
+                raise failure
+            click.echo("worker")
+            return 3
+
+        monkeypatch.setattr(scopes, "main", main)
+        output, errors = io.StringIO(), io.StringIO()
+        try:
+            call_command("mqauth_scopes", "--no-color", stdout=output, stderr=errors)
+        except CommandError as error:
+            return error.returncode, str(error), errors.getvalue()
+        except SystemExit as ended:
+            return int(ended.code or 0), output.getvalue(), errors.getvalue()
+        raise AssertionError
+
+    note = "Note: something\n"
+    assert ends(None) == (3, "worker\n", note)
+    assert ends(click.ClickException("no such thing")) == (1, "no such thing", note)
+    assert ends(click.UsageError("no such option")) == (2, "no such option", note)
+    assert ends(InvalidCredentialError("no token")) == (4, "no token", note)
 
 
 def test_scopes_compare_with_the_present_token(site: Sandbox, use: Callable[..., None]) -> None:

@@ -18,7 +18,10 @@ from health_check.exceptions import ServiceUnavailable
 
 import django_mqauth
 from django_mqauth.health import BrokerLogin, CredentialFreshness
+from django_mqauth.kombu_connections import new_connection
+from django_mqauth.login import bounded, sign_in_once
 from mqauth.events import CredentialRenewed, subscribe
+from mqauth.shared import shared_sources
 from mqauth_sandbox import FaultMode, Sandbox, TcpProxy
 
 LIMIT = 20.0
@@ -173,6 +176,30 @@ def test_a_broker_that_hangs(
         proxy.resume()
         quick.run()
         wait_until(lambda: threading.active_count() <= before)
+
+
+def test_an_issuer_that_hangs(site: Sandbox) -> None:
+    """A check ends with its own time, the wait for the issuer included, and names who is silent."""
+    with site.issuer.faults.during("hang"):
+        with pytest.raises(ServiceUnavailable, match=r"no credential within 0\.5 s.*the issuer"):
+            BrokerLogin(timeout=dt.timedelta(seconds=0.5)).run()
+        with pytest.raises(ServiceUnavailable, match=r"the issuer does not answer within 0\.5 s"):
+            CredentialFreshness(timeout=dt.timedelta(seconds=0.5)).run()
+        assert sign_in_once("default", 0.5) == "no credential within 0.5 s"
+        assert not [each for each in shared_sources() if each.status().failures]
+
+
+def test_a_login_that_comes_too_late_is_dropped(site: Sandbox) -> None:
+    """Once nobody waits for it any more, a connection does not stay open."""
+    site.issuer.faults.delay = 1.5
+    late, others = new_connection("default", connect_timeout=LIMIT), set(threading.enumerate())
+    with site.issuer.faults.during("slow"), pytest.raises(TimeoutError), bounded(late, 0.5):
+        pass
+    for thread in set(threading.enumerate()) - others:
+        if thread.name == "mqauth-login":
+            thread.join(LIMIT)
+    status = django_mqauth.source().status()
+    assert (status.fetches, status.connections, late.connected) == (1, 0, False)
 
 
 def test_a_permission_that_is_missing(site: Sandbox) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 
 import kombu
 import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from cryptography.hazmat.primitives import serialization
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -20,10 +23,12 @@ from django.test import override_settings
 import django_mqauth
 from django_mqauth import conf
 from django_mqauth.broker import UnusableURL
+from django_mqauth.kombu_connections import new_connection
 from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError
 from mqauth.shared import shared_sources
 from mqauth_sandbox import Sandbox
+from mqauth_sandbox.tls import create_certificates
 
 CANARY = "c4n4ry-5ecret"
 STATIC = {
@@ -218,6 +223,38 @@ def test_what_celery_is_told_stays_what_it_is(use: Callable[..., None]) -> None:
     for shown in (repr(given), pprint.pformat(given), repr(options), pprint.pformat(options)):
         assert CANARY not in shown
     assert "amqps://********@b.example.com/v" in repr(given)
+
+
+def test_librdkafka_gets_what_was_written(use: Callable[..., None], tmp_path: Path) -> None:
+    """A password among the settings for librdkafka opens its key, and does not show."""
+    files = create_certificates(tmp_path)
+    key = serialization.load_pem_private_key(files.key_file.read_bytes(), None)
+    encryption = serialization.BestAvailableEncryption(CANARY.encode())
+    files.key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    )
+    client = {
+        "security.protocol": "ssl",
+        "ssl.certificate.location": str(files.certificate_file),
+        "ssl.key.location": str(files.key_file),
+        "ssl.key.password": CANARY,
+    }
+    broker = {"BROKER": "mqauths-kafka://k.example.com", "PROVIDER": "token-file"}
+    options = {"kafka_common_config": client, "auth": {"client_secret": CANARY}}
+    use(MQAUTH={"default": {**broker, "TRANSPORT_OPTIONS": options}})
+    given: Any = new_connection("default").transport_options
+    AdminClient(dict(given["kafka_common_config"]))
+    with pytest.raises(KafkaException, match=r"ssl\.key\.location failed"):
+        AdminClient({**given["kafka_common_config"], "ssl.key.password": "another"})
+    assert given["auth"]["client_secret"].reveal() == CANARY
+    assert CANARY not in repr(settings.MQAUTH) + str(given)
+
+
+def test_an_unusable_url_holds_no_frames() -> None:
+    """The settings that were being read, secrets included, do not live on in its error."""
+    with pytest.raises(ConfigurationError) as raised:
+        conf.alias("default", {"default": {"PASSWORD": CANARY}})
+    assert UnusableURL("default", raised.value).error.__traceback__ is None
 
 
 def test_celery_without_django_knows_the_aliases(tmp_path: Path) -> None:

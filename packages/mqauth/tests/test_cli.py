@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pty
 import shlex
@@ -19,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mqauth.cli import commands
+from mqauth.cli.log_lines import log_lines
 from mqauth.cli.root import Commands, cli
 from mqauth.config.registry import provider_names
 from mqauth_sandbox.oidc import OidcIssuer
@@ -222,6 +224,25 @@ def test_an_error_is_the_only_line(run: Run) -> None:
     warning, error = process(*words, MQAUTH_OAUTH2_SCOP="x").stderr.splitlines()
     assert warning.startswith("Warning: The environment variable MQAUTH_OAUTH2_SCOP")
     assert error == done.stderr.strip()
+
+
+@pytest.mark.parametrize("package", ["mqauth", "celery_mqauth", "django_mqauth"])
+def test_the_log_of_each_package_is_shown(
+    package: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the same rules, with nothing in it that a terminal acts on, tracebacks included."""
+    log = logging.getLogger(f"{package}.somewhere")
+    caplog.set_level("WARNING")
+    with log_lines(verbose=False, debug=False):
+        log.info("hidden")
+        log.warning("said \x1b[2J")
+    assert capsys.readouterr().err == "Warning: said \\x1b[2J\n"
+    with log_lines(verbose=True, debug=False):
+        log.info("shown", exc_info=ValueError("\x1b[2J\nError: forged"))
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == "Info: shown"
+    assert lines[-2:] == ["  ValueError: \\x1b[2J", "  Error: forged"]
+    assert all(line.startswith("  ") for line in lines)
 
 
 def test_debug_shows_the_traceback(run: Run) -> None:

@@ -7,13 +7,13 @@ configuration names, and `diagnose_app` walks the chain.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 from celery_mqauth.endpoints import AUTH
 from celery_mqauth.kafka.endpoints import addresses_of
-from celery_mqauth.least.destinations import destinations
+from celery_mqauth.least.destinations import Destinations, destinations
 from celery_mqauth.least.grants import role_grants
 from celery_mqauth.least.roles import WorkerOptions
 from celery_mqauth.least.task_queues import TaskQueue
@@ -41,7 +41,7 @@ class AppTarget:
     """
 
     name: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)
     target: Target
 
 
@@ -127,9 +127,12 @@ def diagnose_app(
         What each link is like; only the last can be a broken one.
 
     Raises:
-        ConfigurationError: The app does not sign in by mqauth.
+        ConfigurationError: The app does not sign in by mqauth, or does so on Kafka, and `servers`
+            are named.
     """
     where = app_target(app)
+    if servers:
+        refuse_conf(where.target)
     yield from diagnose(
         where.name,
         options=where.options,
@@ -139,6 +142,18 @@ def diagnose_app(
         timeout=timeout,
         started=started,
     )
+
+
+def refuse_conf(target: Target) -> None:
+    """Refuse RabbitMQ's configuration where the broker is none.
+
+    Raises:
+        ConfigurationError: It is Kafka.
+    """
+    if target.kind == "kafka":
+        raise ConfigurationError(
+            "the app's broker is Kafka, and --conf is about RabbitMQ", remedy="leave --conf out"
+        )
 
 
 def app_uses(
@@ -178,7 +193,7 @@ def app_topics(
     queues: Sequence[str] = (),
     sent: Sequence[str] = (),
 ) -> list[TopicUse]:
-    """Return the topics of Kafka that an app's roles use: one for each queue.
+    """Return the topics of Kafka that an app's roles use: one for each queue of a known name.
 
     Args:
         app: A Celery app.
@@ -197,16 +212,55 @@ def app_topics(
                 remedy=f"choose of {', '.join(_ON_KAFKA)}",
             )
     tasks = destinations(app, consumed=queues, sent=sent)
-    # A worker writes, too: retries go back to the queue.
-    used = {"worker": tasks.consumed, "producer": tasks.sent, "beat": tasks.scheduled}
-    read = _names(tasks.consumed) if "worker" in roles else set()
-    names = set().union(*(_names(used[role]) for role in roles))
+    read = _topics_of(tasks.consumed) if "worker" in roles else set()
+    names = set().union(*(_topics_of(found) for found in _used(tasks, roles)))
     return [TopicUse(name=name, read=name in read) for name in sorted(names)]
 
 
-def _names(queues: Sequence[TaskQueue]) -> set[str]:
-    """Return queues' names as Kombu names their topics."""
-    return {str(queue.name).replace("@", "") for queue in queues}
+def topics_left_out(
+    app: Any,
+    *,
+    roles: Sequence[str] = DEFAULT_ROLES,
+    queues: Sequence[str] = (),
+    sent: Sequence[str] = (),
+) -> list[str]:
+    """Return what `app_topics` has no name for, in sentences.
+
+    Args:
+        app: A Celery app.
+        roles: The roles, as `celery mqauth scopes` names them.
+        queues: The queues that its workers consume from, as with `celery worker -Q`.
+        sent: Queues that tasks are sent to besides those that the configuration names.
+    """
+    tasks = destinations(app, consumed=queues, sent=sent)
+    left = {queue.name for found in _used(tasks, roles) for queue in found if not _topic(queue)}
+    patterns = sorted(str(name) for name in left if str(name))
+    said = [
+        f"the topic of the queue {name} is not looked at, since its name is known only when a "
+        "worker runs; name one with -Q or --queue"
+        for name in patterns
+    ]
+    if len(left) > len(patterns):
+        said.append(
+            "a route names an exchange without a queue: the topics behind it are not looked at; "
+            "name them with --queue"
+        )
+    return said
+
+
+def _used(tasks: Destinations, roles: Sequence[str]) -> list[Sequence[TaskQueue]]:
+    # A worker writes, too: retries go back to the queue.
+    used = {"worker": tasks.consumed, "producer": tasks.sent, "beat": tasks.scheduled}
+    return [used[role] for role in roles if role in used]
+
+
+def _topics_of(queues: Sequence[TaskQueue]) -> set[str]:
+    return {topic for queue in queues if (topic := _topic(queue))}
+
+
+def _topic(queue: TaskQueue) -> str:
+    """Return a queue's name as Kombu names its topic; nothing where nobody knows it yet."""
+    return str(queue.name).replace("@", "") if queue.name.exact else ""
 
 
 def app_operations(

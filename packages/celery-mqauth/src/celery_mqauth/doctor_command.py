@@ -7,9 +7,15 @@ from pathlib import Path
 
 import click
 
-from celery_mqauth.diagnosis import DEFAULT_ROLES, diagnose_app
+from celery_mqauth.diagnosis import (
+    DEFAULT_ROLES,
+    app_target,
+    diagnose_app,
+    refuse_conf,
+    topics_left_out,
+)
 from celery_mqauth.least.roles import ROLES, WorkerOptions
-from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted
+from celery_mqauth.queue_arguments import queue_names, tell, tell_what_is_not_counted
 from mqauth.cli.doctor_report import shown
 from mqauth.cli.option_arguments import conf_option, time_limit
 from mqauth.diagnosis.findings import Finding, broken
@@ -78,6 +84,8 @@ def doctor(
 
     def walk(started: Callable[[str], object]) -> Iterable[Finding]:
         try:
+            if conf:
+                refuse_conf(app_target(ctx.obj.app).target)
             yield from diagnose_app(
                 ctx.obj.app,
                 roles=roles,
@@ -95,4 +103,7 @@ def doctor(
     if code == 0:
         # Where a link is broken, that is what is wrong.
         tell_what_is_not_counted(ctx.obj.app, roles)
+        if app_target(ctx.obj.app).target.kind == "kafka":
+            left = topics_left_out(ctx.obj.app, roles=roles, queues=queue_names(queues), sent=sent)
+            tell(left)
     ctx.exit(code)

@@ -26,5 +26,10 @@ def tell_what_is_not_counted(app: Any, roles: Iterable[str]) -> None:
         roles: The roles that are looked at; nothing is said where none of them sends tasks.
     """
     if _SENDERS.intersection(roles):
-        for note in not_counted(app):
-            click.echo(f"Note: {wrapped(note, ' ' * 6)}", err=True)
+        tell(not_counted(app))
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Say on standard error what a command has left out."""
+    for note in notes:
+        click.echo(f"Note: {wrapped(note, ' ' * 6)}", err=True)

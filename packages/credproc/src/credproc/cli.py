@@ -11,21 +11,24 @@ Subcommands live in `credproc.commands`, one module each, and register themselve
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 from credproc.arguments import COMMAND, read_quickly
-from credproc.errors import CredprocError, UsageError
+from credproc.errors import CacheError, CredprocError, UsageError
 from credproc.light import TYPE_CHECKING
+from credproc.telling import tell
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-    from typing import NoReturn, TypeAlias
+    from typing import NoReturn, TextIO, TypeAlias
 
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
 INTERRUPTED = 130
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def run(words: Sequence[str] | None = None) -> int:
@@ -37,26 +40,70 @@ def run(words: Sequence[str] | None = None) -> int:
 def guarded(call: Callable[[], int], *, debug: bool) -> int:
     """Return what `call` returns; an error becomes one line on standard error and its exit code."""
     try:
-        return call()
+        return with_output(call)
     except KeyboardInterrupt:
+        flush_quietly()
         return INTERRUPTED
     except CredprocError as error:
+        flush_quietly()
         show_traceback(debug)
-        print_error(str(error))
+        tell(str(error))
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter must not complain about that at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # whoever read it has gone
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort: never a traceback by itself
+        flush_quietly()
         show_traceback(debug)
-        print_error(f"unexpected {type(error).__name__}; run it again with --debug and report it")
+        name = type(error).__name__
+        tell(f"unexpected {name}; run it again with --debug and report it")
         return 1
 
 
-def print_error(message: str) -> None:
-    """Write one line to standard error."""
-    print(f"credproc: {message}", file=sys.stderr)  # noqa: T201 - this is a command
+def with_output(call: Callable[[], int]) -> int:
+    """Return what `call` returns, after all that it has written to standard output has gone there.
+
+    At exit nobody could say any more what is wrong with it.
+
+    Raises:
+        CacheError: Standard output is closed, or takes nothing.
+    """
+    output: TextIO | None = sys.stdout
+    if output is None:
+        raise CacheError("standard output is closed", remedy="start credproc with it open")
+    try:
+        code = _returned(call)
+        output.flush()
+    except OSError as error:
+        if error.filename is not None or error.errno not in OUTPUT_ERRORS:
+            raise
+        drop_output()
+        raise CacheError(
+            f"standard output cannot be written: {error.strerror}", remedy="see where it leads"
+        ) from None
+    return code
+
+
+def _returned(call: Callable[[], int]) -> int:
+    try:
+        return call()
+    except SystemExit as left:  # argparse does so after --help
+        return left.code if isinstance(left.code, int) else 1
+
+
+def flush_quietly() -> None:
+    """Let out what was written before an error; the launcher leaves without doing so."""
+    output: TextIO | None = sys.stdout
+    try:
+        if output is not None:
+            output.flush()
+    except OSError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Have the interpreter complain no more at exit about what it cannot write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_traceback(wanted: bool) -> None:  # noqa: FBT001
@@ -64,7 +111,7 @@ def show_traceback(wanted: bool) -> None:  # noqa: FBT001
     if wanted:
         import traceback
 
-        traceback.print_exc(file=sys.stderr)
+        tell(traceback.format_exc().strip())
 
 
 def dispatch(line: Sequence[str]) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 
 from credproc.errors import IdentityError
+from credproc.telling import tell
 
 LARGEST = 1024 * 1024
 
@@ -55,10 +55,7 @@ def warn_if_open(path: str | None) -> None:
     except (OSError, ValueError):
         return
     if status.st_mode & stat.S_IROTH and stat.S_ISREG(status.st_mode):
-        sys.stderr.write(
-            f"credproc: warning: everybody on this host may read the private key {path}; "
-            "chmod 0600 it\n"
-        )
+        tell(f"warning: everybody on this host may read the private key {path}; chmod 0600 it")
 
 
 def _remedy(path: str, error: OSError) -> str:

@@ -36,7 +36,8 @@ class UnusableURL(str):
     def __new__(cls, alias: str, error: ConfigurationError) -> Self:
         """Keep both."""
         url = super().__new__(cls, f"{cls.SCHEME}://manage.py-check-tells-why")
-        url.alias, url.error = alias, error
+        # Without its frames: they hold the settings that were being read, secrets included.
+        url.alias, url.error = alias, error.with_traceback(None)
         return url
 
     def __reduce__(self) -> tuple[Any, ...]:

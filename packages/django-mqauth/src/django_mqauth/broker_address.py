@@ -17,6 +17,10 @@ _SECRET_QUERY = re.compile(r"[?&][^=&]*(password|passwd|secret|token)[^=&]*=", r
 _HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+(%\w+)?", re.ASCII)
 
 
+class HoldsPasswordError(ConfigurationError):
+    """A broker URL has a password in it, which is worse than one that cannot be understood."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
     """One broker.
@@ -76,7 +80,8 @@ def addresses(broker: object) -> tuple[Address, ...]:
     """Return the brokers of `BROKER`: one URL, several with `;` between them, or a list.
 
     Raises:
-        ConfigurationError: It cannot be understood, or holds a login; never quotes a password.
+        ConfigurationError: It cannot be understood, or names a user; never quotes a password.
+        HoldsPasswordError: It holds a password.
     """
     if isinstance(broker, RedactedURL):
         urls: Sequence[object] = [broker]
@@ -155,7 +160,7 @@ def _address(url: object) -> Address:
     if not isinstance(url, str):
         raise ConfigurationError(f"holds {_kind(url)}", remedy="write each broker as a URL")
     if isinstance(url, RedactedURL) or holds_password(url):
-        raise ConfigurationError(
+        raise HoldsPasswordError(
             "holds a password",
             remedy="take it out, wherever the URL has been copied to: PROVIDER and OPTIONS say who "
             "signs in",

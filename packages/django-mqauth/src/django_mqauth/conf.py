@@ -30,7 +30,7 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from django_mqauth import defaults
-from django_mqauth.broker_address import Address, addresses
+from django_mqauth.broker_address import Address, HoldsPasswordError, addresses
 from mqauth.config.options import suggestion
 from mqauth.errors import ConfigurationError
 
@@ -218,7 +218,7 @@ def _alias(name: str, entry: Any) -> Alias:
             },
         )
     raise SettingsError(
-        8 if "password" in problem.message else 7,
+        8 if isinstance(problem, HoldsPasswordError) else 7,
         f"{where}['BROKER'] {problem.message}",
         remedy=problem.remedy,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -10,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from django_mqauth import conf
+from django_mqauth.errand import Errand
 from django_mqauth.kombu_connections import new_connection
-from mqauth.errors import MQAuthError
+from django_mqauth.sources import existing
+from mqauth.errors import ConfigurationError, MQAuthError
 
 if TYPE_CHECKING:
     from kombu import Connection
 
 TIMEOUT = 5.0
+
+
+class NoCredentialInTimeError(TimeoutError):
+    """The time was over before there was a credential to sign in with."""
 
 
 def sign_in_once(alias: str, timeout: float = TIMEOUT) -> str | None:
@@ -30,8 +38,7 @@ def sign_in_once(alias: str, timeout: float = TIMEOUT) -> str | None:
         What went wrong, in one line without a secret; None if nothing did.
     """
     try:
-        if (probe := kafka_probe(alias)) is not None:
-            probe(timeout)
+        if signed_in_to_kafka(alias, timeout):
             return None
         with signed_in(alias, timeout):
             return None
@@ -39,11 +46,31 @@ def sign_in_once(alias: str, timeout: float = TIMEOUT) -> str | None:
         return explain(error)
 
 
-def kafka_probe(alias: str) -> Callable[..., None] | None:
-    """Return what signs an alias in to Kafka once, given seconds; None on any other broker."""
-    connection = new_connection(alias)
-    found: Callable[..., None] | None = getattr(connection.transport, "probe", None)
-    return found
+def signed_in_to_kafka(alias: str, timeout: float, *, topic: str | None = None) -> bool:
+    """Sign in to Kafka and out again.
+
+    Args:
+        alias: The alias.
+        timeout: Seconds that it may take.
+        topic: A topic to send a message over and to read it back.
+
+    Returns:
+        Whether it did; False, without having done anything, where the broker is another one.
+
+    Raises:
+        TimeoutError: The time was over before the broker or the issuer answered.
+        MQAuthError: It did not work.
+    """
+    probe: Callable[..., None] | None = getattr(new_connection(alias).transport, "probe", None)
+    if probe is None:
+        return False
+    errand = Errand(functools.partial(probe, timeout, topic=topic))
+    try:
+        # What is no time limit, the probe itself tells, and does not wait.
+        errand.wait(timeout if 0 < timeout < threading.TIMEOUT_MAX else None)
+    except TimeoutError as error:
+        raise _named(error, alias, timeout) from None
+    return True
 
 
 @contextlib.contextmanager
@@ -53,15 +80,20 @@ def signed_in(alias: str, timeout: float) -> Iterator[Connection]:
     Raises:
         TimeoutError: That is what ended it.
     """
-    with bounded(new_connection(alias, connect_timeout=timeout), timeout) as connection:
-        yield connection
+    try:
+        with bounded(new_connection(alias, connect_timeout=timeout), timeout) as connection:
+            yield connection
+    except TimeoutError as error:
+        raise _named(error, alias, timeout) from error.__cause__
 
 
 @contextlib.contextmanager
 def bounded(connection: Connection, timeout: float) -> Iterator[Connection]:
     """Open a connection for the block, and cut it after `timeout` seconds, come what may.
 
-    Kombu and py-amqp wait for answers without limit; a socket that is shut ends every wait.
+    Kombu and py-amqp wait for answers without limit; a socket that is shut ends every wait. While
+    the issuer is asked there is no socket yet: the login is another thread's, which drops what it
+    gets too late.
 
     Raises:
         TimeoutError: That is what ended it.
@@ -75,21 +107,38 @@ def bounded(connection: Connection, timeout: float) -> Iterator[Connection]:
     timer = threading.Timer(timeout, cut)
     timer.daemon = True
     timer.start()
+    login = Errand(connection.connect, too_late=lambda: _drop(connection))
     try:
-        connection.connect()
+        login.wait(timeout)
         yield connection
     except Exception as error:
-        if over.is_set():
+        if over.is_set() or login.late:
             raise TimeoutError(f"no answer within {timeout:g} s") from error
         raise
     finally:
         timer.cancel()
         # A link that answers nothing would not answer to a goodbye either.
-        if over.is_set():
+        if over.is_set() and not login.given_up:
             connection.collect(socket_timeout=0.1)
-        else:
+        elif not login.given_up:
             with contextlib.suppress(Exception):
                 connection.release()
+
+
+def _named(error: TimeoutError, alias: str, timeout: float) -> TimeoutError:
+    """Return the error, or one that names the issuer if it is what kept us waiting."""
+    try:
+        source = existing(conf.alias(alias))
+    except ConfigurationError:
+        return error
+    if source is None or (source.current is not None and not source.current.expired()):
+        return error
+    return NoCredentialInTimeError(f"no credential within {timeout:g} s")
+
+
+def _drop(connection: Connection) -> None:
+    _shut(connection)
+    connection.collect(socket_timeout=0.1)
 
 
 def explain(error: BaseException) -> str:

@@ -65,7 +65,7 @@ def redact_settings() -> None:
     for key in celery_settings("BROKER_PASSWORD"):
         _replace(key, _masked_text(getattr(settings, key)))
     for key in celery_settings("BROKER_TRANSPORT_OPTIONS"):
-        _redact_celery(getattr(settings, key))
+        _redact_kombu(getattr(settings, key))
 
 
 def celery_settings(*names: str) -> Iterator[str]:
@@ -101,10 +101,16 @@ def _redact(entry: MutableMapping[str, Any]) -> None:
     if isinstance(options, MutableMapping):
         for name in secret_options(provider) & options.keys():
             options[name] = _secret(options[name])
-    _redact_by_sound(entry)
+    _redact_kombu(entry.get("TRANSPORT_OPTIONS"))
+    for name in entry.keys() - {"TRANSPORT_OPTIONS"}:
+        if _sounds_secret(str(name)):
+            entry[name] = _secret(entry[name])
+        else:
+            _redact_by_sound(entry[name])
 
 
-def _redact_celery(options: object) -> None:
+def _redact_kombu(options: object) -> None:
+    """Hide what Kombu and librdkafka need as it is; what `auth` holds is ours."""
     if not isinstance(options, MutableMapping):
         return
     for name, value in options.items():
@@ -115,7 +121,7 @@ def _redact_celery(options: object) -> None:
         elif isinstance(name, str) and _sounds_secret(name):
             options[name] = _masked_text(value)
         else:
-            _redact_celery(value)
+            _redact_kombu(value)
 
 
 def _redact_by_sound(options: object) -> None:

@@ -11,12 +11,13 @@ from queue import Empty
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 from kombu.transport import confluentkafka
 from kombu.utils.encoding import str_to_bytes
 from kombu.utils.json import dumps, loads
 
 from celery_mqauth.errors import BrokerUnreachableError
+from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import (
     NOT_ALLOWED,
@@ -28,13 +29,14 @@ from celery_mqauth.kafka.errors import (
 from celery_mqauth.kafka.limits import CONNECT_LIMIT, PUBLISH_LIMIT
 from celery_mqauth.kafka.login import has_signed_in, new_client, sign_in
 from celery_mqauth.kafka.qos import Message, QoS
+from celery_mqauth.kafka.settings import common_settings, given
 from celery_mqauth.kafka.token import TokenCallback
+from celery_mqauth.kafka.topics import new_topic
 
 CLOSE_LIMIT = 5.0
 """Seconds for consumers to commit and to leave their groups."""
 
 _LOOK = 1.0
-_SILENT = 2  # librdkafka's own lines on stderr: what matters of them comes to `error_cb`, too
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - librdkafka's
 
 
@@ -58,12 +60,7 @@ class Channel(confluentkafka.Channel):
     @cached_property
     def common_config(self) -> dict[str, Any]:
         """Settings of librdkafka for all clients."""
-        return {
-            "log_level": _SILENT,
-            **self._given("kafka_common_config"),
-            **self.link.settings,
-            "oauth_cb": self.token,
-        }
+        return common_settings(self.link, self.token, self.options)
 
     def existing_consumer(self, topic: str) -> Any:
         """Return the consumer of a topic, or None."""
@@ -118,26 +115,17 @@ class Channel(confluentkafka.Channel):
             NotConfirmedError: It has not confirmed it in time.
         """
         topic = self.sanitize_queue_name(queue)
-        producer = self._get_producer(topic)
-        failures: list[Any] = []
-        told: list[bool] = []
-
-        def delivered(error: Any, _: Any) -> None:
-            told.append(True)
-            if error is not None:
-                failures.append(error)
-
-        try:
-            producer.produce(topic, str_to_bytes(dumps(message)), on_delivery=delivered)
-        except (BufferError, KafkaException) as error:
-            raise NotConfirmedError(
-                f"librdkafka does not take a message for {topic!r}: {error}",
-                remedy="see the log for why earlier ones do not get through",
-            ) from None
+        self._hear()
+        text = str_to_bytes(dumps(message))
         # A moment longer than it keeps trying, so that it says why before this ends.
-        producer.flush(self._publish_limit + _LOOK)
-        if failures or not told:
-            raise self._not_published(topic, failures[0] if failures else None)
+        delivery = deliver(self._get_producer(topic), topic, text, self._publish_limit + _LOOK)
+        if delivery.refused:
+            raise NotConfirmedError(
+                f"librdkafka does not take a message for {topic!r}: {delivery.refused}",
+                remedy="see the log for why earlier ones do not get through",
+            )
+        if delivery.error is not None or not delivery.told:
+            raise self._not_published(topic, delivery.error)
         self._reports[""].clear()
 
     def _get(self, queue: str, **options: Any) -> dict[str, Any]:
@@ -166,6 +154,7 @@ class Channel(confluentkafka.Channel):
 
     def _look_after(self, topic: str, consumer: Any, error: Any) -> None:
         """Find out whether a consumer that has nothing is cut off; librdkafka tries for ever."""
+        self._hear()
         reports = self._reports[topic]
         if error is not None:
             if error.code() in NOT_ALLOWED:
@@ -183,6 +172,12 @@ class Channel(confluentkafka.Channel):
         if time.monotonic() - since > self._connect_limit:
             raise self._cause(reports)
 
+    def _hear(self) -> None:
+        """Have clients that are seldom used hand over librdkafka's lines, which pile up else."""
+        for client in (self._client, *self._kafka_producers.values()):
+            if client is not None:
+                client.poll(0)
+
     def _has_queue(self, queue: str, **options: Any) -> bool:
         return self.sanitize_queue_name(queue) in self._topics()
 
@@ -190,12 +185,7 @@ class Channel(confluentkafka.Channel):
         topic = self.sanitize_queue_name(queue)
         if topic in self._topics():
             return
-        wanted = NewTopic(
-            topic,
-            num_partitions=self.options.get("num_partitions", 1),
-            replication_factor=self.options.get("replication_factor", 1),
-            config=self.options.get("topic_config", {}),
-        )
+        wanted = new_topic(topic, self.options)
         future = self.client.create_topics([wanted], request_timeout=self._connect_limit)[topic]
         self._wait_for(future, topic, KafkaError.TOPIC_ALREADY_EXISTS)
 
@@ -253,7 +243,7 @@ class Channel(confluentkafka.Channel):
         return new_client(make, {**settings, "error_cb": reports})
 
     def _given(self, name: str) -> dict[str, Any]:
-        return dict(self.options.get(name) or {})
+        return given(self.options, name)
 
     @property
     def _connect_limit(self) -> float:

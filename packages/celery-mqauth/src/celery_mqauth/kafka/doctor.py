@@ -9,26 +9,30 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
+from confluent_kafka.admin import AclOperation, AdminClient
 
 from celery_mqauth.errors import BrokerUnreachableError
-from celery_mqauth.kafka.endpoints import KafkaLink, verifies
+from celery_mqauth.kafka.endpoints import KafkaLink, names, verifies
 from celery_mqauth.kafka.errors import NOT_ALLOWED, NotAuthorizedError, not_authorized
 from celery_mqauth.kafka.login import sign_in
+from celery_mqauth.kafka.settings import common_settings, given
 from celery_mqauth.kafka.token import TokenCallback
+from celery_mqauth.kafka.topics import new_topic
+from mqauth.credentials import ClientCertificate
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.diagnosis.network import connect, context, secure
 from mqauth.diagnosis.target import TopicUse
-from mqauth.errors import MQAuthError
+from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.links import Link
 
 _WHAT = "Kafka"
-_SILENT = 2
+_CERTIFICATE_ELSEWHERE = ("ssl.keystore.location", "ssl.certificate.pem", "ssl.key.pem")
 _PORTS = "Amazon MSK's for IAM is 9098"
 _NAME_ITS_CA = 'name the authority that signs it: --ca-file, or "ca_certs" in broker_use_ssl'
 _REMEDY = "allow it with an ACL (Amazon MSK: kafka-cluster actions of the role's policy)"
@@ -92,12 +96,21 @@ class Visit:
 
     def secure(self, timeout: float) -> str:
         """Begin TLS there."""
-        given = self._link.settings
-        settings = context(_WHAT, given.get("ssl.ca.location"))
-        if not verifies(given):
-            settings.check_hostname, settings.verify_mode = False, ssl.CERT_NONE
+        settings = self._settings
+        if any(settings.get(name) for name in _CERTIFICATE_ELSEWHERE):
+            return "left to librdkafka, which alone reads this client's certificate"
+        trust = context(
+            _WHAT,
+            settings.get("ssl.ca.location"),
+            _certificate(settings),
+            settings.get("ssl.key.password"),
+        )
+        if not verifies(settings):
+            trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+        elif not names(settings):
+            trust.check_hostname = False
         self._socket.settimeout(timeout)
-        secured = secure(_WHAT, self._socket, self._at, settings, _NAME_ITS_CA, ports=_PORTS)
+        secured = secure(_WHAT, self._socket, self._at, trust, _NAME_ITS_CA, ports=_PORTS)
         self._socket = secured
         return f"{secured.version()}, certificate of {self._at}"
 
@@ -105,15 +118,15 @@ class Visit:
         """Sign in as an app does, by librdkafka."""
         with contextlib.suppress(OSError):
             self._socket.close()
-        settings = {
-            **self._given("kafka_common_config"),
-            **self._link.settings,
-            **self._given("kafka_admin_config"),
-            "log_level": _SILENT,
-            "oauth_cb": self._token,
-        }
-        self._client = sign_in(self._link, self._token, settings, timeout)
-        brokers = self._client.list_topics(timeout=timeout).brokers
+        self._client = sign_in(self._link, self._token, self._settings, timeout)
+        try:
+            brokers = self._client.list_topics(timeout=timeout).brokers
+        except KafkaException as error:
+            raise BrokerUnreachableError(
+                f"Kafka at {self._link} took the login and then did not answer: "
+                f"{error.args[0].str()}",
+                remedy="check the broker's load, and whether its other nodes can be reached",
+            ) from None
         who = self._link.source.current
         named = (who.principal if who else None) or self._link.source.provider.identity
         return f"as {named}, {len(brokers)} broker{'s' * (len(brokers) != 1)}"
@@ -121,12 +134,15 @@ class Visit:
     def topic(self, use: TopicUse, timeout: float) -> str:
         """Look at what may be done with a topic and with its consumers' group."""
         client: Any = self._client
-        described = client.describe_topics(
-            TopicCollection([use.name]),
-            include_authorized_operations=True,
-            request_timeout=timeout,
-        )[use.name]
-        found = self._asked(described, use.name, timeout)
+        found = self._asked(
+            lambda: client.describe_topics(
+                TopicCollection([use.name]),
+                include_authorized_operations=True,
+                request_timeout=timeout,
+            ),
+            use.name,
+            timeout,
+        )
         if found is None:
             return self._may_be_made(use.name, timeout)
         wanted = [
@@ -135,13 +151,15 @@ class Visit:
         ]
         told = self._check(found.authorized_operations, wanted, f"topic {use.name!r}")
         if use.read:
-            group = str(
-                self._given("kafka_consumer_config").get("group.id") or f"{use.name}-consumer-group"
+            said = given(self._options, "kafka_consumer_config").get("group.id")
+            group = str(said or f"{use.name}-consumer-group")
+            members = self._asked(
+                lambda: client.describe_consumer_groups(
+                    [group], include_authorized_operations=True, request_timeout=timeout
+                ),
+                group,
+                timeout,
             )
-            described = client.describe_consumer_groups(
-                [group], include_authorized_operations=True, request_timeout=timeout
-            )[group]
-            members = self._asked(described, group, timeout)
             self._check(
                 members.authorized_operations, [AclOperation.READ], f"consumer group {group!r}"
             )
@@ -149,22 +167,20 @@ class Visit:
         return f"{count} partition{'s' * (count != 1)}, {told}"
 
     def _may_be_made(self, name: str, timeout: float) -> str:
-        wanted = NewTopic(
-            name,
-            num_partitions=self._options.get("num_partitions", 1),
-            replication_factor=self._options.get("replication_factor", 1),
-            config=self._options.get("topic_config", {}),
-        )
+        wanted = new_topic(name, self._options)
         client: Any = self._client
-        made = client.create_topics([wanted], request_timeout=timeout, validate_only=True)[name]
-        self._asked(made, name, timeout)
+        self._asked(
+            lambda: client.create_topics([wanted], request_timeout=timeout, validate_only=True),
+            name,
+            timeout,
+        )
         return "not there yet; may be created, and what else is allowed shows only then"
 
-    def _asked(self, future: Any, name: str, timeout: float) -> Any:
-        """Return an answer; None for a topic that is not there."""
+    def _asked(self, ask: Callable[[], Mapping[str, Any]], name: str, timeout: float) -> Any:
+        """Return the answer about a name; None for a topic that is not there."""
         failure: MQAuthError
         try:
-            return future.result(timeout)
+            return ask()[name].result(timeout)
         except KafkaException as raised:
             error = raised.args[0]
             if error.code() in _NO_SUCH_TOPIC:
@@ -181,6 +197,11 @@ class Visit:
                 f"Kafka at {self._link} told nothing about {name!r} within {timeout:g} s",
                 remedy="check the broker's load, and whether its other nodes can be reached",
             )
+        except (TypeError, ValueError) as error:
+            failure = ConfigurationError(
+                f"Kafka cannot be asked about {name!r}: {error}",
+                remedy="correct the name, and the transport options for new topics",
+            )
         raise failure
 
     def _check(self, allowed: Any, wanted: Sequence[AclOperation], what: str) -> str:
@@ -194,5 +215,18 @@ class Visit:
             )
         return f"{' and '.join(one.name for one in wanted)} allowed"
 
-    def _given(self, name: str) -> dict[str, Any]:
-        return dict(self._options.get(name) or {})
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """Those of an app's admin client, but silent: the findings say it."""
+        settings = common_settings(self._link, self._token, self._options)
+        return {**settings, **given(self._options, "kafka_admin_config"), "log_level": 2}
+
+
+def _certificate(settings: Mapping[str, Any]) -> ClientCertificate | None:
+    """Return the certificate that a listener with `ssl.client.auth` asks for."""
+    certificate, key = (settings.get(f"ssl.{name}.location") for name in ("certificate", "key"))
+    if not certificate:
+        return None
+    return ClientCertificate(
+        certificate_file=Path(certificate), private_key_file=Path(key) if key else None
+    )

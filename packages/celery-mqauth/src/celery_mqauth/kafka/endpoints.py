@@ -158,8 +158,17 @@ def check_loopback(host: str) -> None:
 
 
 def addresses_of(client: Any, default_port: int) -> list[tuple[str, int]]:
-    """Return host and port of all bootstrap servers, the one Kombu is at first."""
+    """Return host and port of all bootstrap servers, the one Kombu is at first.
+
+    Raises:
+        ConfigurationError: The URL that Kombu is at names none.
+    """
     found = dict.fromkeys(_hosts(client.hostname, client.port, default_port))
+    if not found:
+        raise ConfigurationError(
+            "the broker URL names no bootstrap server",
+            remedy="write it as mqauths-kafka://PROVIDER@HOST[,HOST...]:PORT",
+        )
     for url in client.alt or ():
         parsed = parse_url(url) if "://" in url else {}
         same = parsed.get("transport") == client.transport_cls
@@ -224,15 +233,18 @@ def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
                     remedy="take it out; the URL, broker_use_ssl and the options in "
                     f"{AUTH!r} say it",
                 )
-        verified = str(given.get(_VERIFICATION, True)).lower() not in {"false", "0"}
-        named = str(given.get(_HOST_NAME_CHECK, "https")).lower() == "https"
-        if not insecure and not (verified and named):
+        if not insecure and not (verifies(given) and names(given)):
             raise _unverified(name)
 
 
 def verifies(settings: Mapping[str, Any]) -> bool:
-    """Return whether a link's settings have the broker's certificate verified."""
-    return bool(settings.get(_VERIFICATION, True))
+    """Return whether settings have the broker's certificate verified."""
+    return str(settings.get(_VERIFICATION, True)).lower() not in {"false", "0"}
+
+
+def names(settings: Mapping[str, Any]) -> bool:
+    """Return whether settings have the name in the broker's certificate compared."""
+    return str(settings.get(_HOST_NAME_CHECK, "https")).lower() == "https"
 
 
 def _unverified(where: str) -> InsecureTransportError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +25,10 @@ from celery_mqauth.kafka.errors import (
     cause_of,
 )
 from celery_mqauth.kafka.token import TokenCallback, check_bearer
-from mqauth.errors import ConfigurationError, MQAuthError
+from mqauth.errors import ConfigurationError, InsecureTransportError, MQAuthError
+
+librdkafka = logging.getLogger("celery_mqauth.kafka.librdkafka")
+"""Where librdkafka's own lines go, which it would write on stderr."""
 
 _FIRST_LOOK = 0.5
 _LONGEST_LOOK = 4.0
@@ -83,7 +87,7 @@ def new_client(make: Callable[[Any], Any], settings: Mapping[str, Any]) -> Any:
         ConfigurationError: It does not take the settings.
     """
     try:
-        return make(dict(settings))
+        return make({"logger": librdkafka, **settings})
     except (KafkaException, ValueError, TypeError) as error:
         reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
         raise ConfigurationError(
@@ -123,8 +127,11 @@ def _connected(
         except KafkaException:
             client.poll(0)  # has librdkafka tell the reports
         else:
-            _check_brokers(link, metadata.brokers.values())
-            return client  # type: ignore[no-any-return]  # what `new_client` made
+            elsewhere = _in_clear(link, metadata.brokers.values())
+            if elsewhere is None:
+                return client  # type: ignore[no-any-return]  # what `new_client` made
+            del client
+            raise elsewhere
         if token.failure is not None or reports.text(*SIGN_IN_CODES, *TLS_CODES):
             break  # librdkafka would try on and on
         if reports.text(ALL_DOWN) and limit - left > _DOWN_LIMIT:
@@ -141,8 +148,12 @@ def _connected(
     )
 
 
-def _check_brokers(link: KafkaLink, brokers: Any) -> None:
-    """Check the addresses that the bootstrap server names: clients go on to these."""
-    if not link.tls and not link.insecure:
-        for broker in brokers:
-            check_loopback(broker.host)
+def _in_clear(link: KafkaLink, brokers: Any) -> InsecureTransportError | None:
+    """Return what speaks against the brokers that the first one names: clients go on to them."""
+    try:
+        if not link.tls and not link.insecure:
+            for broker in brokers:
+                check_loopback(broker.host)
+    except InsecureTransportError as error:
+        return error.with_traceback(None)
+    return None

@@ -11,22 +11,25 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from celery_mqauth.errors import BrokerUnreachableError
+from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import NOT_ALLOWED, ClientReports, NotConfirmedError, not_authorized
 from celery_mqauth.kafka.limits import check_seconds
 from celery_mqauth.kafka.login import new_client, sign_in
+from celery_mqauth.kafka.settings import common_settings, given
 from celery_mqauth.kafka.token import TokenCallback
 
-_SILENT = 2
 _LOOK = 0.2
 _LEAST = 0.5
+
+_Settings = dict[str, Any]
 
 
 def probe(
     link: KafkaLink,
     limit: float,
     *,
-    common: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     topic: str | None = None,
 ) -> None:
     """Sign in anew, and have the broker answer a request for metadata.
@@ -38,7 +41,7 @@ def probe(
     Args:
         link: Where to, and who signs in.
         limit: Seconds that all of it may take.
-        common: The user's own settings of librdkafka for all clients.
+        options: As Celery's `broker_transport_options`, settings of librdkafka among them.
         topic: A topic for this alone, that may be read and written.
 
     Raises:
@@ -46,22 +49,26 @@ def probe(
     """
     deadline = time.monotonic() + check_seconds("the time limit", limit)
     token = TokenCallback(link.source)
-    settings = {"log_level": _SILENT, **(common or {}), **link.settings, "oauth_cb": token}
+    common = common_settings(link, token, options)
     try:
         # A refused token is replaced and tried once more: half of the time for each of the two.
-        sign_in(link, token, settings, limit / 2)
+        sign_in(link, token, common | given(options, "kafka_admin_config"), limit / 2)
         if topic is not None:
-            _there_and_back(link, settings, topic, deadline)
+            writer = common | given(options, "kafka_producer_config")
+            reader = common | given(options, "kafka_consumer_config")
+            _there_and_back(link, writer, reader, topic, deadline)
     finally:
         link.source.detach(token)
 
 
-def _there_and_back(link: KafkaLink, settings: dict[str, Any], topic: str, deadline: float) -> None:
+def _there_and_back(
+    link: KafkaLink, writer: _Settings, reader: _Settings, topic: str, deadline: float
+) -> None:
     text = uuid.uuid4().bytes
-    place = _sent(link, settings, topic, text, deadline)
+    place = _sent(link, writer, topic, text, deadline)
     # The group is never joined, so that no permission for it is needed; librdkafka wants a name.
-    reader = {**settings, "group.id": "mqauth-health", "enable.auto.commit": False}
-    consumer = _client(Consumer, reader)
+    own = {"group.id": "mqauth-health", "enable.auto.commit": False, "enable.partition.eof": False}
+    consumer = _client(Consumer, reader | own)
     try:
         consumer.assign([place])
         while (left := deadline - time.monotonic()) > 0:
@@ -84,21 +91,24 @@ def _there_and_back(link: KafkaLink, settings: dict[str, Any], topic: str, deadl
 
 
 def _sent(
-    link: KafkaLink, settings: dict[str, Any], topic: str, text: bytes, deadline: float
+    link: KafkaLink, writer: _Settings, topic: str, text: bytes, deadline: float
 ) -> TopicPartition:
     left = max(_LEAST, deadline - time.monotonic())
-    producer = _client(Producer, {**settings, "message.timeout.ms": round(left * 1000)})
-    told: list[tuple[Any, Any]] = []
-    producer.produce(topic, text, on_delivery=lambda error, message: told.append((error, message)))
-    producer.flush(left)
-    if not told:
+    # It has to be sent within the probe's time, and not to wait for others.
+    own = {"message.timeout.ms": round(left * 1000), "linger.ms": 0}
+    delivery = deliver(_client(Producer, writer | own), topic, text, left)
+    if delivery.refused:
+        raise NotConfirmedError(
+            f"librdkafka does not take a message for {topic!r}: {delivery.refused}",
+            remedy="see kafka_common_config and kafka_producer_config",
+        )
+    _raise_for(delivery.error, topic, link)
+    if not delivery.told or delivery.error is not None:
         raise NotConfirmedError(
             f"Kafka at {link} has not confirmed a message for {topic!r} in time",
             remedy="check the broker's load and the topic's replicas",
         )
-    error, message = told[0]
-    _raise_for(error, topic, link)
-    return TopicPartition(topic, message.partition(), message.offset())
+    return TopicPartition(topic, delivery.message.partition(), delivery.message.offset())
 
 
 def _raise_for(error: Any, topic: str, link: KafkaLink) -> None:

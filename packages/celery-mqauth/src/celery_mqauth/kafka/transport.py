@@ -61,8 +61,8 @@ class Transport(confluentkafka.Transport):
             topic: A topic to send a message over and to read it back.
         """
         client: Any = self.client
-        common = (client.transport_options or {}).get("kafka_common_config")
-        probe(link_of(client, self.default_port), limit, common=common, topic=topic)
+        link = link_of(client, self.default_port)
+        probe(link, limit, options=client.transport_options, topic=topic)
 
 
 class SSLTransport(Transport):

@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django_mqauth import conf
 from django_mqauth.checks.celery import check_celery
 from django_mqauth.checks.deploy import check_deployment
-from django_mqauth.checks.link import check_broker, is_insecure
+from django_mqauth.checks.link import check_broker, is_insecure, leads_to_kafka
 from django_mqauth.checks.live import TAG, check_live, was_asked_for
 from django_mqauth.checks.messages import Place
 from django_mqauth.checks.own import check_own
@@ -73,7 +73,9 @@ def _check(name: Any, entry: Any) -> Iterator[CheckMessage]:
     yield from check_transport_options(str(name), entry)
     if entry.get("TLS"):
         where = Place(conf.SETTING)[name]["TLS"]
-        yield from check_tls(where, entry["TLS"], insecure=is_insecure(entry))
+        yield from check_tls(
+            where, entry["TLS"], insecure=is_insecure(entry), kafka=leads_to_kafka(entry)
+        )
 
 
 def _aliases() -> Any:

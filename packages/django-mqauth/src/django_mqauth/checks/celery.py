@@ -20,11 +20,12 @@ from django_mqauth.checks.celery_secrets import (
     check_passwords,
 )
 from django_mqauth.checks.link import is_insecure, is_loopback
-from django_mqauth.checks.messages import Place, error, listed, warning
+from django_mqauth.checks.messages import Place, error, from_error, listed, warning
 from django_mqauth.checks.tls import check_tls
 from django_mqauth.checks.transport_options import check_celery_options
 from django_mqauth.optional import has_celery
 from django_mqauth.redaction import BROKER_URLS, celery_settings
+from mqauth.broker_url import check_parameters
 from mqauth.config.named_entries import named_entries
 from mqauth.config.options import suggestion
 from mqauth.config.registry import provider_names
@@ -33,7 +34,7 @@ from mqauth.errors import ConfigurationError
 
 def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Check Celery's broker URLs, TLS options and transport options."""
-    names, signing_in = _known_names(), []
+    names, signing_in, kafka = _known_names(), [], False
     yield from _check_environment()
     yield from _check_kinds()
     yield from _check_unread()
@@ -48,6 +49,7 @@ def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
             if scheme in OURS:
                 yield from _check_url(Place(key), part, names, aliases)
                 signing_in.append(_who(part) or _provider())
+                kafka = kafka or scheme.endswith("-kafka")
             elif scheme.lower().startswith(OURS):
                 yield error(
                     33,
@@ -59,7 +61,10 @@ def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
                 yield from _check_foreign(Place(key), part, aliases)
     yield from check_passwords()
     yield from check_auth_options()
-    yield from check_celery_options(sorted(names.intersection(signing_in)))
+    insecure = any(_is_insecure(aliases.get(name)) for name in signing_in)
+    yield from check_celery_options(
+        sorted(names.intersection(signing_in)), kafka=kafka, insecure=insecure
+    )
 
 
 def _check_kinds() -> Iterator[CheckMessage]:
@@ -144,11 +149,18 @@ def _check_url(
             where=where,
         )
         return
+    plain, _, query = without_login(url).partition("?")
     try:
-        addresses(without_login(url))
+        for each in _each_host(plain):
+            addresses(each)
     except ConfigurationError as problem:
         sentence = f"{where} {problem.message}."
         yield error(33, sentence, f"{_capital(problem.remedy)}.", where=where)
+        return
+    try:
+        check_parameters(query)
+    except ConfigurationError as problem:
+        yield from_error(33, problem, where=where)
         return
     who = _who(url)
     if not who and _provider():
@@ -170,6 +182,15 @@ def _check_url(
         )
     else:
         yield from _check_link(where, url, aliases.get(who))
+
+
+def _each_host(url: str) -> Iterator[str]:
+    """Return a URL for each host: with Kafka, commas may stand between them."""
+    scheme, _, rest = url.partition("://")
+    hosts, slash, path = rest.partition("/")
+    several = hosts.split(",") if scheme.endswith("-kafka") else [hosts]
+    for host in filter(None, several) if any(several) else [""]:
+        yield f"{scheme}://{host}{slash}{path}"
 
 
 def _check_unusable(
@@ -231,27 +252,34 @@ def _capital(remedy: str | None) -> str:
 
 
 def _check_link(where: Place, url: str, entry: Any) -> Iterator[CheckMessage]:
-    insecure = isinstance(entry, Mapping) and is_insecure(entry)
+    insecure, scheme = _is_insecure(entry), url.partition(":")[0]
+    kafka = scheme.endswith("-kafka")
     key = f"{conf.option('CELERY_NAMESPACE')}_BROKER_USE_SSL"
     tls = getattr(settings, key, None)
     if isinstance(tls, Mapping) and not (isinstance(entry, Mapping) and tls == entry.get("TLS")):
-        yield from check_tls(Place(key), tls, insecure=insecure)
-    host = _host(url)
-    if url.startswith("mqauth://") and not tls and not insecure and host and not is_loopback(host):
+        yield from check_tls(Place(key), tls, insecure=insecure, kafka=kafka)
+    hosts = [host for each in _each_host(url) if (host := _host(each))]
+    remote = [host for host in hosts if not is_loopback(host)]
+    if scheme in ("mqauth", "mqauth-kafka") and not tls and not insecure and remote:
         yield error(
             21,
-            f"{where} leads to {host} in clear text.",
-            "Write mqauths://: everybody on the way can read a credential.",
+            f"{where} leads to {', '.join(remote)} in clear text.",
+            f"Write {scheme.replace('mqauth', 'mqauths')}://: everybody on the way can read a "
+            "credential.",
             where=where,
         )
     wanted = entry.get("TLS") if isinstance(entry, Mapping) else None
-    if wanted and not tls and url.startswith("mqauths://"):
+    if wanted and not tls and scheme in ("mqauths", "mqauths-kafka"):
         yield warning(
             6,
             f"{key} is not set, but the alias has TLS options of its own, which Celery ignores.",
             f"Write {key} = django_mqauth.broker_use_ssl().",
             where=where,
         )
+
+
+def _is_insecure(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and is_insecure(entry)
 
 
 def _check_foreign(where: Place, url: str, aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:

@@ -14,7 +14,8 @@ from django_mqauth.broker_address import each_url, holds_password
 from django_mqauth.checks.messages import Place, error, warning
 from django_mqauth.redaction import BROKER_URLS, celery_settings, plain_secrets, secrets_within
 
-OURS = ("mqauth", "mqauths")
+OURS = ("mqauth", "mqauths", "mqauth-kafka", "mqauths-kafka")
+"""The schemes of the transports that celery-mqauth registers."""
 
 
 def broker_urls(*, environment: bool = True) -> Iterator[tuple[str, str]]:

@@ -10,18 +10,27 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from django_mqauth import conf
-from django_mqauth.broker_address import Address, addresses
+from django_mqauth.broker_address import Address, HoldsPasswordError, addresses
 from django_mqauth.checks.messages import Place, error, warning
 from mqauth.config.option_values import parse_bool
 from mqauth.errors import ConfigurationError
 
+_MANAGEMENT = {
+    (tls, port): "RabbitMQ's management" for tls in (True, False) for port in (15671, 15672)
+}
 _OTHER_PORTS = {
     (True, 5672): "plain AMQP, which amqp:// stands for",
     (False, 5671): "AMQP over TLS: write amqps://",
-    **{(tls, port): "RabbitMQ's management" for tls in (True, False) for port in (15671, 15672)},
+    **_MANAGEMENT,
     **{(tls, port): "Kafka" for tls in (True, False) for port in range(9092, 9099)},
 }
 """What listens on ports that are mistaken for AMQP's, with and without TLS."""
+_OTHER_PORTS_THAN_KAFKA_S = {
+    **{(tls, port): "AMQP" for tls in (True, False) for port in (5671, 5672)},
+    (False, 9098): "Kafka over TLS: write mqauths-kafka://",
+    **_MANAGEMENT,
+}
+"""The same of Kafka's, whose listeners have many a port: only what is surely something else."""
 
 
 def check_broker(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -39,10 +48,9 @@ def check_broker(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
     try:
         found = addresses(entry["BROKER"])
     except ConfigurationError as problem:
-        secret = "password" in problem.message
         remedy = problem.remedy or ""
         yield error(
-            8 if secret else 7,
+            8 if isinstance(problem, HoldsPasswordError) else 7,
             f"{where} {problem.message}.",
             f"{remedy[:1].upper()}{remedy[1:]}.",
             where=where,
@@ -50,13 +58,18 @@ def check_broker(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
         return
     yield from check_protection(where, found, insecure=is_insecure(entry))
     for address in found:
-        other = _OTHER_PORTS.get((address.tls, address.port or 0))
+        others = _OTHER_PORTS_THAN_KAFKA_S if address.kafka else _OTHER_PORTS
+        other = others.get((address.tls, address.port or 0))
         if other:
+            right = (
+                "of the listener that takes OAUTHBEARER: often 9098 with TLS, 9092 without"
+                if address.kafka
+                else "on which the broker speaks AMQP: 5671 with TLS, 5672 without"
+            )
             yield warning(
                 10,
                 f"{where} leads to port {address.port}, which usually is that of {other}.",
-                "Take the port out, or write that on which the broker speaks AMQP: 5671 with TLS, "
-                "5672 without.",
+                f"Take the port out, or write that {right}.",
                 where=where,
             )
 
@@ -68,18 +81,19 @@ def check_protection(
     for address in found:
         if address.tls or is_loopback(address.host) or insecure:
             continue
+        scheme = "mqauths-kafka://" if address.kafka else "amqps://"
         if settings.DEBUG:
             yield warning(
                 4,
                 f"{where} leads to {address.host} in clear text; no credential is sent there.",
-                'Write amqps://, or say "insecure": True in OPTIONS if the network is safe.',
+                f'Write {scheme}, or say "insecure": True in OPTIONS if the network is safe.',
                 where=where,
             )
         else:
             yield error(
                 9,
                 f"{where} leads to {address.host} in clear text.",
-                "Write amqps://: everybody on the way can read a credential. If the network is "
+                f"Write {scheme}: everybody on the way can read a credential. If the network is "
                 'safe, say "insecure": True in OPTIONS.',
                 where=where,
             )
@@ -100,4 +114,12 @@ def is_insecure(entry: Mapping[str, Any]) -> bool:
     try:
         return parse_bool(conf.entry_of(entry).get("insecure", False))
     except ValueError:
+        return False
+
+
+def leads_to_kafka(entry: Mapping[str, Any]) -> bool:
+    """Return whether an alias is one on Kafka."""
+    try:
+        return any(address.kafka for address in addresses(entry.get("BROKER")))
+    except ConfigurationError:
         return False

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.checks import CheckMessage
 
+from django_mqauth.checks.kafka import check_kafka_tls
 from django_mqauth.checks.messages import Place, error
 from mqauth.config.options import suggestion
 
@@ -19,9 +20,9 @@ _EXAMPLES = {
     "context": 'a dict, such as {"cafile": "/path/to/ca.pem"}',
     "server_hostname": 'the name in the broker\'s certificate, such as "rabbit.example.com"',
 }
+_KAFKA_KEYS = (*_FILES, "cert_reqs")
 _TLS_KEYS = (
-    *_FILES,
-    "cert_reqs",
+    *_KAFKA_KEYS,
     "ciphers",
     "context",
     "do_handshake_on_connect",
@@ -32,15 +33,25 @@ _TLS_KEYS = (
 
 
 def check_tls(
-    where: Place, options: Mapping[str, Any], *, insecure: bool
+    where: Place, options: Mapping[str, Any], *, insecure: bool, kafka: bool = False
 ) -> Iterator[CheckMessage]:
     """Check TLS options: spelled right, verifying, and with files that are there."""
+    found = list(_check(where, options, insecure=insecure, kafka=kafka))
+    yield from found
+    if kafka and not found:
+        yield from check_kafka_tls(where, options, insecure=insecure)
+
+
+def _check(
+    where: Place, options: Mapping[str, Any], *, insecure: bool, kafka: bool
+) -> Iterator[CheckMessage]:
+    known, whose = (_KAFKA_KEYS, " with Kafka") if kafka else (_TLS_KEYS, "")
     for key in options:
-        if key not in _TLS_KEYS:
+        if key not in known:
             yield error(
                 10,
-                f"{where} has an option {str(key)[:60]!r}{suggestion(str(key), _TLS_KEYS)}.",
-                f"Correct it; there are {', '.join(_TLS_KEYS)}.",
+                f"{where} has an option {str(key)[:60]!r}{suggestion(str(key), known)}.",
+                f"Correct it, or take it out; there are {', '.join(known)}{whose}.",
                 where=where,
             )
     if not insecure and not _verifies(options):
@@ -60,7 +71,7 @@ def check_tls(
                 "Name a PEM file that the server's user may read, with what its name promises.",
                 where=where[key],
             )
-    for key, kind in _KINDS.items():
+    for key, kind in _KINDS.items() if not kafka else ():
         problem = _unfit(options.get(key), kind)
         if key == "ciphers" and _no_ciphers(options.get(key)):
             problem = "names no cipher that OpenSSL has"
@@ -102,22 +113,35 @@ def _verifies(options: Mapping[str, Any]) -> bool:
 
 def _unusable(options: Mapping[str, Any], key: str) -> str | None:
     path = options.get(key)
-    if path is None:
-        return None
+    return None if path is None else _unreadable(path) or _unfit_for(options, key, path)
+
+
+def _unfit_for(options: Mapping[str, Any], key: str, path: Any) -> str | None:
+    """Return why a file that can be read is not what its option's name promises."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        with Path(path).open("rb"):
-            pass
         if key == "ca_certs":
             context.load_verify_locations(path)
         elif key == "certfile":
-            context.load_cert_chain(path, options.get("keyfile"), password="")
+            beside = options.get("keyfile")
+            if beside is None or not _unreadable(beside):  # else that one is told
+                context.load_cert_chain(path, beside, password="")
         elif "certfile" not in options:
             return "there is no certfile beside it"
     except ssl.SSLError as failure:
         return failure.reason or "it holds no certificate"
     except OSError as failure:
         return failure.strerror
+    return None
+
+
+def _unreadable(path: Any) -> str | None:
+    try:
+        with Path(path).open("rb"):
+            return None
+    except OSError as failure:
+        return failure.strerror
+    except ValueError:
+        return "no path has such characters"
     except TypeError:
         return f"it is a {type(path).__name__}"
-    return None

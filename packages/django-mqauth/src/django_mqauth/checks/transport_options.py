@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import operator
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +12,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from django_mqauth import conf
+from django_mqauth.checks.kafka import check_kafka_options
+from django_mqauth.checks.link import is_insecure, leads_to_kafka
 from django_mqauth.checks.messages import Place, error, from_error, warning
 from django_mqauth.redaction import celery_settings, secrets_within
 from django_mqauth.sources import derived as derived_for
@@ -33,22 +37,34 @@ def check_transport_options(name: str, entry: Mapping[str, Any]) -> Iterator[Che
     where = Place(conf.SETTING)[name]["TRANSPORT_OPTIONS"]
     options = entry.get("TRANSPORT_OPTIONS") or {}
     yield from check_options(where, options, [name])
+    if leads_to_kafka(entry):
+        yield from check_kafka_options(where, options, insecure=is_insecure(entry))
+    said = set(os.environ.values())
     for path in secrets_within(options):
+        ours = path[0] == "auth"
+        if not ours and functools.reduce(operator.getitem, path, options) in said:
+            continue
         yield warning(
             5,
             f"{functools.reduce(Place.__getitem__, path, where)} is a secret in plain text.",
-            f"Take it out: PROVIDER and OPTIONS say who signs in, and OPTIONS may name a file with "
-            f"{path[-1]}_file.",
+            "Take it out: PROVIDER and OPTIONS say who signs in, and OPTIONS may name a file with "
+            f"{path[-1]}_file."
+            if ours
+            else "Read it from the environment; who signs in, PROVIDER and OPTIONS say.",
             where=where,
         )
 
 
-def check_celery_options(names: list[str]) -> Iterator[CheckMessage]:
+def check_celery_options(
+    names: list[str], *, kafka: bool, insecure: bool
+) -> Iterator[CheckMessage]:
     """Check what Celery hands to Kombu where these aliases or providers sign in."""
     for key in celery_settings("BROKER_TRANSPORT_OPTIONS"):
         options = getattr(settings, key)
         if isinstance(options, Mapping):
             yield from check_options(Place(key), options, names)
+            if kafka:
+                yield from check_kafka_options(Place(key), options, insecure=insecure)
         else:
             yield error(
                 5,

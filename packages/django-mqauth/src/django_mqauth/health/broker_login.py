@@ -11,7 +11,12 @@ from health_check.base import HealthCheck
 from health_check.exceptions import ServiceReturnedUnexpectedResult, ServiceUnavailable
 
 from django_mqauth.defaults import DEFAULT_ALIAS
-from django_mqauth.login import explain, kafka_probe, signed_in
+from django_mqauth.login import (
+    NoCredentialInTimeError,
+    explain,
+    signed_in,
+    signed_in_to_kafka,
+)
 
 EXPIRES_MS = 60_000
 
@@ -62,8 +67,8 @@ class BrokerLogin(HealthCheck):
             )
 
     def _signs_in(self, limit: float) -> bool:
-        if (probe := kafka_probe(self.alias)) is not None:
-            probe(limit, topic=self.topic if self.round_trip else None)
+        topic = self.topic if self.round_trip else None
+        if signed_in_to_kafka(self.alias, limit, topic=topic):
             return True
         with signed_in(self.alias, limit) as connection:
             return not self.round_trip or self._send(connection)
@@ -92,6 +97,8 @@ def _text(body: Any) -> str:
 
 
 def _remedy(error: Exception, prefix: str) -> str:
+    if isinstance(error, NoCredentialInTimeError):
+        return " (the issuer does not answer: manage.py mqauth_doctor goes through it)"
     if isinstance(error, TimeoutError):
         return " (check host, port, firewall and the broker's load)"
     code = getattr(error, "reply_code", None)

@@ -11,6 +11,7 @@ from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable
 
 from django_mqauth.defaults import DEFAULT_ALIAS
+from django_mqauth.errand import Errand
 from django_mqauth.sources import source
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import MQAuthError
@@ -40,11 +41,15 @@ class CredentialFreshness(HealthCheck):
         Raises:
             ServiceUnavailable: Too little is left, or there is no credential at all.
         """
+        limit, got = self.timeout.total_seconds(), list[BrokerCredentials]()
         try:
             found = source(self.alias)
-            credentials = found.get()
+            Errand(lambda: got.append(found.get())).wait(limit)
+            credentials = got[0]
         except (MQAuthError, ImproperlyConfigured) as error:
             problem = str(error)
+        except TimeoutError:
+            problem = f"the issuer does not answer within {limit:g} s"
         else:
             left, least = credentials.remaining(), self._least(credentials)
             if left >= least:

@@ -7,9 +7,8 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
-
-from django.utils.module_loading import import_string
 
 from django_mqauth import conf
 from django_mqauth.login import bounded, explain
@@ -48,7 +47,7 @@ def celery_app() -> Any:
     """Return the Celery app of the site: `MQAUTH_CELERY_APP`, else the current one.
 
     Raises:
-        ConfigurationError: The setting leads nowhere.
+        ConfigurationError: The setting leads nowhere, or the app's module fails.
         ImportError: Celery is not installed.
     """
     path = conf.option("CELERY_APP")
@@ -56,18 +55,47 @@ def celery_app() -> Any:
         from celery import current_app  # noqa: PLC0415 - optional
 
         return current_app
+    found = _imported(path) if isinstance(path, str) else path
     try:
-        found = import_string(path.replace(":", ".")) if isinstance(path, str) else path
-    except ImportError as error:
-        problem = f"leads nowhere: {error}"
-    else:
         if hasattr(found, "control"):
             return found
-        problem = f"is no Celery app but {kind_of(found)}"
-    raise conf.SettingsError(
+    except Exception as error:  # noqa: BLE001 - its configuration may be anybody's code
+        failure = type(error).__name__
+    else:
+        raise _no_app(f"is no Celery app but {kind_of(found)}")
+    raise _no_app(
+        f"leads to an app whose configuration fails with {failure}",
+        remedy="correct it; a look at app.control shows where",
+    )
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.replace(":", ".").rpartition(".")
+    try:
+        found = import_module(module) if module else None
+    except conf.SettingsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the module is anybody's code
+        failure: Exception = error
+    else:
+        if hasattr(found, name):
+            return getattr(found, name)
+        raise _no_app(f"leads nowhere: there is no {name} in {module or 'it'}"[:200])
+    missing = getattr(failure, "name", None) if isinstance(failure, ModuleNotFoundError) else None
+    if missing and f"{module}.".startswith(f"{missing}."):
+        raise _no_app(f"leads nowhere: No module named {missing!r}")
+    told = f": No module named {missing!r}" if missing else ""
+    raise _no_app(
+        f"names the module {module}, which fails with {type(failure).__name__}{told}",
+        remedy=f'correct it; manage.py shell -c "import {module}" shows where',
+    )
+
+
+def _no_app(problem: str, *, remedy: str | None = None) -> conf.SettingsError:
+    return conf.SettingsError(
         30,
         f"{conf.SETTING}_CELERY_APP {problem}",
-        remedy='write the path of the Celery app, such as "proj.celery:app"',
+        remedy=remedy or 'write the path of the Celery app, such as "proj.celery:app"',
     )
 
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from mqauth.cli.printable import printable
 
 # Each failed attempt is announced for those who watch a service; a command ends with that failure.
-_TOLD_BY_THE_ERROR = ("mqauth.rotation.announcements", "mqauth.rotation.source")
+_TOLD_BY_THE_ERROR = (
+    "mqauth.rotation.announcements",
+    "mqauth.rotation.source",
+    "celery_mqauth.kafka.errors",
+    "celery_mqauth.kafka.token",
+)
 
-_log = logging.getLogger("mqauth")
+# None of them is another's parent: what no handler takes, Python writes on stderr as it is.
+_LOGS = [
+    logging.getLogger(name) for name in ("mqauth", "celery_mqauth", "django_mqauth", "credproc")
+]
 
 
 class _OnStderr(logging.Handler):
@@ -27,28 +36,32 @@ class _OnStderr(logging.Handler):
         if not self._everything and record.name in _TOLD_BY_THE_ERROR:
             return
         line = f"{record.levelname.capitalize()}: {printable(record.getMessage())}"
-        traceback = (
-            f"\n{logging.Formatter().formatException(record.exc_info)}"
-            if (self._everything and record.exc_info)
-            else ""
-        )
-        click.echo(line + traceback, err=True)
+        shown = self._everything and record.exc_info
+        click.echo("\n".join([line, *(_traceback(record.exc_info) if shown else ())]), err=True)
+
+
+def _traceback(raised: Any) -> list[str]:
+    """Return a traceback's lines, indented: what others wrote in it begins no line of its own."""
+    text = logging.Formatter().formatException(raised)
+    return [f"  {printable(line)}" for line in text.split("\n")]
 
 
 @contextlib.contextmanager
 def log_lines(*, verbose: bool, debug: bool) -> Iterator[None]:
-    """Show mqauth's log on stderr for as long as this lasts.
+    """Show the log of mqauth's packages on stderr for as long as this lasts.
 
     Args:
         verbose: Show what happens to credentials, too.
         debug: Show everything. Other libraries' logs stay out: they may hold a token.
     """
-    handler, level = _OnStderr(everything=verbose or debug), _log.level
-    _log.addHandler(handler)
-    if verbose or debug:
-        _log.setLevel(logging.DEBUG if debug else logging.INFO)
+    handler, levels = _OnStderr(everything=verbose or debug), [log.level for log in _LOGS]
+    for log in _LOGS:
+        log.addHandler(handler)
+        if verbose or debug:
+            log.setLevel(logging.DEBUG if debug else logging.INFO)
     try:
         yield
     finally:
-        _log.setLevel(level)
-        _log.removeHandler(handler)
+        for log, level in zip(_LOGS, levels, strict=True):
+            log.setLevel(level)
+            log.removeHandler(handler)

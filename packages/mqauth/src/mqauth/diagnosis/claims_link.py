@@ -65,7 +65,7 @@ def check_claims(
             f"the token is of issuer {found}, not of {issuer}",
             remedy="set the option issuer to what the token says, if that is whom you trust",
         )
-    chosen = choose(servers, claims, NEWEST) if servers else None
+    chosen = choose(servers, claims, NEWEST) if servers and kind == "rabbitmq" else None
     if isinstance(chosen, Refused):
         raise BrokenLinkError(chosen.reason, remedy=chosen.remedy)
     elsewhere = chosen is not None and chosen.issuer and not same_issuer(found, chosen.issuer)

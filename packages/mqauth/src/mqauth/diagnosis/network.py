@@ -47,9 +47,18 @@ def connect(what: str, host: str, port: int, timeout: float) -> socket.socket:
 
 
 def context(
-    what: str, ca_file: str | None, certificate: ClientCertificate | None = None
+    what: str,
+    ca_file: str | None,
+    certificate: ClientCertificate | None = None,
+    key_password: str | None = None,
 ) -> ssl.SSLContext:
     """Return TLS settings that verify the peer.
+
+    Args:
+        what: Who is spoken to, for messages.
+        ca_file: PEM file, or folder, of the authorities to trust; None for those of the host.
+        certificate: What to present if the peer asks.
+        key_password: What its private key is encrypted with; without one, nobody is asked for it.
 
     Raises:
         BrokenLinkError: The file of authorities, or one's own certificate, cannot be used.
@@ -67,7 +76,9 @@ def context(
         ) from None
     if certificate is not None:
         try:
-            settings.load_cert_chain(certificate.certificate_file, certificate.private_key_file)
+            settings.load_cert_chain(
+                certificate.certificate_file, certificate.private_key_file, key_password or ""
+            )
         except OSError as error:
             raise BrokenLinkError(
                 f"{what}: the client certificate {certificate.certificate_file} cannot be used: "

@@ -112,7 +112,7 @@ class Target:
     def _of_kafka(cls, urls: Sequence[str], ca_file: str | None) -> Self:
         scheme = urls[0].partition("://")[0]
         servers: list[tuple[str, int]] = []
-        users: list[str] = []
+        users: set[str] = set()
         for url in filter(None, urls):
             try:
                 parts = urlsplit(url)
@@ -120,18 +120,26 @@ class Target:
             except ValueError as error:
                 raise ConfigurationError(f"the broker URL cannot be read: {error}") from None
             _refuse_password(parts)
-            if parts.scheme != scheme or not parts.hostname:
+            check_parameters(parts.query)
+            hosts = [host for host in (parts.hostname or "").split(",") if host]
+            if parts.scheme != scheme or not hosts:
                 raise ConfigurationError(
                     "the broker URL is none that mqauth knows",
                     remedy=f"write it as {scheme}://PROVIDER@HOST[,HOST...]:PORT",
                 )
-            users.append(unquote(parts.username or ""))
-            servers += [(host, port) for host in parts.hostname.split(",") if host]
+            users.add(unquote(parts.username or ""))
+            servers += [(host, port) for host in hosts]
+        if len(users) > 1:
+            # An app goes on to the second only when the first is gone, and with its own token.
+            raise ConfigurationError(
+                "the broker URLs name different users, and one token is not for them all",
+                remedy="write the same PROVIDER in each of them, or look at one at a time",
+            )
         return cls(
             host=servers[0][0],
             port=servers[0][1],
             tls=scheme.startswith("mqauths"),
-            user=users[0],
+            user=users.pop(),
             ca_file=ca_file,
             kind="kafka",
             servers=tuple(servers),

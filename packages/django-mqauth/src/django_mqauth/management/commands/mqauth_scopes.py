@@ -17,7 +17,6 @@ from django.core.management.base import CommandError, CommandParser
 from django_mqauth.management.base import MqauthCommand
 from django_mqauth.optional import has_celery
 from django_mqauth.workers.asking import celery_app
-from mqauth.diagnosis.exit_codes import USAGE
 from mqauth.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,16 +47,20 @@ class Command(MqauthCommand):
             )
         if as_json:
             given["shape"] = "json"
-        said, problem = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(problem):
-            code = _run([word for option in _options() for word in _words(option, given)])
-        wrong = problem.getvalue().strip().removeprefix("Error: ")
-        if wrong and not said.getvalue():
+        said, noted = io.StringIO(), io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(noted):
+                code = _run([word for option in _options() for word in _words(option, given)])
+        except CommandError as error:
             if not as_json:
-                raise CommandError(wrong, returncode=code)
+                raise
+            code, wrong = error.returncode, str(error)
             self.print_json({"ok": False, "exit_code": code, "error": wrong, "remedy": None})
         else:
             self.stdout.write(said.getvalue(), ending="")
+        finally:
+            # Notes, which are no error: what failed is raised.
+            self.stderr.write(noted.getvalue(), style_func=str, ending="")
         if code:
             sys.exit(code)
 
@@ -103,6 +106,5 @@ def _run(arguments: list[str]) -> int:
             standalone_mode=False,
         )
     except click.ClickException as error:
-        click.echo(f"Error: {error.format_message()}", err=True)
-        return USAGE
+        raise CommandError(error.format_message(), returncode=error.exit_code) from None
     return ended if isinstance(ended, int) else 0
