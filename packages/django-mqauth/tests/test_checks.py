@@ -18,6 +18,7 @@ from django.core.management.base import SystemCheckError
 
 from django_mqauth import broker_url
 from mqauth import Secret
+from mqauth.shared import forget_shared_sources
 from mqauth_sandbox import Sandbox
 
 CANARY = "c4n4ry-5ecret"
@@ -569,6 +570,28 @@ def test_live_check_runs_by_tag_only(site: Sandbox) -> None:
     assert site.issuer.fetches == before
     assert check(tags=["mqauth_live"]) == "System check identified no issues (0 silenced).\n"
     assert site.issuer.fetches == before + 1
+
+
+def test_live_check_takes_what_the_host_has(
+    site: Sandbox,
+    use: Callable[..., None],
+    alias: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """As the README says, a wrong secret shows only without the credential that the host holds."""
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(site.issuer.client_secret)
+    use(MQAUTH={"default": alias(client_secret_file=str(secret))})
+    monkeypatch.setenv("MQAUTH_CACHE", str(tmp_path / "cache"))
+    check(tags=["mqauth_live"])
+    secret.write_text("wrong")
+    forget_shared_sources()
+    assert "mqauth.E026" not in check(tags=["mqauth_live"])
+    monkeypatch.setenv("MQAUTH_CACHE", "off")
+    forget_shared_sources()
+    assert "mqauth.E026" in check(tags=["mqauth_live"])
 
 
 def test_live_check_tells_of_the_issuer(site: Sandbox) -> None:

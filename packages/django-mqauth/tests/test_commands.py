@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from kombu import Connection
 
 from celery_mqauth.scopes_command import scopes
 from choir import Choir, answer
@@ -370,6 +371,85 @@ def test_workers_cannot_act_on_a_terminal(site: Sandbox, use: Callable[..., None
     assert "cannot be read" in text
     assert status.count("@host: ") == 1000
     assert "\x1b" not in text + status
+
+
+@pytest.fixture
+def admin_url(site: Sandbox, use: Callable[..., None]) -> Iterator[str]:
+    """The broker by a login that does not expire, with the site's app on it and nobody seen."""
+    memory.forget()
+    app = Celery("site", broker=broker_url(), broker_use_ssl=broker_use_ssl(), set_as_current=False)
+    use(MQAUTH_CELERY_APP=app)
+    broker = site.broker
+    yield f"amqp://{broker.admin_user}:{broker.admin_password}@localhost:{broker.amqp_port}//"
+    memory.forget()
+
+
+def test_a_probe_misses_whom_it_expects(admin_url: str) -> None:
+    """A new process has seen nobody and says so; one that is told names whom it misses."""
+    asked = ("mqauth_check", "--no-login", "--timeout=1")
+    with Choir(admin_url, {"one@a": answer()}):
+        code, text = run(*asked, "--workers")
+        assert code == 0
+        assert "--expect" in text
+        code, text = run(*asked, "--expect", "one@a, two@b", "--expect=three@c")
+        assert code == 1
+        assert "ok      worker one@a" in text
+        assert "failed  worker three@c: it is not there" in text
+        assert "failed  worker two@b: it is not there" in text
+        assert "was seen before" not in text
+        code, text = run(*asked, "--at-least=2")
+        assert code == 1
+        assert "failed  worker any: 1 worker answered, at least 2 should" in text
+        assert run(*asked, "--at-least=1", "--expect=one@a")[0] == 0
+
+
+def test_a_frozen_worker_is_missed_by_a_new_process(admin_url: str) -> None:
+    """Whose control queue is there and who does not answer is told as frozen."""
+    with Connection(admin_url) as connection, Choir(admin_url, {"one@a": answer()}):
+        connection.default_channel.queue_declare("two@b.celery.pidbox", exclusive=True)
+        code, text = run("mqauth_check", "--no-login", "--timeout=1", "--expect=one@a,two@b")
+    assert code == 1
+    assert "failed  worker two@b: it does not answer within 1 s" in text
+
+
+@pytest.mark.parametrize("wrong", ["--expect=", "--expect=a,,b", "--at-least=0", "--at-least=x"])
+def test_probes_refuse_what_means_nothing(site: Sandbox, wrong: str) -> None:
+    """Who expects nobody by mistake is told."""
+    code, text = run("mqauth_check", "--no-login", wrong)
+    assert code != 0
+    assert "workers" in text
+
+
+def test_status_says_when_workers_cannot_be_asked(
+    admin_url: str, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """`mqauth_status` ends with 4 where the broker or all workers gave no answer, in JSON too."""
+    code, text = run("mqauth_status", "--timeout=0.5")
+    assert code == 4
+    assert "no worker answered" in text
+    with Choir(admin_url, {"one@a": answer(source={"rotations": 1, "failures": 1})}):
+        code, text = run("mqauth_status", "--timeout=0.5")
+    assert code == 0
+    assert "1 rotation, 1 failure" in text
+    assert "1 rotations" not in text
+    assert "1 failures" not in text
+    use(MQAUTH={"default": alias(port=1)})
+    settings.MQAUTH_CELERY_APP.conf.broker_url = broker_url()
+    code, text = run("mqauth_status", "--timeout=0.5", "--json")
+    said = json.loads(text[text.index("{") :])
+    assert code == said["exit_code"] == 4
+    assert said["ok"] is False
+    assert "no connection to the broker" in said["problem"]
+
+
+def test_status_tells_settings_that_cannot_work(
+    site: Sandbox, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """`mqauth_status` ends with 2 where an alias cannot work, and tells of the others."""
+    use(MQAUTH={"default": alias(), "other": alias(client_idd="celery")})
+    code, text = run("mqauth_status", "--no-workers")
+    assert code == 2
+    assert [line.partition(":")[0] for line in text.splitlines()] == ["default", "other"]
 
 
 def test_no_secret_in_any_report(site: Sandbox) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,24 +66,43 @@ SAID: dict[str, tuple[Any, str]] = {
     "a list": ([answer()], "unreadable"),
     "sources as text": ({"sources": "oauth2"}, "unreadable"),
     "sources of texts": ({"sources": ["oauth2"]}, "unreadable"),
-    "empty sources": ({"sources": [{}]}, "ok"),
-    "fields of other kinds": (
-        answer(
-            source={
-                "provider": 1,
-                "identity": ["x"],
-                "issued_at": "yesterday",
-                "expires_at": {"at": "noon"},
-                "remaining": float("nan"),
-                "rotations": -3,
-                "failures": True,
-                "failures_in_a_row": "many",
-                "last_error": {"why": "?"},
-            },
-            recent=[1, 2],
-        ),
-        "ok",
+    "empty sources": ({"sources": [{}] * 5000}, "unreadable"),
+    "an error of another kind": ({"error": 5}, "unreadable"),
+    "queues as a number": (answer(queues=7), "unreadable"),
+    "queues of numbers": (answer(queues=[7]), "unreadable"),
+    "a queue that AMQP cannot name": (answer(queues=["x" * 256]), "unreadable"),
+    "one expired among many": (
+        {
+            "sources": [
+                *answer()["sources"] * 50,
+                *answer(source={"expires_at": EXPIRED})["sources"],
+            ]
+        },
+        "expired",
     ),
+    **{
+        f"{field} is {str(value)[:20]}": (answer(source={field: value}), "unreadable")
+        for field, value in [
+            ("provider", 5),
+            ("provider", ""),
+            ("identity", ["x"]),
+            ("principal", 5),
+            ("issued_at", "yesterday"),
+            ("expires_at", "never"),
+            ("expires_at", {"at": "noon"}),
+            ("remaining", "soon"),
+            ("remaining", float("nan")),
+            ("remaining", 10**400),
+            ("clock_skew", float("inf")),
+            ("rotations", -3),
+            ("rotations", None),
+            ("rotations", int("9" * 400)),
+            ("failures", True),
+            ("failures_in_a_row", "many"),
+            ("connections", 1.5),
+            ("last_error", {"why": "?"}),
+        ]
+    },
     "events of other kinds": (
         answer(recent={"oauth2 client celery of https://login.example.com": [1, {"at": 3}, {}]}),
         "ok",
@@ -98,6 +118,31 @@ def test_any_answer_is_understood(said: str) -> None:
     assert report.state == state
     assert (report.problem is None) == (state == "ok")
     assert (report.remedy is None) == (state == "ok")
+    assert len(report.problem or "") < 1000
+    assert "9" * 20 not in str(report)
+
+
+def test_what_cannot_be_read_is_named() -> None:
+    """An answer that cannot be read is told by the field that is in the way, in whole words."""
+    said = {
+        "expires_at is no moment but a str": answer(source={"expires_at": "never"}),
+        "rotations is no count but an int (-3)": answer(source={"rotations": -3}),
+        "failures is no count but an int out of all bounds": answer(source={"failures": 10**400}),
+        "a source has no provider": {"sources": [{}]},
+        "queues is no list but an int": answer(queues=7),
+        "it answered with an int": 7,
+        "it answered with nothing": None,
+    }
+    for words, reply in said.items():
+        assert understand("one@host", reply).problem is not None
+        assert words in (understand("one@host", reply).problem or "")
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 renewal failed"), (2, "2 renewals failed")])
+def test_numbers_agree_with_their_nouns(number: int, words: str) -> None:
+    """One is no plural."""
+    report = understand("one@host", answer(source={"failures_in_a_row": number}))
+    assert words in (report.problem or "")
 
 
 def test_long_texts_are_cut() -> None:
@@ -179,7 +224,7 @@ def test_too_few(app: Celery, admin_url: str) -> None:
     """Fewer answers than there should be are told."""
     with Choir(admin_url, {"good@a": answer()}):
         WorkerCredentials(app=app).run()
-        with pytest.raises(ServiceUnavailable, match="1 workers answered, at least 2"):
+        with pytest.raises(ServiceUnavailable, match="1 worker answered, at least 2"):
             WorkerCredentials(app=app, at_least=2).run()
 
 
@@ -216,6 +261,16 @@ def test_memory_survives_a_broken_cache(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cache, "set", broken)
     memory.update(["one@a"], [])
     assert memory.known() == {"one@a"}
+
+
+def test_a_shared_cache_tells_new_processes(use: Callable[..., None], tmp_path: Path) -> None:
+    """Who was seen by one process is known to the next if Django's cache outlives it."""
+    files = "django.core.cache.backends.filebased.FileBasedCache"
+    use(CACHES={"default": {"BACKEND": files, "LOCATION": str(tmp_path)}})
+    memory.update(["one@a"], [])
+    memory._here.clear()
+    assert memory.known() == {"one@a"}
+    memory.forget()
 
 
 def test_without_celery(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 
 from django_mqauth.health.freshness import PART
+from django_mqauth.wording import counted
 from django_mqauth.workers.asking import NOT_ON_KAFKA, Answers, ask_workers
 from django_mqauth.workers.replies import SourceReport, WorkerReport
 
@@ -22,8 +23,11 @@ class WorkerCredentials(HealthCheck):
     """Check that every worker answers, renews its credential in time, and consumes.
 
     A worker that has answered before is missed for as long as the broker keeps its control queue;
-    those in `workers` always. A worker whose renewals fail is healthy until a quarter of its
-    credential's life is left.
+    those in `workers` always. Who has answered before is known from this process and from Django's
+    cache: unless that is shared, a new process, such as a probe's, misses nobody but those in
+    `workers`, and only counts by `at_least`.
+
+    A worker whose renewals fail is healthy until a quarter of its credential's life is left.
 
     On Kafka nobody can be asked: the check then warns, rather than to say that all is well. Leave
     it out there.
@@ -64,8 +68,8 @@ class WorkerCredentials(HealthCheck):
             problems.append(self.answers.problem)
         if answered < self.at_least:
             problems.append(
-                f"{answered} workers answered, at least {self.at_least} should (start them, with "
-                "remote control on)"
+                f"{counted(answered, 'worker')} answered, at least {self.at_least} should "
+                "(start them, with remote control on)"
             )
         if problems:
             more = len(problems) - MOST_NAMED

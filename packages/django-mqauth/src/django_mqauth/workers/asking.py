@@ -12,6 +12,7 @@ from typing import Any
 
 from django_mqauth import conf
 from django_mqauth.login import bounded, explain
+from django_mqauth.wording import kind_of
 from django_mqauth.workers import memory
 from django_mqauth.workers.replies import WorkerReport, understand
 
@@ -61,7 +62,7 @@ def celery_app() -> Any:
     except Exception as error:  # noqa: BLE001 - its configuration may be anybody's code
         failure = type(error).__name__
     else:
-        raise _no_app(f"is no Celery app but a {type(found).__name__}")
+        raise _no_app(f"is no Celery app but {kind_of(found)}")
     raise _no_app(
         f"leads to an app whose configuration fails with {failure}",
         remedy="correct it; a look at app.control shows where",

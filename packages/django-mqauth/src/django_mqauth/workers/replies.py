@@ -1,19 +1,35 @@
 """Understands what a worker answers to `inspect mqauth`, whatever it is.
 
-A reply comes over the broker, from a worker of any version: nothing in it is taken on trust.
+A reply comes over the broker, from a worker of any version: nothing in it is taken on trust. What
+the verdict rests on has to be there and of its kind, or else the reply is unreadable; of the past
+events, which are shown and judged by nobody, those that cannot be read are left out.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from django_mqauth.wording import counted, kind_of
+
 LONGEST_TEXT = 500
 MOST_SOURCES = 20
 MOST_EVENTS = 20
+LARGEST = 10**12
+"""Larger than any count or number of seconds that means something."""
+LONGEST_QUEUE = 255
+_NEEDED = (
+    "provider",
+    "identity",
+    "issued_at",
+    "expires_at",
+    "remaining",
+    "rotations",
+    "failures",
+    "failures_in_a_row",
+)
 _KINDS = frozenset({"fetched", "renewed", "failed", "expiring"})
 
 
@@ -80,18 +96,27 @@ class WorkerReport:
         return asdict(self)
 
 
+class _OddError(ValueError):
+    """A field of a reply that is missing, or of another kind than it should be."""
+
+
 def understand(name: str, reply: Any) -> WorkerReport:
     """Return what a worker's reply says."""
     if not isinstance(reply, Mapping):
-        return _unreadable(name, f"it answered with a {type(reply).__name__}")
+        return _unreadable(name, f"it answered with {kind_of(reply)}")
     if "error" in reply and "sources" not in reply:
-        return _unreadable(name, f"it answered: {_text(reply['error'])}")
+        said = _text(reply["error"]) or f"an error that is {kind_of(reply['error'])}"
+        return _unreadable(name, f"it answered: {said}")
     raw = reply.get("sources")
     if not isinstance(raw, list) or not all(isinstance(each, Mapping) for each in raw):
         return _unreadable(name, "its answer has no list of sources")
     recent = reply.get("recent")
-    sources = tuple(_source(each, recent) for each in raw[:MOST_SOURCES])
-    return _judged(name, sources, _queues(reply.get("queues")))
+    try:
+        sources = tuple(_source(each, recent) for each in raw)
+        queues = _queues(reply.get("queues"))
+    except _OddError as odd:
+        return _unreadable(name, f"in its answer {odd}")
+    return _judged(name, sources, queues)
 
 
 def source_report(status: Mapping[str, Any], recent: Any = None) -> SourceReport:
@@ -104,7 +129,12 @@ def _judged(
 ) -> WorkerReport:
     def report(state: str, problem: str | None = None, remedy: str | None = None) -> WorkerReport:
         return WorkerReport(
-            name=name, state=state, sources=sources, queues=queues, problem=problem, remedy=remedy
+            name=name,
+            state=state,
+            sources=sources[:MOST_SOURCES],
+            queues=queues,
+            problem=problem,
+            remedy=remedy,
         )
 
     if not sources:
@@ -128,7 +158,8 @@ def _judged(
         if source.failures_in_a_row:
             return report(
                 "failing",
-                f"{source.failures_in_a_row} renewals failed in a row: {source.last_error}",
+                f"{counted(source.failures_in_a_row, 'renewal')} failed in a row: "
+                f"{source.last_error or 'why is not known'}",
                 "see whether the issuer answers that host; the present credential is still good",
             )
     return report("ok")
@@ -144,25 +175,28 @@ def _unreadable(name: str, what: str) -> WorkerReport:
 
 
 def _source(raw: Mapping[str, Any], recent: Any) -> SourceReport:
-    identity = _text(raw.get("identity")) or "unknown"
-    issued, expires = _moment(raw.get("issued_at")), _moment(raw.get("expires_at"))
-    skew = _number(raw.get("clock_skew")) or 0.0
+    for field in _NEEDED:
+        if field not in raw:
+            raise _OddError(f"a source has no {field}")
+    identity = _name(raw, "identity")
+    issued, expires = _moment_of(raw, "issued_at"), _moment_of(raw, "expires_at")
+    skew, left = _seconds_of(raw, "clock_skew") or 0.0, _seconds_of(raw, "remaining")
     events = recent.get(identity) if isinstance(recent, Mapping) else None
     return SourceReport(
-        provider=_text(raw.get("provider")) or "unknown",
+        provider=_name(raw, "provider"),
         identity=identity,
-        principal=_text(raw.get("principal")),
+        principal=_text_of(raw, "principal"),
         issued_at=issued.isoformat() if issued else None,
         expires_at=expires.isoformat() if expires else None,
         lifetime=(expires - issued).total_seconds() if expires and issued else None,
-        remaining=_left(expires, skew) if expires else _number(raw.get("remaining")),
-        rotations=_count(raw.get("rotations")),
-        fetches=_count(raw.get("fetches")),
-        shared=_count(raw.get("shared")),
-        failures=_count(raw.get("failures")),
-        failures_in_a_row=_count(raw.get("failures_in_a_row")),
-        connections=_count(raw.get("connections")),
-        last_error=_text(raw.get("last_error")),
+        remaining=_left(expires, skew) if expires else left,
+        rotations=_count(raw, "rotations"),
+        fetches=_count(raw, "fetches"),
+        shared=_count(raw, "shared"),
+        failures=_count(raw, "failures"),
+        failures_in_a_row=_count(raw, "failures_in_a_row"),
+        connections=_count(raw, "connections"),
+        last_error=_text_of(raw, "last_error"),
         events=_events(events),
     )
 
@@ -185,9 +219,63 @@ def _events(raw: Any) -> tuple[Event, ...]:
 
 
 def _queues(raw: Any) -> tuple[str, ...] | None:
-    if not isinstance(raw, list):
+    if raw is None:
         return None
-    return tuple(text for each in raw if (text := _text(each)))
+    if not isinstance(raw, list):
+        raise _OddError(f"queues is no list but {kind_of(raw)}")
+    for each in raw:
+        if not isinstance(each, str) or not 0 < len(each.encode(errors="replace")) <= LONGEST_QUEUE:
+            raise _OddError(f"a queue's name is no name but {kind_of(each)}")
+    return tuple(raw)
+
+
+def _name(raw: Mapping[str, Any], field: str) -> str:
+    text = _text(raw[field])
+    if text is None:
+        raise _odd(field, "text", raw[field])
+    return text
+
+
+def _text_of(raw: Mapping[str, Any], field: str) -> str | None:
+    value = raw.get(field)
+    if value is not None and not isinstance(value, str):
+        raise _odd(field, "text", value)
+    return _text(value)
+
+
+def _moment_of(raw: Mapping[str, Any], field: str) -> datetime | None:
+    value = raw[field]
+    moment = _moment(value)
+    if moment is None and value is not None:
+        raise _odd(field, "moment", value)
+    return moment
+
+
+def _seconds_of(raw: Mapping[str, Any], field: str) -> float | None:
+    value = raw.get(field)
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not -LARGEST <= value <= LARGEST:  # which NaN is not either
+        raise _odd(field, "number of seconds", value)
+    return float(value)
+
+
+def _count(raw: Mapping[str, Any], field: str) -> int:
+    value = raw.get(field, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        raise _odd(field, "count", value)
+    return value
+
+
+def _odd(field: str, wanted: str, value: object) -> _OddError:
+    return _OddError(f"{field} is no {wanted} but {kind_of(value)}{_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
+        return " out of all bounds"
+    return f" ({value})" if isinstance(value, int | float) else ""
 
 
 def _text(value: Any) -> str | None:
@@ -195,16 +283,6 @@ def _text(value: Any) -> str | None:
         return None
     text = " ".join(value.split())
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def _moment(value: Any) -> datetime | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
+from collections.abc import Collection
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -10,8 +12,10 @@ from django.core.management.base import CommandParser
 from django_mqauth import conf
 from django_mqauth.login import TIMEOUT, sign_in_once
 from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
-from django_mqauth.optional import has_celery, has_kombu
+from django_mqauth.optional import has_kombu
 from django_mqauth.sources import shared
+from django_mqauth.wording import counted
+from django_mqauth.workers import memory
 from django_mqauth.workers.asking import ask_workers
 from mqauth.cli.printable import printable
 from mqauth.diagnosis.durations import duration
@@ -24,7 +28,9 @@ class Command(MqauthCommand):
 
     help = (
         "Check that every alias (or those named) has a credential and may sign in to its broker; "
-        "with --workers, that every worker renews and consumes. Exit code 0 if so, else 1 (failed),"
+        "with --workers, that every worker that answers or was seen before renews and consumes. "
+        "Who was seen is known from Django's cache: unless processes share that, a worker that is "
+        "silent is missed only by --expect or --at-least. Exit code 0 if so, else 1 (failed),"
         " 2 (the settings cannot work), 3 (refused) or 4 (no useful answer)."
     )
 
@@ -33,6 +39,21 @@ class Command(MqauthCommand):
         parser.add_argument("aliases", nargs="*", metavar="alias", help="keys of MQAUTH")
         super().add_arguments(parser)
         parser.add_argument("--workers", action="store_true", help="Ask Celery's workers as well.")
+        parser.add_argument(
+            "--expect",
+            type=_names,
+            action="extend",
+            default=[],
+            metavar="WORKER[,WORKER]",
+            help="workers that have to answer, such as celery@host; implies --workers",
+        )
+        parser.add_argument(
+            "--at-least",
+            type=_number,
+            default=0,
+            metavar="N",
+            help="how many workers have to answer; implies --workers",
+        )
         parser.add_argument(
             "--no-login", action="store_true", help="Fetch credentials, but leave brokers alone."
         )
@@ -49,6 +70,8 @@ class Command(MqauthCommand):
         aliases: list[str],
         as_json: bool,
         workers: bool,
+        expect: list[str],
+        at_least: int,
         no_login: bool,
         timeout: float,
         **options: Any,
@@ -59,8 +82,13 @@ class Command(MqauthCommand):
             results.append(_credential(name))
             if results[-1]["ok"] and not no_login and has_kombu():
                 results.append(_login(name, timeout))
-        if workers and has_celery():
-            results += _workers(timeout)
+        if workers or expect or at_least:
+            if not (expect or at_least or memory.known()):
+                self.progress(
+                    "no worker was seen before: one that is silent is missed only if --expect "
+                    "names it, or --at-least counts it"
+                )
+            results += _workers(timeout, expect, at_least)
         code = max((result["code"] for result in results), default=0)
         if as_json:
             self.print_json({"ok": code == 0, "exit_code": code, "checks": results})
@@ -94,8 +122,8 @@ def _login(name: str, timeout: float) -> dict[str, Any]:
     return _result("login", name, failure, code=UNAVAILABLE)
 
 
-def _workers(timeout: float) -> list[dict[str, Any]]:
-    answers = ask_workers(timeout)
+def _workers(timeout: float, expected: Collection[str], at_least: int) -> list[dict[str, Any]]:
+    answers = ask_workers(timeout, expected=expected)
     found = [
         _result(
             "worker",
@@ -105,10 +133,27 @@ def _workers(timeout: float) -> list[dict[str, Any]]:
         )
         for worker in answers.workers
     ]
+    answered = sum(worker.state != "silent" for worker in answers.workers)
     if answers.problem or not found:
         nobody = "none answered (start one, with remote control on)"
         found.append(_result("worker", "any", answers.problem or nobody, code=UNAVAILABLE))
+    elif answered < at_least:
+        few = f"{counted(answered, 'worker')} answered, at least {at_least} should"
+        found.append(_result("worker", "any", few, code=FAILED))
     return found
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ArgumentTypeError(f"{text!r} is no list of workers such as celery@a,celery@b")
+    return names
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 6 or int(text) == 0:
+        raise ArgumentTypeError(f"{text!r} is no number of workers above 0")
+    return int(text)
 
 
 def _result(check: str, name: str, detail: str, *, code: int = 0) -> dict[str, Any]:

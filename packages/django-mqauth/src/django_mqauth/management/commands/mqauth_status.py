@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -10,10 +11,12 @@ from django_mqauth import conf, defaults
 from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
 from django_mqauth.optional import has_celery
 from django_mqauth.sources import shared
-from django_mqauth.workers.asking import Answers, ask_workers
+from django_mqauth.wording import counted
+from django_mqauth.workers.asking import NOT_ON_KAFKA, Answers, ask_workers
 from django_mqauth.workers.replies import WorkerReport
 from mqauth.cli.printable import printable
 from mqauth.diagnosis.durations import duration
+from mqauth.diagnosis.exit_codes import UNAVAILABLE, exit_code
 from mqauth.errors import MQAuthError
 
 
@@ -22,7 +25,10 @@ class Command(MqauthCommand):
 
     help = (
         "Show who signs in where, what the processes of this host share, and every worker's "
-        "credential: time left, rotations, failures. Asks no issuer."
+        "credential: time left, rotations, failures. Asks no issuer. Exit code 0 if "
+        "there is something to say of all that was asked, else 2 (an alias' settings cannot work) "
+        "or 4 (no worker could be asked, or none answered). A worker in trouble is told, "
+        "and changes no exit code: mqauth_check is the probe."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,30 +46,52 @@ class Command(MqauthCommand):
         """Print one line for each alias and worker."""
         aliases = [_alias(name) for name in all_aliases()]
         answers = Answers()
-        if not no_workers and has_celery():
+        asked = not no_workers and has_celery()
+        if asked:
             self.progress(f"asking workers, {timeout:g} s")
             answers = ask_workers(timeout)
+        code = max([alias.pop("code") for alias in aliases])
+        if asked and answers.problem != NOT_ON_KAFKA and (answers.problem or not answers.workers):
+            code = max(code, UNAVAILABLE)
         if as_json:
-            workers = [worker.as_dict() for worker in answers.workers]
-            self.print_json({"aliases": aliases, "workers": workers, "problem": answers.problem})
-            return
+            self.print_json(
+                {
+                    "ok": code == 0,
+                    "exit_code": code,
+                    "aliases": aliases,
+                    "workers": [worker.as_dict() for worker in answers.workers],
+                    "problem": answers.problem,
+                }
+            )
+        else:
+            self._show(aliases, answers, asked=asked)
+        if code:
+            sys.exit(code)
+
+    def _show(self, aliases: list[dict[str, Any]], answers: Answers, *, asked: bool) -> None:
         for alias in aliases:
             self.stdout.write(printable(_alias_line(alias)))
         for worker in answers.workers:
             self.stdout.write(printable(_worker_line(worker)))
         if answers.problem:
             self.stdout.write(self.style.ERROR(printable(f"workers: {answers.problem}")))
-        elif not answers.workers and not no_workers:
+        elif asked and not answers.workers:
             self.stdout.write("no worker answered (is one running, with remote control on?)")
 
 
 def _alias(name: str) -> dict[str, Any]:
-    report: dict[str, Any] = {"alias": name, "problem": None, "identity": None, "brokers": []}
+    report: dict[str, Any] = {
+        "alias": name,
+        "problem": None,
+        "identity": None,
+        "brokers": [],
+        "code": 0,
+    }
     try:
         alias = conf.alias(name)
         source = shared(alias).source
     except MQAuthError as error:
-        return {**report, "problem": str(error)}
+        return {**report, "problem": str(error), "code": exit_code(error)}
     held = source.on_host()
     return {
         **report,
@@ -91,7 +119,7 @@ def _worker_line(worker: WorkerReport) -> str:
     parts = [
         f"{source.identity}, "
         + ("never expires" if source.remaining is None else f"{duration(source.remaining)} left")
-        + f", {source.rotations} rotations, {source.failures} failures"
+        + f", {counted(source.rotations, 'rotation')}, {counted(source.failures, 'failure')}"
         for source in worker.sources
     ]
     if worker.problem:

@@ -261,7 +261,7 @@ function workerRow(worker, index) {
   row.append(
     make("td", {}, make("div", { class: "mq-time" }, meter, number)),
     make("td", { class: "mq-strip-cell" }, strip(source.events.slice(-8), source.lifetime).list),
-    make("td", { "data-label": "Rotations" }, `${source.rotations}${source.failures ? `, ${source.failures} failures` : ""}`),
+    make("td", { "data-label": "Rotations" }, `${source.rotations}${source.failures ? `, ${source.failures} failure${source.failures === 1 ? "" : "s"}` : ""}`),
     make("td", { "data-label": "Queues" }, queues),
   );
   return row;
