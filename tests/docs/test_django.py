@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -103,6 +104,8 @@ def test_all_settings_are_documented() -> None:
     assert documented == {f"MQAUTH_{name}" for name in names}
 
 
+WORKERS = {"celery@a,celery@b": f"example@{socket.gethostname()}"}
+"""The workers of the pages' example, and the one that is there."""
 DOCUMENTED = [c for c in COMMANDS if c.words[:2] == ["python", "manage.py"]]
 
 
@@ -147,7 +150,8 @@ def test_the_example_by_its_readme(
     (serve,) = [command for command in followed if command.words[2:] == ["runserver"]]
     followed.remove(serve)
     for command in followed + others:
-        arguments = [str(PROJECT / "manage.py"), *command.words[2:]]
+        words = [WORKERS.get(word, word) for word in command.words[2:]]
+        arguments = [str(PROJECT / "manage.py"), *words]
         variables = {**by_hand, "DJANGO_SUPERUSER_PASSWORD": "of-this-test-alone"}
         if "createsuperuser" in arguments:
             arguments.append("--noinput")

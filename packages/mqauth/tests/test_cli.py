@@ -189,10 +189,7 @@ def test_exit_codes(run: Run, issuer: OidcIssuer) -> None:
     assert run("token", "nobody").exit_code == 2
     assert run("token", "billing", "-o", "client_id=stranger").exit_code == 3
     with issuer.faults.during("error500"):
-        done = run("token", "billing")
-    assert done.exit_code == 4
-    assert done.stderr.startswith("Error: ")
-    assert len(done.stderr.splitlines()) == 1
+        assert run("token", "billing").exit_code == 4
 
 
 def test_a_failure_as_json(run: Run) -> None:
