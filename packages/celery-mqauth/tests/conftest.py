@@ -85,6 +85,12 @@ def forget_sources() -> Callable[[], None]:
     return forget
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_of_other_packages() -> None:
+    """Forget the sources that tests of another package left behind in this process."""
+    forget_shared_sources()
+
+
 @pytest.fixture(autouse=True)
 def new_process_state(
     monkeypatch: pytest.MonkeyPatch, forget_sources: Callable[[], None]
