@@ -142,6 +142,36 @@ def test_like_the_helper(
     check_signature_of_ours(case, setting, their_call)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_the_aws_cli_reads_both_alike(
+    *,
+    name: str,
+    credproc: Program,
+    helper: Program,
+    aws_cli: Path,
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+    tmp_path: Path,
+) -> None:
+    """With what either program prints, the AWS CLI signs as the same role."""
+    case = CASES[name]
+    setting = prepare(case, mqauth_rolesanywhere, tmp_path)
+    said = []
+    for program in (helper, credproc):
+        outcome, _ = setting.run(program, *password_flags(case))
+        (tmp_path / "output").write_text(outcome.stdout)
+        config = tmp_path / "config"
+        config.write_text(f"[default]\ncredential_process = cat {tmp_path}/output\n")
+        aws = Program(
+            executable=aws_cli,
+            environment={**program.environment, "AWS_CONFIG_FILE": str(config)},
+        )
+        words = ("sts", "get-caller-identity", "--output", "json", "--region", "eu-west-1")
+        answer = aws(*words, "--endpoint-url", mqauth_rolesanywhere.sts.url)
+        assert answer.code == 0, answer.stderr
+        said.append(json.loads(answer.stdout))
+    assert said[0]["Arn"] == said[1]["Arn"]
+
+
 def read_by_botocore(outcome: Outcome, path: Path) -> dict[str, object]:
     """Return what botocore makes of an output, as `credential_process` hands it over."""
     path.write_text(outcome.stdout)
