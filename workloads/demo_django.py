@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 from mqauth_sandbox import Sandbox, SandboxError
+from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.rabbitmq.prepare import prepare
 from workloads.processes import REPOSITORY, Child, terminate_like_interrupt
 from workloads.site import forget_foreign_settings
@@ -132,14 +133,6 @@ def check(children: list[Child]) -> None:
             raise DemoError(f"the {child.name} ended:\n{child.log_tail()}")
 
 
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def say(text: str) -> None:
     """Tell the user."""
     print(text, flush=True)
@@ -155,7 +148,7 @@ def run(*, broker: str, ttl: float, port: int) -> None:
     if broker in ("3", "4"):
         prepare("3" if broker == "3" else "4", lambda text: say(f"demo: {text}"))
     password = secrets.token_urlsafe(9)
-    port = port or free_port()
+    port = port or free_ports(1)[0]
     with tempfile.TemporaryDirectory(prefix="mqauth-django-") as name:
         say(f"demo: starting RabbitMQ {broker} and the issuer")
         with Sandbox(broker=broker, token_lifetime=ttl) as sandbox:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mqauth_sandbox import Sandbox
+from mqauth_sandbox.ports import free_ports
 from tests.celery.processes import Process, wait_until
-from workloads.demo_django import PROJECT, free_port
+from workloads.demo_django import PROJECT
 
 ADMIN = "admin"
 COMMAND_LIMIT = 60.0
@@ -97,7 +98,7 @@ class Site:
 
     def serve(self, kind: str) -> Process:
         """Start a web server and wait until it answers."""
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         address = f"127.0.0.1:{self.port}"
         if kind == "runserver":
             arguments = [str(PROJECT / "manage.py"), "runserver", "--noreload", address]

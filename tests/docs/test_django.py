@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from mqauth_sandbox.ports import free_ports
 from tests.celery.processes import Process, wait_until
 from tests.docs.conftest import BIN, Place, Up, inherited
 from tests.docs.documents import EXAMPLE, ROOT, Block, blocks, code_spans, spans, table, tables
 from tests.docs.test_commands import COMMANDS
-from workloads.demo_django import PROJECT, free_port
+from workloads.demo_django import PROJECT
 
 README = ROOT / "packages" / "django-mqauth" / "README.md"
 SOURCES = ROOT / "packages" / "django-mqauth" / "src" / "django_mqauth"
@@ -146,7 +147,7 @@ def test_the_example_by_its_readme(
     """Who follows the example's README has a site that is well, and every command works."""
     followed = [c for c in DOCUMENTED if c.block.page == EXAMPLE]
     others = [c for c in DOCUMENTED if c.block.page != EXAMPLE]
-    port = free_port()
+    (port,) = free_ports(1)
     (serve,) = [command for command in followed if command.words[2:] == ["runserver"]]
     followed.remove(serve)
     for command in followed + others:

@@ -1,35 +1,113 @@
-"""Free TCP ports on loopback."""
+"""Free TCP ports on loopback, which no other process of this package hands out."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from mqauth_sandbox.errors import SandboxError
 
 _FIRST = 20000
-_ATTEMPTS = 2000
+_BLOCK_SIZE = 200
+
+
+class _Block:
+    """A run of ports that belongs to this process for as long as it lives.
+
+    A server binds its port long after the port was chosen (RabbitMQ and Kafka take seconds), so
+    that a look for a free one would not keep two processes apart. The socket on a block's first
+    port does; the kernel frees it however the process ends.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._claim = socket.socket()
+        try:
+            self._claim.bind(("127.0.0.1", first))
+        except OSError:
+            self._claim.close()
+            raise
+        self._ports = range(first + 1, first + _BLOCK_SIZE)
+        self._handed_out = 0
+
+    def free_ports(self) -> Iterator[int]:
+        """Yield each port once on which nothing listens, the longest unused one first."""
+        for _ in self._ports:
+            port = self._ports[self._handed_out % len(self._ports)]
+            self._handed_out += 1
+            if _is_free(port):
+                yield port
+
+    def forget(self) -> None:
+        """Leave the block to the process that this one was forked from."""
+        self._claim.close()
+
+
+class _Blocks:
+    """The blocks of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: list[_Block] = []
+
+    def free_ports(self, count: int) -> list[int]:
+        """See `free_ports` of the module."""
+        with self._lock:
+            ports = self._among_held(count)
+            while len(ports) < count and self._claim_another():
+                ports = self._among_held(count)
+        if len(ports) < count:
+            raise SandboxError(
+                f"found fewer than {count} free TCP ports on loopback",
+                remedy=f"end what listens on ports from {_FIRST} upwards",
+            )
+        return ports
+
+    def after_fork(self) -> None:
+        """Hold nothing: the blocks are the parent's."""
+        self._lock = threading.Lock()
+        for block in self._held:
+            block.forget()
+        self._held = []
+
+    def _among_held(self, count: int) -> list[int]:
+        ports: list[int] = []
+        for block in self._held:
+            for port in block.free_ports():
+                ports.append(port)
+                if len(ports) == count:
+                    return ports
+        return ports
+
+    def _claim_another(self) -> bool:
+        firsts = list(range(_FIRST, _first_outgoing_port() - _BLOCK_SIZE + 1, _BLOCK_SIZE))
+        random.shuffle(firsts)
+        for first in firsts:
+            with contextlib.suppress(OSError):
+                self._held.append(_Block(first))
+                return True
+        return False
+
+
+_blocks = _Blocks()
+os.register_at_fork(after_in_child=_blocks.after_fork)
 
 
 def free_ports(count: int) -> list[int]:
     """Return `count` different ports on which nothing listens, neither on 127.0.0.1 nor on ::1.
 
-    They lie below the range the kernel gives to outgoing connections: a client that keeps trying a
-    port of that range while its broker restarts may connect to itself and so take the port away.
+    No two processes get the same one. They lie below the range the kernel gives to outgoing
+    connections: a client that keeps trying a port of that range while its broker restarts may
+    connect to itself and so take the port away.
+
+    Raises:
+        SandboxError: There are not so many.
     """
-    ports: list[int] = []
-    for _ in range(_ATTEMPTS):
-        port = random.randrange(_FIRST, _first_outgoing_port())  # noqa: S311 - not a secret
-        if port not in ports and _is_free(port):
-            ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise SandboxError(
-        f"found fewer than {count} free TCP ports on loopback",
-        remedy=f"end what listens on ports from {_FIRST} upwards",
-    )
+    return _blocks.free_ports(count)
 
 
 def has_ipv6_loopback() -> bool:
