@@ -267,7 +267,7 @@ class _Run:
         settings = {
             "broker_url": self._url,
             "broker_use_ssl": {"ca_certs": str(self._kafka.ca_file)},
-            "broker_transport_options": {"auth": self._auth},
+            "broker_transport_options": {"auth": self._kafka.oauth2_options},
             "task_acks_late": self._plan.late,
             "worker_hijack_root_logger": True,
         }
@@ -291,21 +291,12 @@ class _Run:
         return kombu.Connection(
             self._url,
             ssl={"ca_certs": str(self._kafka.ca_file)},
-            transport_options={"auth": self._auth},
+            transport_options={"auth": self._kafka.oauth2_options},
         )
 
     @property
     def _url(self) -> str:
         return f"mqauths-kafka://oauth2@localhost:{self._kafka.broker.tls_port}"
-
-    @property
-    def _auth(self) -> dict[str, str]:
-        return {
-            "issuer": self._kafka.issuer.issuer_url,
-            "client_id": self._kafka.issuer.client_id,
-            "client_secret_file": str(self._kafka.client_secret_file),
-            "ca_file": str(self._kafka.ca_file),
-        }
 
     def _events(self) -> list[list[Any]]:
         return [json.loads(line) for line in self._ledger.read_text().splitlines()]

@@ -7,9 +7,8 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from mqauth_sandbox.running import Running
 from workloads.ledger import LedgerReader, What
 from workloads.load import Load
 from workloads.processes import Child
@@ -50,7 +49,7 @@ class Plan:
     load: Load
 
 
-class Run:
+class Run(Running):
     """Worker, producer and observers of one run; a context manager that leaves nothing behind.
 
     Args:
@@ -98,28 +97,14 @@ class Run:
         self._progress_at = 0.0
         self._progress = -1
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         """Start worker and observer, then, once the worker is ready, the producer."""
-        try:
-            self.watch = WorkerWatch(self.site.judge_url)
-            self.worker = self._start("worker", self._worker_arguments())
-            self._await_worker()
-            self.begin = self._progress_at = time.time()
-            load = json.dumps(self.plan.load.as_dict())
-            self.producer = self._start("producer", ["-m", "workloads.producer", load])
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Kill what still runs."""
-        self.close()
+        self.watch = WorkerWatch(self.site.judge_url)
+        self.worker = self._start("worker", self._worker_arguments())
+        self._await_worker()
+        self.begin = self._progress_at = time.time()
+        load = json.dumps(self.plan.load.as_dict())
+        self.producer = self._start("producer", ["-m", "workloads.producer", load])
 
     def close(self) -> None:
         """Kill what still runs; harmless when repeated."""

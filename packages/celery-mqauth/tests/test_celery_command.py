@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from celery_mqauth.command import mqauth
 
 PROJECT = """
 from celery import Celery
@@ -46,3 +49,14 @@ def test_an_error_is_the_only_line(tmp_path: Path, words: str, code: int) -> Non
     assert line.startswith("Error: ")
     assert "Connection refused" in line
     assert any("Warning: oauth2 client celery" in line for line in said("--verbose"))
+
+
+@pytest.mark.parametrize("name", ["doctor", "scopes", "status"])
+def test_help_shows_each_example_on_a_line(name: str) -> None:
+    """They can be copied."""
+    shown = CliRunner().invoke(mqauth, [name, "--help"]).output
+    examples = shown.partition("Examples:\n")[2].splitlines()
+    assert len(examples) >= 2
+    for line in examples:
+        assert line.strip().startswith(f"celery -A proj mqauth {name}"), line
+    assert "\\b" not in shown

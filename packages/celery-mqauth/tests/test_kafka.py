@@ -63,12 +63,7 @@ def well_again(world: KafkaSandbox) -> Iterator[None]:
 @pytest.fixture
 def auth(world: KafkaSandbox) -> dict[str, Any]:
     """Options of the oauth2 provider that sign in to the broker."""
-    return {
-        "issuer": world.issuer.issuer_url,
-        "client_id": world.issuer.client_id,
-        "client_secret_file": str(world.client_secret_file),
-        "ca_file": str(world.ca_file),
-    }
+    return dict(world.oauth2_options)
 
 
 @pytest.fixture

@@ -46,12 +46,7 @@ def topic() -> str:
 @pytest.fixture
 def auth(guarded: KafkaSandbox) -> dict[str, str]:
     """Options of the oauth2 provider that sign in to the broker."""
-    return {
-        "issuer": guarded.issuer.issuer_url,
-        "client_id": guarded.issuer.client_id,
-        "client_secret_file": str(guarded.client_secret_file),
-        "ca_file": str(guarded.ca_file),
-    }
+    return guarded.oauth2_options
 
 
 @pytest.fixture(scope="module")

@@ -53,12 +53,7 @@ def alias(kafka: KafkaSandbox, use: Callable[..., None]) -> Callable[..., None]:
                 "default": {
                     "BROKER": broker or f"mqauths-kafka://localhost:{kafka.broker.tls_port}",
                     "PROVIDER": "oauth2",
-                    "OPTIONS": {
-                        "issuer": kafka.issuer.issuer_url,
-                        "client_id": kafka.issuer.client_id,
-                        "client_secret_file": str(kafka.client_secret_file),
-                        "ca_file": str(kafka.ca_file),
-                    },
+                    "OPTIONS": kafka.oauth2_options,
                     "TLS": {"ca_certs": str(kafka.ca_file)},
                 }
             }

@@ -15,16 +15,28 @@ from celery_mqauth.diagnosis import (
     topics_left_out,
 )
 from celery_mqauth.least.roles import ROLES, WorkerOptions
-from celery_mqauth.queue_arguments import queue_names, tell, tell_what_is_not_counted
+from celery_mqauth.queue_arguments import (
+    queue_names,
+    tell,
+    tell_what_is_not_counted,
+    worker_options,
+)
 from mqauth.cli.doctor_report import shown
 from mqauth.cli.option_arguments import conf_option, time_limit
+from mqauth.cli.output import examples
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import MQAuthError
 from mqauth.permissions.broker_conf import read_conf
 
 
-@click.command(short_help="Find out why the broker refuses this app.")
+@click.command(
+    short_help="Find out why the broker refuses this app.",
+    epilog=examples(
+        "celery -A proj mqauth doctor",
+        "celery -A proj mqauth doctor --role worker --role flower --json",
+    ),
+)
 @click.option(
     "roles",
     "--role",
@@ -35,19 +47,7 @@ from mqauth.permissions.broker_conf import read_conf
     show_default=True,
     help="Try what this role does; may be repeated.",
 )
-@click.option(
-    "queues", "-Q", "--queues", help="The queues of the workers, as celery worker takes them."
-)
-@click.option(
-    "sent",
-    "--queue",
-    metavar="NAME",
-    multiple=True,
-    help="A queue that is only named when tasks are sent, as by apply_async(queue=...); may be "
-    "repeated.",
-)
-@click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
-@click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
+@worker_options
 @conf_option("what it is told about OAuth 2")
 @click.option(
     "--timeout",
@@ -71,15 +71,10 @@ def doctor(
     timeout: float,
     as_json: bool,
 ) -> None:
-    r"""Walk the chain from this app's configuration to everything that it does on its broker.
+    """Walk the chain from this app's configuration to everything that it does on its broker.
 
     It stops at the first broken link and says what to do. Nothing is left behind on the broker.
     The exit code tells which link is broken, as `mqauth doctor --help` lists them.
-
-    \b
-    Examples:
-      celery -A proj mqauth doctor
-      celery -A proj mqauth doctor --role worker --role flower --json
     """
 
     def walk(started: Callable[[str], object]) -> Iterable[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -10,7 +10,34 @@ import click
 from celery_mqauth.least.grants import not_counted
 from mqauth.cli.tables import wrapped
 
+_OPTIONS = (
+    click.option(
+        "queues", "-Q", "--queues", help="The queues of the workers, as celery worker takes them."
+    ),
+    click.option(
+        "sent",
+        "--queue",
+        metavar="NAME",
+        multiple=True,
+        help="A queue that is only named when tasks are sent, as by apply_async(queue=...), for "
+        "producers and beat; may be repeated.",
+    ),
+    click.option(
+        "--without-gossip", is_flag=True, help="Workers are started with --without-gossip."
+    ),
+    click.option(
+        "--without-mingle", is_flag=True, help="Workers are started with --without-mingle."
+    ),
+)
+
 _SENDERS = frozenset({"producer", "results", "beat"})
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that tell its app's queues and how its workers are started."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 def queue_names(text: str | None) -> list[str]:

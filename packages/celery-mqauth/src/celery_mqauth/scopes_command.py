@@ -12,8 +12,9 @@ from click.core import ParameterSource
 
 from celery_mqauth.least.grants import RoleGrant, present_credentials, role_grants
 from celery_mqauth.least.roles import ROLES, WorkerOptions
-from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted
+from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted, worker_options
 from mqauth.cli.broker_names import one_word, role_arn, scope_prefix, vhost_name
+from mqauth.cli.output import examples
 from mqauth.cli.tables import print_wrapped_table, wrapped
 from mqauth.diagnosis.exit_codes import REFUSED
 from mqauth.errors import ConfigurationError, InvalidCredentialError
@@ -45,7 +46,17 @@ def _https(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return value.rstrip("/")
 
 
-@click.command(short_help="Print the least that this app needs on its broker.")
+@click.command(
+    short_help="Print the least that this app needs on its broker.",
+    epilog=examples(
+        "celery -A proj mqauth scopes",
+        "celery -A proj mqauth scopes --role worker --format scopes",
+        "celery -A proj mqauth scopes --role worker -Q celery,mails",
+        "celery -A proj mqauth scopes --role producer --queue on.demand",
+        "celery -A proj mqauth scopes --format conf > aliases.conf",
+        "celery -A proj mqauth scopes --role worker --check",
+    ),
+)
 @click.option(
     "roles",
     "--role",
@@ -93,19 +104,7 @@ def _https(ctx: click.Context, param: click.Parameter, value: str) -> str:
     default=_ISSUER,
     help="Amazon MQ: the issuer of web identity tokens.",
 )
-@click.option(
-    "queues", "-Q", "--queues", help="The queues of the workers, as celery worker takes them."
-)
-@click.option(
-    "sent",
-    "--queue",
-    metavar="NAME",
-    multiple=True,
-    help="A queue that is only named when tasks are sent, as by apply_async(queue=...), for "
-    "producers and beat; may be repeated.",
-)
-@click.option("--without-gossip", is_flag=True, help="Workers are started with --without-gossip.")
-@click.option("--without-mingle", is_flag=True, help="Workers are started with --without-mingle.")
+@worker_options
 @click.option(
     "--without-heartbeat", is_flag=True, help="Workers are started with --without-heartbeat."
 )
@@ -119,22 +118,13 @@ def _https(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--read", help="--check: the user's regular expression.")
 @click.pass_context
 def scopes(ctx: click.Context, /, **given: Any) -> None:
-    r"""Print the least that this very app needs on its broker, role by role.
+    """Print the least that this very app needs on its broker, role by role.
 
     It is taken from the app's configuration: queues, exchanges, prefixes, result backend, quorum
     queues and delayed delivery, and the queues that routes, tasks and entries of beat name, which
     their senders create. What only apply_async(queue=...) names is not there: add --queue. With
     --check, tells what the present credential lacks and what it has too much of; the exit code is
     3 if anything is missing.
-
-    \b
-    Examples:
-      celery -A proj mqauth scopes
-      celery -A proj mqauth scopes --role worker --format scopes
-      celery -A proj mqauth scopes --role worker -Q celery,mails
-      celery -A proj mqauth scopes --role producer --queue on.demand
-      celery -A proj mqauth scopes --format conf > aliases.conf
-      celery -A proj mqauth scopes --role worker --check
     """
     grants = role_grants(
         ctx.obj.app,

@@ -15,13 +15,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import parse_qsl
 
 from mqauth_sandbox.alibaba_sts import AlibabaSts, RoleSession
 from mqauth_sandbox.faults import Endpoint, FaultMode, Faults
 from mqauth_sandbox.http import HttpsServer, Request, Response
+from mqauth_sandbox.running import Restartable
 
 ALLOW, DENY = "allow", "deny"
 
@@ -40,7 +39,7 @@ class LoginCheck:
     access_key_id: str | None
 
 
-class ApsaraMqAuth:
+class ApsaraMqAuth(Restartable):
     """Answers a broker's questions about ApsaraMQ's dynamic users.
 
     An expired session can neither sign in nor do anything that needs a permission. What is open
@@ -88,20 +87,6 @@ class ApsaraMqAuth:
     def stop(self) -> None:
         """End all connections and stop listening."""
         self._server.stop()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
 
     def endpoint(self, path: str) -> Endpoint:
         """Return which half of an issuer `path` belongs to (called by the server)."""

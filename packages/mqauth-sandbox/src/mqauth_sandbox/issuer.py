@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mqauth_sandbox.faults import Endpoint, FaultMode, Faults
 from mqauth_sandbox.http import HttpsServer, Request, Response
 from mqauth_sandbox.keys import Algorithm, SigningKeys
+from mqauth_sandbox.running import Restartable
 
 Entry = TypeVar("Entry")
 
@@ -21,7 +21,7 @@ EXPIRED_FOR = 60.0
 """Seconds since the tokens of the fault `expired` ran out."""
 
 
-class Issuer(Generic[Entry]):
+class Issuer(Restartable, Generic[Entry]):
     """An HTTPS server that issues signed tokens, keeps count, and misbehaves on demand.
 
     Subclasses answer requests in `respond` and `faulted` and call `_record` for each token request.
@@ -86,20 +86,6 @@ class Issuer(Generic[Entry]):
     def stop(self) -> None:
         """End all connections and stop listening. Keys, counters and the port stay."""
         self._server.stop()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
 
     def rotate_keys(self) -> None:
         """Sign with new keys from now on; the JWKS then lists old and new."""

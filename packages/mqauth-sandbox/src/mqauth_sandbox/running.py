@@ -34,3 +34,15 @@ class Running:
     ) -> None:
         """Close."""
         self.close()
+
+
+class Restartable(Running):
+    """Something that may be started again once it is stopped, and that leaves nothing then."""
+
+    def stop(self) -> None:
+        """End what runs; what it knows stays for the next `start`."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop."""
+        self.stop()

@@ -20,6 +20,7 @@ from celery_mqauth.errors import BrokerUnreachableError
 from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import (
+    NO_SUCH_TOPIC,
     NOT_ALLOWED,
     ClientReports,
     NotConfirmedError,
@@ -37,7 +38,6 @@ CLOSE_LIMIT = 5.0
 """Seconds for consumers to commit and to leave their groups."""
 
 _LOOK = 1.0
-_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - librdkafka's
 
 
 class Channel(confluentkafka.Channel):
@@ -163,7 +163,7 @@ class Channel(confluentkafka.Channel):
                 of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
                 what = self._consumer_settings(topic)["group.id"] if of_group else topic
                 raise not_authorized(error, str(what), self.link)
-            if error.code() not in _GONE:
+            if error.code() not in NO_SUCH_TOPIC:
                 reports(error)
         if reports.newest() is None:
             return

@@ -14,12 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from celery_mqauth.errors import BrokerUnreachableError
 from celery_mqauth.kafka.endpoints import KafkaLink, names, verifies
-from celery_mqauth.kafka.errors import NOT_ALLOWED, NotAuthorizedError, not_authorized
+from celery_mqauth.kafka.errors import (
+    NO_SUCH_TOPIC,
+    NOT_ALLOWED,
+    NotAuthorizedError,
+    not_authorized,
+)
 from celery_mqauth.kafka.login import sign_in
 from celery_mqauth.kafka.settings import common_settings, given
 from celery_mqauth.kafka.token import TokenCallback
@@ -36,9 +41,6 @@ _CERTIFICATE_ELSEWHERE = ("ssl.keystore.location", "ssl.certificate.pem", "ssl.k
 _PORTS = "Amazon MSK's for IAM is 9098"
 _NAME_ITS_CA = 'name the authority that signs it: --ca-file, or "ca_certs" in broker_use_ssl'
 _REMEDY = "allow it with an ACL (Amazon MSK: kafka-cluster actions of the role's policy)"
-_NO_SUCH_TOPIC = frozenset(
-    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001 - librdkafka's
-)
 
 
 class Visit:
@@ -183,7 +185,7 @@ class Visit:
             return ask()[name].result(timeout)
         except KafkaException as raised:
             error = raised.args[0]
-            if error.code() in _NO_SUCH_TOPIC:
+            if error.code() in NO_SUCH_TOPIC:
                 return None
             if error.code() in NOT_ALLOWED:
                 failure = not_authorized(error, name, self._link)

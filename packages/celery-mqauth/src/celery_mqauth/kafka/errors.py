@@ -43,6 +43,9 @@ NOT_ALLOWED = {
 }
 """Codes by which a broker says that a principal may not do something with what."""
 
+NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - librdkafka's name
+"""Codes by which the broker, or librdkafka by itself, says that there is no such topic."""
+
 SIGN_IN_CODES = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})  # noqa: SLF001 - librdkafka's name for it
 TLS_CODES = frozenset({KafkaError._SSL})  # noqa: SLF001 - the same
 ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - the same

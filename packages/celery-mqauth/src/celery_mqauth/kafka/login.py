@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -29,6 +29,8 @@ from mqauth.errors import ConfigurationError, InsecureTransportError, MQAuthErro
 
 librdkafka = logging.getLogger("celery_mqauth.kafka.librdkafka")
 """Where librdkafka's own lines go, which it would write on stderr."""
+
+_Client = TypeVar("_Client")
 
 _FIRST_LOOK = 0.5
 _LONGEST_LOOK = 4.0
@@ -80,7 +82,7 @@ def has_signed_in(link: KafkaLink) -> bool:
     return _key(link) in _has_signed_in
 
 
-def new_client(make: Callable[[Any], Any], settings: Mapping[str, Any]) -> Any:
+def new_client(make: Callable[[dict[str, Any]], _Client], settings: Mapping[str, Any]) -> _Client:
     """Return a client of librdkafka.
 
     Raises:
@@ -129,7 +131,7 @@ def _connected(
         else:
             elsewhere = _in_clear(link, metadata.brokers.values())
             if elsewhere is None:
-                return client  # type: ignore[no-any-return]  # what `new_client` made
+                return client
             del client
             raise elsewhere
         if token.failure is not None or reports.text(*SIGN_IN_CODES, *TLS_CODES):

@@ -86,6 +86,16 @@ class KafkaSandbox(Running):
             self._open.close()
             raise
 
+    @property
+    def oauth2_options(self) -> dict[str, str]:
+        """Options of mqauth's provider `oauth2` for a token that the broker accepts."""
+        return {
+            "issuer": self.issuer.issuer_url,
+            "client_id": self.issuer.client_id,
+            "client_secret_file": str(self.client_secret_file),
+            "ca_file": str(self.ca_file),
+        }
+
     def start(self) -> None:
         """Start issuer and broker and wait until both serve.
 

@@ -15,13 +15,13 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mqauth_sandbox.errors import SandboxError
 from mqauth_sandbox.oidc import default_scopes
 from mqauth_sandbox.oidc_provider.prepare import find_oidc_provider
 from mqauth_sandbox.ports import free_ports
+from mqauth_sandbox.running import Restartable
 from mqauth_sandbox.tls import CertificateFiles
 
 _START_LIMIT = 30.0
@@ -29,7 +29,7 @@ _ANSWER_LIMIT = 10.0
 _STOP_LIMIT = 5.0
 
 
-class OidcProvider:
+class OidcProvider(Restartable):
     """One oidc-provider on loopback, over HTTPS; usable as a context manager.
 
     Args:
@@ -136,20 +136,6 @@ class OidcProvider:
                 process.wait(_STOP_LIMIT)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End it."""
-        self.stop()
 
     def _ask(self, line: str, prefix: str, limit: float) -> str:
         process = self._process

@@ -1,0 +1,71 @@
+"""`celery mqauth status`: what every worker tells of its credentials."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from celery_mqauth.command_errors import NO_WORKER
+from mqauth.cli.option_arguments import time_limit
+from mqauth.cli.output import examples
+
+
+@click.command(
+    short_help="Show every worker's credentials.",
+    epilog=examples(
+        "celery -A proj mqauth status",
+        "celery -A proj mqauth status --json | jq",
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "-t",
+    "--timeout",
+    callback=time_limit,
+    default=2.0,
+    show_default=True,
+    help="Seconds to wait for workers.",
+)
+@click.pass_context
+def status(ctx: click.Context, *, as_json: bool, timeout: float) -> None:
+    """Show every worker's credentials: who signs in, time left, rotations, failures."""
+    replies = ctx.obj.app.control.inspect(timeout=timeout)._request("mqauth")  # noqa: SLF001
+    if as_json:
+        click.echo(json.dumps(replies or {}))
+    elif replies:
+        for worker, reply in sorted(replies.items()):
+            for line in _lines(worker, reply):
+                click.echo(line)
+    if not replies:
+        click.echo(
+            f"no worker answered within {timeout:g} s (is one running, with remote control on?)",
+            err=True,
+        )
+        ctx.exit(NO_WORKER)
+
+
+def _lines(worker: str, reply: dict[str, Any]) -> list[str]:
+    sources = reply.get("sources")
+    if sources is None:
+        return [f"{worker}: {reply.get('error', 'no answer')}"]
+    return [f"{worker}: {_describe(source)}" for source in sources] or [
+        f"{worker}: signs in without mqauth"
+    ]
+
+
+def _describe(source: dict[str, Any]) -> str:
+    parts = [source["identity"], _time_left(source["expires_at"])]
+    parts += [f"{source[count]} {count}" for count in ("rotations", "fetches", "failures")]
+    if source["last_error"]:
+        parts.append(f"last error: {source['last_error']}")
+    return ", ".join(parts)
+
+
+def _time_left(expires_at: str | None) -> str:
+    if expires_at is None:
+        return "never expires"
+    left = (datetime.fromisoformat(expires_at) - datetime.now(UTC)).total_seconds()
+    return f"expires in {left:.0f} s" if left > 0 else "expired"
