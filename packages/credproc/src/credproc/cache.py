@@ -26,7 +26,7 @@ HANDOVER = 5
 SHORT_SESSION = SDK_WINDOW + HANDOVER + 60
 """Sessions shorter than this cannot keep clear of the window; they are served to a third."""
 
-ANSWER, LOCK, FAILURE, ALIAS, NEW = ".json", ".lock", ".failed", ".alias", ".new"
+ANSWER, LOCK, FAILURE, NEW = ".json", ".lock", ".failed", ".new"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -11,7 +11,6 @@ from credproc.secret import Secret
 if TYPE_CHECKING:
     from credproc.options import SessionOptions
 
-PROMPT_FLAG = "CREDPROC_PROMPT"
 TRIES = 3
 
 
