@@ -20,6 +20,7 @@ from credproc.helper.dialogue import Dialogue
 from credproc.helper.environment import clean_environment
 from credproc.helper.locate import find_helper
 from credproc.helper.process import Finished, OutputLimitError, TimeLimitError, run
+from credproc.helper.selection import only_helper_can
 from credproc.http1 import Response
 from credproc.identity.checks import check_certificate
 from credproc.identity.load import CertificateFiles, uses_pkcs11
@@ -53,7 +54,7 @@ def create_session_by_helper(
     """
     check_target(options)
     _check_certificate(options, files)
-    helper = find_helper(options.helper, os.environ)
+    helper = find_helper(options.helper, os.environ, only_helper_can(options))
     environ = clean_environment(options, os.environ)
     check_version(helper, environ)
     deadline = Deadline(options.time_limit)
