@@ -248,10 +248,7 @@ def test_update_renews_and_leaves_when_told(
     code, errors = finish(process)
     assert code == 0
     assert "Traceback" not in errors
-    assert {path.name for path in (tmp_path / ".aws").iterdir()} == {
-        "credentials",
-        "credentials.lock",
-    }
+    assert {path.name for path in (tmp_path / ".aws").iterdir()} == {"credentials"}
 
 
 def test_update_leaves_the_file_alone_without_a_session(
