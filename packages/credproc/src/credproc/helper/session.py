@@ -79,7 +79,7 @@ def create_session_by_helper(
 def _run(
     helper: str, environ: dict[str, str], options: SessionOptions, deadline: Deadline
 ) -> SessionCredentials:
-    dialogue = Dialogue(options)
+    dialogue = Dialogue(options, deadline)
     command = [helper, *helper_arguments(options)]
     try:
         finished = run(
