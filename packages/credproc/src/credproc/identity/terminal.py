@@ -13,6 +13,8 @@ import termios
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from credproc.deadline import Deadline
 
 LONGEST = 4096
@@ -35,13 +37,7 @@ def typed(prompt: str, deadline: Deadline) -> str:
     """
     descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        try:
-            before = termios.tcgetattr(descriptor)
-            silent = before[:]
-            silent[3] &= ~termios.ECHO
-            termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
-        except termios.error as error:
-            raise OSError(*error.args) from None
+        before = _silenced(descriptor)
         try:
             os.write(descriptor, prompt.encode())
             return _line(descriptor, deadline)
@@ -51,6 +47,18 @@ def typed(prompt: str, deadline: Deadline) -> str:
                 os.write(descriptor, b"\n")
     finally:
         os.close(descriptor)
+
+
+def _silenced(descriptor: int) -> list[Any]:
+    """Have a terminal echo nothing, and return how it was before."""
+    try:
+        before = termios.tcgetattr(descriptor)
+        silent = before[:]
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+    except termios.error as error:
+        raise OSError(*error.args) from None
+    return before
 
 
 def _line(descriptor: int, deadline: Deadline) -> str:
