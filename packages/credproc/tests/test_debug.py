@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from credproc.identity.certificate import parse
+from credproc.identity.describe import describe_certificate
 from mqauth_sandbox.pki import Identity, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 
@@ -102,6 +105,12 @@ def test_each_step_is_told(debugged: Debugged, issued: Identity, tmp_path: Path)
     )
     in_order(debugged(), r"cache: hit, the session there lasts until 20")
     in_order(debugged("--no-cache", "--with-proxy"), r"cache: none, as", r"endpoint: .*names none")
+
+
+def test_a_name_that_is_none_is_told_as_it_is(issued: Identity) -> None:
+    """What was asked to tell more does not stop a session that would have come."""
+    odd = parse(issued.certificate.public_bytes(Encoding.DER))._replace(subject=b"\x30\x02\x31\x05")
+    assert "subject #30023105, issuer 'CN=" in describe_certificate(odd)
 
 
 def test_attempts_are_told(debugged: Debugged) -> None:

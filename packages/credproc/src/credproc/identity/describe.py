@@ -18,7 +18,7 @@ def describe_certificate(certificate: Certificate) -> str:
     """Return which certificate it is."""
     return (
         f"certificate: serial {certificate.serial} (0x{certificate.serial:X}), subject "
-        f"{rfc2253(certificate.subject)!r}, issuer {rfc2253(certificate.issuer)!r}, valid from "
+        f"{_name(certificate.subject)}, issuer {_name(certificate.issuer)}, valid from "
         f"{format_time(certificate.not_before)} to {format_time(certificate.not_after)}"
     )
 
@@ -37,5 +37,13 @@ def describe_chain(identity: Identity) -> str:
     count = len(identity.chain)
     if not count:
         return "chain: no intermediate certificates are sent"
-    names = ", then ".join(repr(rfc2253(each.subject)) for each in identity.chain)
+    names = ", then ".join(_name(each.subject) for each in identity.chain)
     return f"chain: {count} intermediate certificate{'s' * (count > 1)} sent: {names}"
+
+
+def _name(encoded: bytes) -> str:
+    """Return a name, with whatever cannot be shown escaped; a malformed one as it is."""
+    try:
+        return repr(rfc2253(encoded))
+    except (ValueError, IndexError):  # DerError among them
+        return f"#{encoded.hex()}"
