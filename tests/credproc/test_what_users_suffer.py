@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.pki import IdentityFiles, Pki, pem
@@ -128,6 +129,7 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "usage": ({"key_usage": ("key_encipherment",)}, "digitalSignature"),
     "no-usage": ({"key_usage": ()}, "keyUsage"),
     "large": ({"padding": 16400}, "16384"),
+    "short": ({"own_key": rsa.generate_private_key(65537, 1024)}, "1024 bits"),  # noqa: S505
 }
 
 

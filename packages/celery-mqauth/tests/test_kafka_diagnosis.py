@@ -6,16 +6,21 @@ import json
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import celery
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import Producer
 
 from celery_mqauth.command import mqauth as command
 from celery_mqauth.diagnosis import app_target, app_topics, topics_left_out
+from celery_mqauth.kafka import probe
 from celery_mqauth.kafka.chain import KafkaChain
+from celery_mqauth.kafka.delivery import deliver
+from celery_mqauth.kafka.errors import NotAuthorizedError, NotConfirmedError
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.diagnosis.target import Target
 from mqauth.errors import ConfigurationError
@@ -50,6 +55,41 @@ def test_an_app_without_servers_is_refused() -> None:
     """A comma alone names nobody."""
     with pytest.raises(ConfigurationError, match="names no bootstrap server"):
         app_target(kafka_app("mqauths-kafka://oauth2@,"))
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "mqauths-kafka://oauth2@a:1,b:2",
+        "mqauths-kafka://oauth2@a:1;mqauths-kafka://oauth2@b:1,c:2",
+    ],
+)
+def test_a_port_for_each_server_is_refused_in_one_line(broker: str) -> None:
+    """It is how everybody else writes them, and Kombu's own error has no remedy."""
+    with pytest.raises(ConfigurationError, match=r"cannot be read.*one port for all hosts"):
+        app_target(kafka_app(broker))
+
+
+def test_an_error_of_amqp_says_its_remedy_once() -> None:
+    """Those who print message and remedy, as the doctor does, print each of them once."""
+    error = NotAuthorizedError("it is not allowed", remedy="allow it")
+    assert (error.message, error.remedy) == ("it is not allowed", "allow it")
+    assert str(error) == error.reply_text == "it is not allowed (allow it)"
+
+
+def test_what_has_been_given_up_is_not_sent() -> None:
+    """A message that nobody waits for any more does not arrive when the broker comes back."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        producer = Producer({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+        assert not deliver(producer, "celery", b"{}", 0.1).told
+        assert len(producer) == 0
+
+
+def test_a_probe_whose_login_took_all_the_time_sends_nothing() -> None:
+    """Whoever asked has gone on."""
+    with pytest.raises(NotConfirmedError, match="took all of the time"):
+        probe._sent("localhost:1", {}, "celery", b"", time.monotonic())  # type: ignore[arg-type]
 
 
 def test_an_inline_secret_does_not_show() -> None:

@@ -176,6 +176,7 @@ def broken(found: tuple[int, dict[str, dict[str, Any]]]) -> tuple[int, str, str]
     """Return exit code and name of the broken link, and what is said of it."""
     code, links = found
     last = list(links.values())[-1]
+    assert str(last["remedy"]) not in last["detail"]
     return code, last["link"], f"{last['detail']} ({last['remedy']})"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from credproc.cli import run
 from credproc.diagnosis.walk import LINKS
@@ -94,6 +95,7 @@ def broken(found: dict[str, dict[str, Any]], link: str) -> dict[str, Any]:
         ({"key_usage": ("key_encipherment",)}, "lacks digitalSignature"),
         ({"not_after": timedelta(minutes=-1)}, "expired at"),
         ({"not_before": timedelta(hours=1)}, "not valid before"),
+        ({"own_key": rsa.generate_private_key(65537, 1024)}, "RSA key has 1024 bits"),  # noqa: S505
     ],
 )
 def test_certificates_that_cannot_work(
@@ -273,9 +275,13 @@ def test_nothing_secret_is_shown(doctor: Doctor, mqauth_pki: Pki, tmp_path: Path
 
 
 def test_text_has_a_line_for_each_link(
-    doctor: Doctor, files: IdentityFiles, capsys: pytest.CaptureFixture[str]
+    doctor: Doctor,
+    files: IdentityFiles,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without a terminal there is neither colour nor progress; a remedy has a line of its own."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert run(["doctor", *doctor.endpoint.arguments(), *files.arguments(), "--no-cache"]) == 0
     text = capsys.readouterr().out
     assert "\x1b" not in text
@@ -283,6 +289,21 @@ def test_text_has_a_line_for_each_link(
     lines = [line for line in text.splitlines() if "->" not in line]
     assert [line.split()[1] for line in lines] == NAMES
     assert "\n" + " " * 22 + " -> 10 a second" in text
+
+
+def test_lines_are_as_wide_as_the_terminal(
+    doctor: Doctor,
+    files: IdentityFiles,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is longer goes on below itself; only a path or an ARN is left whole."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["doctor", *doctor.endpoint.arguments(), *files.arguments(), "--no-cache"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 or len(line.split()) <= 3 for line in lines), lines
+    remedy = next(number for number, line in enumerate(lines) if "-> 10 a second" in line)
+    assert lines[remedy + 1].startswith(" " * 26 + "out, or name a private directory")
 
 
 def test_a_terminal_gets_progress_and_colour(doctor: Doctor, files: IdentityFiles) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from credproc.diagnosis.walk import walk
 from credproc.errors import (
     AnswerError,
     CredprocError,
@@ -27,6 +28,8 @@ from credproc.helper import selection
 from credproc.helper.environment import clean_environment
 from credproc.helper.locate import check_trusted, find_helper
 from credproc.helper.session import check_version, create_session_by_helper, read_output
+from credproc.identity.load import load_signer
+from credproc.obtain import obtain
 from credproc.options import SessionOptions
 from credproc.secret import Secret
 from mqauth_sandbox.pki import Container, IdentityFiles, Pki
@@ -514,6 +517,20 @@ class TestTrust:
 
 class TestSelection:
     """When the helper is taken."""
+
+    def test_a_tpm_says_what_it_needs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mqauth_pki: Pki
+    ) -> None:
+        """Where no helper is installed, or it is ruled out, the TPM is named and the remedy too."""
+        monkeypatch.setenv("PATH", str(tmp_path))
+        certificate = mqauth_pki.issue().write(tmp_path).certificate
+        options = BASE._replace(certificate=str(certificate), private_key="handle:0x81000001")
+        with pytest.raises(HelperError, match=r"key is in a TPM, .* no aws_signing_helper on PATH"):
+            obtain(options._replace(no_cache=True))
+        findings = [outcome.finding for outcome in walk(options)]
+        assert "the key is in a TPM, where only aws_signing_helper" in findings[-1].detail
+        with pytest.raises(IdentityError, match=r"lives in a TPM.*install that, and use --backend"):
+            load_signer(options._replace(backend="native"))
 
     def test_only_for_what_only_it_can_do(self, tmp_path: Path) -> None:
         """TPM keys and system stores need it; files and PKCS#11 do not."""

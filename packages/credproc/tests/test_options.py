@@ -12,7 +12,7 @@ from credproc.cli import run
 from credproc.errors import UsageError
 from credproc.flags import FLAGS, SWITCH
 from credproc.options import SessionOptions, Value, build
-from credproc.profiles import load_profile, profile_names
+from credproc.profiles import config_path, load_profile, profile_names
 
 ARNS = {"role_arn": "r", "profile_arn": "p", "trust_anchor_arn": "t"}
 
@@ -144,6 +144,18 @@ def test_commands_answer(capfd: pytest.CaptureFixture[str]) -> None:
     error = capfd.readouterr().err
     assert error.startswith("credproc: ")
     assert error.count("\n") == 1
+
+
+def test_help_names_the_file_that_is_read(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every help that speaks of named entries names the same file, which is the one."""
+    monkeypatch.setenv("HOME", "/home/me")
+    named = "~/.config/credproc/config.toml"
+    assert config_path({}) == named.replace("~", "/home/me")
+    for words in ([], ["credential-process"], ["doctor"], ["serve"], ["setup"], ["update"]):
+        assert run([*words, "--help"]) == 0
+        assert named in capfd.readouterr().out
 
 
 def test_module_starts() -> None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,6 +208,48 @@ def test_a_password_is_asked_for_once(
     assert str(files.password) not in shown
 
 
+ASKING_HELPER = """#!/bin/sh
+[ "$1" = version ] && { echo 9.9.9; exit; }
+echo "Please enter your TPM key password:" >/dev/tty; read -r line </dev/tty
+"""
+
+
+@pytest.mark.parametrize("backend", ["native", "helper"])
+def test_a_password_is_waited_for_within_the_time_limit(
+    mqauth_rolesanywhere: RolesAnywhereEndpoint, mqauth_pki: Pki, tmp_path: Path, backend: str
+) -> None:
+    """Where nobody types on, that is the error in time, and the terminal echoes as before."""
+    files = mqauth_pki.issue("ec-p256").write(tmp_path, "encrypted-pkcs8")
+    helper = tmp_path / "aws_signing_helper"
+    helper.write_text(ASKING_HELPER)
+    helper.chmod(0o755)
+    terminal, theirs = pty.openpty()
+    words = [*mqauth_rolesanywhere.arguments(), *files.arguments(), "--time-limit", "1"]
+    words += ["--backend", backend, "--helper", str(helper)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, os.ttyname(theirs), "credential-process", *words],
+        env={"HOME": str(tmp_path), "CREDPROC_CACHE_DIR": str(tmp_path / "cache")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        read_terminal(terminal, "Password of the", 1)
+        assert not termios.tcgetattr(theirs)[3] & termios.ECHO
+        os.write(terminal, b"half a passw")
+        _, errors = process.communicate(timeout=LIMIT)
+        assert process.returncode == 3
+        assert "none was typed within the time limit of 1 s" in errors
+        assert termios.tcgetattr(theirs)[3] & termios.ECHO
+    finally:
+        process.kill()
+        process.wait(LIMIT)
+        os.close(theirs)
+        os.close(terminal)
+
+
 def read_terminal(terminal: int, words: str, times: int) -> str:
     """Return what a terminal shows until it has shown `words` so many times."""
     shown = ""
@@ -248,10 +291,7 @@ def test_update_renews_and_leaves_when_told(
     code, errors = finish(process)
     assert code == 0
     assert "Traceback" not in errors
-    assert {path.name for path in (tmp_path / ".aws").iterdir()} == {
-        "credentials",
-        "credentials.lock",
-    }
+    assert {path.name for path in (tmp_path / ".aws").iterdir()} == {"credentials"}
 
 
 def test_update_leaves_the_file_alone_without_a_session(

@@ -65,7 +65,7 @@ def test_a_new_profile(config: Path, capsys: pytest.CaptureFixture[str]) -> None
         *("--private-key", "pkcs11:token=t;object=o"),
     ]
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
-    assert backups(config) == []
+    assert list(config.parent.iterdir()) == [config]
     assert capsys.readouterr().out == ""
     assert os.access(this_program()[0], os.X_OK)
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert (tmp_path / "middle").is_symlink()
     assert b"ASIA1" in real.read_bytes()
-    assert names(real.parent) == {"real", "real.lock"}
+    assert names(real.parent) == {"real"}
 
 
 def test_a_link_in_a_circle_is_one_error(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_full_disk_leaves_the_file_untouched(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=problem), no_room():
         write_profile(path, "build", session(10**40))
     assert path.read_text() == "[other]\nx = 1\n"
-    assert names(tmp_path) == {"credentials", "credentials.lock"}
+    assert names(tmp_path) == {"credentials"}
 
 
 def test_a_directory_that_takes_no_files_is_one_error() -> None:
@@ -177,6 +178,28 @@ def test_a_held_lock_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
     release.set()
     holder.join(20)
     assert path.read_bytes() == b"first\n"
+
+
+def test_one_at_a_time_though_the_lock_goes_with_its_holder(tmp_path: Path) -> None:
+    """However many wait for a lock whose file is removed with each turn, none overtakes another."""
+    path = tmp_path / "credentials"
+    alone = threading.Lock()
+
+    def change(content: bytes) -> bytes:
+        assert alone.acquire(blocking=False)
+        time.sleep(0.002)
+        alone.release()
+        return content + b"x"
+
+    def write_often() -> None:
+        for _ in range(10):
+            rewrite(path, change, lock_timeout=60)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(write_often) for _ in range(4)]:
+            done.result(60)
+    assert path.read_bytes() == b"x" * 40
+    assert names(tmp_path) == {"credentials"}
 
 
 WRITER = """

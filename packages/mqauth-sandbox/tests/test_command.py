@@ -13,12 +13,13 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import amqp
 import boto3
 import pytest
 import urllib3
+from confluent_kafka.admin import AdminClient
 
 from mqauth_sandbox import NotInstalledError
 from mqauth_sandbox.rabbitmq.prepare import prepare
@@ -163,6 +164,26 @@ def test_the_printed_environment_leads_to_everything(
         sandbox.assert_gone()
 
 
+@pytest.mark.usefixtures("mqauth_kafka")
+def test_kafka_is_a_broker_too() -> None:
+    """What is printed leads to Kafka with a token of the issuer; SIGTERM ends both."""
+    with up("--broker", "kafka", "--json") as sandbox:
+        url = urllib.parse.urlsplit(sandbox.environment["CELERY_BROKER_URL"])
+        assert (url.scheme, url.username) == ("mqauth-kafka", "oauth2")
+        token = oauth2_token(sandbox.environment)
+        settings: dict[str, Any] = {
+            "bootstrap.servers": f"{url.hostname}:{url.port}",
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "OAUTHBEARER",
+            "oauth_cb": lambda _: (token, time.time() + 60),
+        }
+        client = AdminClient(settings)
+        assert client.list_topics(timeout=LIMIT).brokers
+        del client
+        assert sandbox.end(signal.SIGTERM) == 0
+        sandbox.assert_gone()
+
+
 def test_nothing_outlives_a_killed_command(which: str) -> None:
     """SIGKILL leaves neither the node, nor epmd, nor a directory, nor a mount."""
     with up("--broker", which, "--json") as sandbox:
@@ -198,6 +219,7 @@ def test_ctrl_c_while_starting_leaves_nothing(which: str) -> None:
         (["--broker", "/nowhere"], "no rabbitmq-server at /nowhere"),
         (["--broker-auth", "kerberos"], "'kerberos' is not one of 'oauth2', 'amazonmq'"),
         (["--token-lifetime", "0"], "0.0 is not in the range"),
+        (["--broker", "kafka", "--broker-auth", "amazonmq"], "leave --broker-auth and --aws-login"),
     ],
 )
 def test_bad_options_are_named(arguments: list[str], message: str) -> None:

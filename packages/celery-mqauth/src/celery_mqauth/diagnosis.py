@@ -17,6 +17,7 @@ from celery_mqauth.least.destinations import Destinations, destinations
 from celery_mqauth.least.grants import role_grants
 from celery_mqauth.least.roles import WorkerOptions
 from celery_mqauth.least.task_queues import TaskQueue
+from mqauth.broker_url import unreadable
 from mqauth.diagnosis.findings import Finding
 from mqauth.diagnosis.target import KAFKA_PORTS, Target, TopicUse
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
@@ -49,9 +50,12 @@ def app_target(app: Any) -> AppTarget:
     """Return who signs in where, as an app's configuration says.
 
     Raises:
-        ConfigurationError: It does not sign in by mqauth.
+        ConfigurationError: It does not sign in by mqauth, or its URL cannot be read.
     """
-    connection = app.connection_for_write()
+    try:
+        connection = app.connection_for_write()
+    except ValueError:  # Kombu's own, before any transport is asked
+        raise unreadable(str(app.conf.broker_write_url)) from None
     scheme = str(connection.transport_cls or "")
     if scheme not in (*_SCHEMES, *KAFKA_PORTS):
         raise ConfigurationError(

@@ -89,6 +89,8 @@ def add_named_command(
     """
     import argparse
 
+    from credproc.profiles import USUAL_FILE
+
     parser = commands.add_parser(
         name,
         help=summary,
@@ -96,7 +98,7 @@ def add_named_command(
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("named", nargs="?", metavar="PROFILE", help="an entry of credproc.toml")
+    parser.add_argument("named", nargs="?", metavar="PROFILE", help=f"an entry of {USUAL_FILE}")
     return parser
 
 

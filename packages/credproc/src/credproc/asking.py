@@ -6,8 +6,8 @@ import os
 
 from credproc.errors import CredprocError
 from credproc.files import read_file
-from credproc.helper.selection import TPM_HANDLE, reason_for_helper
-from credproc.identity.load import CertificateFiles, uses_pkcs11
+from credproc.helper.selection import reason_for_helper
+from credproc.identity.load import TPM, CertificateFiles, uses_pkcs11
 from credproc.identity.passwords import Passwords
 from credproc.light import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ def with_password(options: SessionOptions) -> SessionOptions:
 
 
 def _is_handle(options: SessionOptions) -> bool:
-    return options.private_key is not None and options.private_key.startswith(TPM_HANDLE)
+    return options.private_key is not None and options.private_key.startswith(TPM)
 
 
 def _is_encrypted(options: SessionOptions) -> bool:

@@ -13,6 +13,7 @@ from credproc.identity.checks import check_certificate, check_chain, check_ident
 from credproc.identity.load import CertificateFiles, load_identity, uses_pkcs11
 from credproc.light import TYPE_CHECKING
 from credproc.signing import query_string, signed_headers
+from credproc.telling import step
 from credproc.wire import Connection
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from credproc.credentials import SessionCredentials
     from credproc.http1 import Response
+    from credproc.identity.certificate import Certificate
     from credproc.identity.signer import Identity
     from credproc.options import SessionOptions
 
@@ -52,6 +54,19 @@ class Exchange:
             ]
         )
         self._body = _body(options)
+        if options.debug:
+            step(self._route())
+
+    def _route(self) -> str:
+        """Return where the request goes, and how."""
+        if self._proxy is not None:
+            by = f"through the proxy {self._proxy.authority}"
+        elif self._options.with_proxy:
+            by = "no proxy, as the environment names none for it"
+        else:
+            by = "no proxy, as --with-proxy is not given"
+        place = f"{self._endpoint.scheme}://{self._endpoint.authority}{self._endpoint.path}"
+        return f"endpoint: {place}, region {self._target.region}, {by}"
 
     def _choose_proxy(self) -> Endpoint | None:
         from credproc.proxies import choose_proxy
@@ -70,18 +85,36 @@ class Exchange:
         if files is None and not uses_pkcs11(self._options):
             files = CertificateFiles(self._options)
         if files is not None and files.certificate is not None:
+            self._tell_certificate(files.certificate)
             check_certificate(files.certificate)
+        started = time.monotonic()
         connection = self._connect()
         try:
             identity = load_identity(self._options, files)
+            if files is None or files.certificate is None:
+                self._tell_certificate(identity.certificate)
             check_certificate(identity.certificate)
             check_chain(identity.chain)
             check_identity(identity)
+            if self._options.debug:
+                self._tell_identity(identity, time.monotonic() - started)
             connection.key_is_loaded()
         except BaseException:
             connection.abandon()
             raise
         return self._send(identity, connection)
+
+    def _tell_certificate(self, certificate: Certificate) -> None:
+        if self._options.debug:
+            from credproc.identity.describe import describe_certificate
+
+            step(describe_certificate(certificate))
+
+    def _tell_identity(self, identity: Identity, seconds: float) -> None:
+        from credproc.identity.describe import describe_chain, describe_key
+
+        step(f"{describe_key(identity)}; loaded and compared in {seconds * 1000:.0f} ms")
+        step(describe_chain(identity))
 
     def _connect(self) -> Connection:
         return Connection(self._endpoint, self._proxy, self._options, self._deadline)
@@ -92,6 +125,8 @@ class Exchange:
             try:
                 return self._attempt(identity, connection)
             except CredprocError as error:
+                if self._options.debug:
+                    step(f"attempt {attempt} of {self._options.max_attempts} failed: {error}")
                 if not error.retryable or attempt >= self._options.max_attempts:
                     raise
                 self._pause(attempt, error)
@@ -108,7 +143,10 @@ class Exchange:
             body=self._body,
         )
         target = f"{self._endpoint.path}/sessions?{self._query}"
+        started = time.monotonic()
         response = connection.post(target, headers, self._body, meanwhile=_load_reader)
+        if self._options.debug:
+            step(_received(response, time.monotonic() - started))
         if response.status not in (200, 201):
             from credproc.refusals import refusal
 
@@ -129,7 +167,16 @@ class Exchange:
             delay = error.retry_after + random.uniform(0, FIRST_DELAY)  # noqa: S311
         if delay >= self._deadline.remaining():
             raise error
+        if self._options.debug:
+            step(f"waiting {delay:.2f} s before the next attempt")
         time.sleep(delay)
+
+
+def _received(response: Response, seconds: float) -> str:
+    """Return what can be told of an answer, whose body may be a session."""
+    request = response.headers.get("x-amzn-requestid", "")[:80]
+    named = "".join(letter for letter in request if letter.isprintable()) or "none"
+    return f"answer: HTTP {response.status} after {seconds * 1000:.0f} ms, request id {named}"
 
 
 def _load_reader() -> Callable[[Response], SessionCredentials]:

@@ -67,6 +67,8 @@ def translate(error: CredprocError) -> MQAuthError:
 def _remedy(error: CredprocError) -> str:
     if "needs a password" in error.message:
         return "give it as roles_anywhere_key_password_file"
+    if "lives in a TPM" in error.message:
+        return "let a profile's credential_process be credproc, and name the profile instead"
     return error.remedy or "see credproc doctor, given the same certificate and ARNs"
 
 

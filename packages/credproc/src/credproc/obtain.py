@@ -7,6 +7,7 @@ import os
 from credproc.helper.selection import reason_for_helper
 from credproc.identity.load import CertificateFiles, uses_pkcs11
 from credproc.light import TYPE_CHECKING
+from credproc.telling import step, untold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +38,23 @@ def obtain(
     Raises:
         CredprocError: There are none to be had.
     """
+    told = step if options.debug else untold
     cache = _cache(options)
     files = certificate_files(options)
     if cache is None:
-        return fetch(options, files)
+        told(f"cache: none, {'as asked for' if options.no_cache else 'as no place is private'}")
+        fetched = fetch(options, files)
+        told(f"session: lasts until {fetched.expiration_text}")
+        return fetched
+    told(f"cache: {cache.directory}")
     from credproc.cache_key import cache_key
     from credproc.single_flight import SingleFlight
 
     key = cache_key(options, files)
-    flight = SingleFlight(cache, key, lambda: fetch(options, files), options.time_limit + PATIENCE)
+    limit = options.time_limit + PATIENCE
+    flight = SingleFlight(cache, key, lambda: fetch(options, files), limit, told)
     credentials = flight.obtain(renew=renew)
+    told(f"session: lasts until {credentials.expiration_text}")
     if words is not None:
         from credproc.remembering import remember
 

@@ -10,13 +10,16 @@ from typing import NoReturn
 
 import credproc.commands
 from credproc.errors import UsageError
+from credproc.profiles import USUAL_FILE
 
-EPILOG = """\
+EPILOG = f"""\
 examples:
   credproc --certificate host.pem --private-key host.key \\
       --trust-anchor-arn ARN --profile-arn ARN --role-arn ARN
-  credproc onprem                  the entry `onprem` of credproc.toml
+  credproc onprem                  the entry [profiles.onprem] of the file below
   credproc doctor onprem           why does the service refuse me?
+
+named entries: {USUAL_FILE} (CREDPROC_CONFIG names another file)
 """
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from credproc.options import Value
 
+USUAL_FILE = "~/.config/credproc/config.toml"
+"""Where the file is unless a variable says otherwise."""
+
 PATHS = ("certificate", "private-key", "intermediates", "key-password-file", "helper", "cache-dir")
 URIS = ("pkcs11:", "handle:")
 
@@ -32,8 +35,8 @@ def config_path(environ: Mapping[str, str]) -> str:
     explicit = environ.get("CREDPROC_CONFIG")
     if explicit:
         return explicit
-    base = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return f"{base}/credproc/config.toml"
+    base = environ.get("XDG_CONFIG_HOME")
+    return f"{base}/credproc/config.toml" if base else os.path.expanduser(USUAL_FILE)
 
 
 def profile_names(environ: Mapping[str, str]) -> list[str]:

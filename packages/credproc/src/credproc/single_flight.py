@@ -11,6 +11,7 @@ import os
 import time
 
 from credproc.cache import LOCK, CachedSession, Failure
+from credproc.credentials import format_time
 from credproc.errors import (
     AnswerError,
     CacheError,
@@ -23,6 +24,7 @@ from credproc.errors import (
     UsageError,
 )
 from credproc.light import TYPE_CHECKING
+from credproc.telling import untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +57,7 @@ class SingleFlight:
         key: The session's key.
         fetch: Fetches it from the service.
         limit: Seconds after which the wait for somebody else's fetch ends.
+        told: Called with what is done, for who wants to follow it.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class SingleFlight:
         key: str,
         fetch: Callable[[], SessionCredentials],
         limit: float,
+        told: Callable[[str], None] = untold,
     ) -> None:
         """Touch nothing."""
         self._cache = cache
         self._key = key
         self._fetch = fetch
         self._limit = limit
+        self._told = told
 
     def obtain(self, *, renew: bool = False) -> SessionCredentials:
         """Return the session's credentials.
@@ -82,14 +87,23 @@ class SingleFlight:
         started = time.time()
         found = self._cache.load(self._key)
         if found is not None and not renew:
+            ends = format_time(found.credentials.expires_at)
             if found.is_fresh(started):
+                self._told(f"cache: hit, the session there lasts until {ends}")
                 return found.credentials
             if found.is_valid(started) and self._failed_lately(started):
+                self._told(f"cache: hit, as the service has failed; the session ends at {ends}")
                 return found.credentials
+            self._told(f"cache: no hit, the session there ends at {ends} and is due for renewal")
+        else:
+            self._told(f"cache: no hit, {'a new session is wanted' if renew else 'nothing there'}")
         descriptor = self._wait(started, renew=renew)
         try:
             found = self._finished(started, renew=renew)
-            return found.credentials if found is not None else self._fetch_and_store(renew=renew)
+            if found is not None:
+                self._told("cache: another process has fetched the session meanwhile")
+                return found.credentials
+            return self._fetch_and_store(renew=renew)
         finally:
             if descriptor is not None:
                 os.close(descriptor)
@@ -101,17 +115,23 @@ class SingleFlight:
         """
         path = self._cache.path(self._key, LOCK)
         end = time.monotonic() + self._limit
+        waiting = False
         while time.monotonic() < end:
             try:
                 descriptor = os.open(path, _OPEN, 0o600)
-            except OSError:
+            except OSError as error:
+                self._told(f"cache: {path} cannot be locked: {error.strerror}; going on without")
                 return None
             if _try_lock(descriptor):
                 return descriptor
             os.close(descriptor)
             if self._finished(started, renew=renew) is not None:
                 return None
+            if not waiting:
+                waiting = True
+                self._told("cache: another process fetches; waiting for it")
             time.sleep(POLL)
+        self._told(f"cache: the other process took more than {self._limit:g} s; going on without")
         return None
 
     def _finished(self, started: float, *, renew: bool) -> CachedSession | None:
@@ -143,9 +163,11 @@ class SingleFlight:
             self._cache.store_failure(self._key, Failure(now, error.exit_code, str(error)))
             found = self._cache.load(self._key)
             if found is not None and not renew and _is_outage(error) and found.is_valid(now):
+                self._told(f"cache: the session there is served, as this failed: {error}")
                 return found.credentials
             raise
-        self._cache.store(self._key, credentials, time.time())
+        kept = self._cache.store(self._key, credentials, time.time())
+        self._told(f"cache: the session {'is' if kept else 'could not be'} stored")
         return credentials
 
     def _failed_lately(self, now: float) -> bool:

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+
+_BEGAN = time.monotonic()
+
+
+def step(line: str) -> None:
+    """Tell what has been done, with the time since the start, to who asked by `--debug`.
+
+    Callers look at `options.debug` first, and pass nothing secret: no password, signature or token.
+    """
+    tell(f"[{(time.monotonic() - _BEGAN) * 1000:5.0f} ms] {line}")
+
+
+def untold(_line: str) -> None:
+    """Stand for `step` where nobody has asked."""
 
 
 def tell(line: str) -> None:

@@ -56,6 +56,10 @@ class TlsLink:
         except (_ssl.SSLEOFError, _ssl.SSLZeroReturnError):
             return b""
 
+    def version(self) -> str:
+        """Return which TLS is spoken, such as `TLSv1.3`."""
+        return str(self._tls.version())
+
     def close(self) -> None:
         """Close the socket; the answer is complete, so nobody waits for a farewell."""
         self._link.close()

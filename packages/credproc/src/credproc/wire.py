@@ -13,6 +13,7 @@ from credproc.errors import (
 )
 from credproc.http1 import HttpError, Response, read_response, request_bytes
 from credproc.light import TYPE_CHECKING
+from credproc.telling import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -190,6 +191,8 @@ class Connection:
                 problem = _reason(error)
                 link.close()
             else:
+                if self._options.debug:
+                    step(f"connected to {place} at {address[0]}")
                 return link
         raise UnavailableError(
             f"{place} cannot be reached: {problem}",
@@ -234,7 +237,7 @@ class Connection:
         context = make_context(verify=not options.no_verify_ssl, ca_bundle=options.ca_bundle)
         link.settimeout(self._deadline.within(options.connect_timeout))
         try:
-            return TlsLink(link, context, self._endpoint.host)
+            secured = TlsLink(link, context, self._endpoint.host)
         except _ssl.SSLCertVerificationError as error:
             raise UntrustedServerError(
                 f"the TLS certificate of {self._place} is not trusted: {error.verify_message}",
@@ -257,6 +260,11 @@ class Connection:
             raise UnavailableError(
                 f"{self._place} broke off the TLS handshake: {_reason(error)}", remedy="try again"
             ) from None
+        if options.debug:
+            trusted = options.ca_bundle or "the system's authorities"
+            by = "not verified" if options.no_verify_ssl else f"verified by {trusted}"
+            step(f"{secured.version()} with {self._place}, {by}")
+        return secured
 
 
 def _ascii(host: str) -> bytes:

@@ -50,7 +50,7 @@ class _OneLineErrors(click.Group):
 @click.version_option(package_name="mqauth-sandbox")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
 def main(*, debug: bool) -> None:
-    """Run a local world for broker credentials: RabbitMQ, an OIDC issuer, an STS endpoint."""
+    """Run a local world for broker credentials: RabbitMQ, Kafka, OIDC issuer, STS endpoint."""
 
 
 @main.command()
@@ -59,7 +59,8 @@ def main(*, debug: bool) -> None:
     default="4",
     show_default=True,
     metavar="WHICH",
-    help="3 (the distribution's RabbitMQ), 4, the path of a rabbitmq-server, or a broker's URL.",
+    help="3 (the distribution's RabbitMQ), 4, kafka, the path of a rabbitmq-server, or a broker's "
+    "URL.",
 )
 @click.option(
     "--token-lifetime",
@@ -92,20 +93,19 @@ def up(
     Nothing is left afterwards, not even if the command is killed. Secrets stand in files that only
     you can read; the environment names them.
     """
-    from mqauth_sandbox.sandbox import Sandbox  # noqa: PLC0415 - slow, and only needed here
-
+    if broker == "kafka" and (broker_auth, aws_login) != ("oauth2", "access-key"):
+        raise click.UsageError(
+            "--broker kafka takes the OIDC issuer's tokens: leave --broker-auth and --aws-login out"
+        )
     started = False
     try:
         with _signals_raise():
-            if broker in ("3", "4"):
+            if broker == "kafka":
+                prepare_kafka(_progress)
+            elif broker in ("3", "4"):
                 prepare_broker("3" if broker == "3" else "4", _progress)
             _progress(f"starting the sandbox with broker {broker}")
-            with Sandbox(
-                broker=broker,
-                token_lifetime=token_lifetime,
-                broker_auth=broker_auth,
-                aws_login=aws_login,
-            ) as sandbox:
+            with _sandbox(broker, token_lifetime, broker_auth, aws_login) as sandbox:
                 started = True
                 click.echo(_as_json(sandbox) if as_json else _as_exports(sandbox.environment()))
                 _progress("the sandbox is up; Ctrl-C ends it")
@@ -195,6 +195,19 @@ def _as_exports(environment: dict[str, str]) -> str:
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
 
 
+def _sandbox(broker: str, token_lifetime: float, broker_auth: Any, aws_login: Any) -> Any:
+    # Both are slow to import, and only needed here.
+    if broker == "kafka":
+        from mqauth_sandbox.kafka.sandbox import KafkaSandbox  # noqa: PLC0415
+
+        return KafkaSandbox(token_lifetime=token_lifetime)
+    from mqauth_sandbox.sandbox import Sandbox  # noqa: PLC0415
+
+    return Sandbox(
+        broker=broker, token_lifetime=token_lifetime, broker_auth=broker_auth, aws_login=aws_login
+    )
+
+
 def _as_json(sandbox: Any) -> str:
     return json.dumps({"pid": os.getpid(), "environment": sandbox.environment()})
 
@@ -211,10 +224,11 @@ def _line(finding: Finding) -> str:
 
 def _watch(sandbox: Any) -> NoReturn:
     """Wait for a signal, and notice when the broker ends by itself."""
-    while not sandbox.controls_broker or sandbox.broker.running:
+    controlled = getattr(sandbox, "controls_broker", True)  # Kafka is always its own
+    while not controlled or sandbox.broker.running:
         time.sleep(_CHECK_EVERY)
     raise SandboxError(
-        "the RabbitMQ node ended by itself",
+        "the broker ended by itself",
         remedy=f"its log says why: {sandbox.broker.log_text()[-300:]}",
     )
 

@@ -1,4 +1,4 @@
-"""What may stand behind the `?` of a broker URL: hardly anything."""
+"""What is wrong with a broker URL as such, whoever reads it."""
 
 from __future__ import annotations
 
@@ -28,3 +28,23 @@ def check_parameters(query: str) -> None:
             remedy="take them out: options of the provider go into broker_transport_options"
             "['auth'] or environment variables, those of TLS into broker_use_ssl",
         )
+
+
+def unreadable(url: str) -> ConfigurationError:
+    """Return the error for a broker URL that no parser takes.
+
+    What the parser says is left out: it repeats what may be part of a password.
+
+    Args:
+        url: The URL, or several with `;` between them, of which the first tells the scheme.
+    """
+    scheme = url.partition("://")[0]
+    several = (
+        f"{scheme}://PROVIDER@HOST[,HOST...]:PORT, with one port for all hosts, or as whole URLs "
+        "with ; between them"
+    )
+    usual = "mqauths://PROVIDER@HOST[:PORT]/VHOST"
+    return ConfigurationError(
+        "host and port of the broker URL cannot be read",
+        remedy=f"write it as {several if scheme.endswith('-kafka') else usual}",
+    )

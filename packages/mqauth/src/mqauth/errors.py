@@ -37,10 +37,13 @@ class MQAuthError(Exception):
         self, message: str, *, remedy: str | None = None, retry_after: float | None = None
     ) -> None:
         """Join what failed and what to do about it to one line."""
-        self.message = _one_line(message)
-        self.remedy = _one_line(remedy) if remedy else None
+        said = _one_line(message)
+        advice = _one_line(remedy) if remedy else None
+        super().__init__(f"{said} ({advice})" if advice else said)
+        # After other parents, which may have a `message` of their own, as those of amqp do.
+        self.message = said
+        self.remedy = advice
         self.retry_after = retry_after
-        super().__init__(f"{self.message} ({self.remedy})" if self.remedy else self.message)
 
 
 class ConfigurationError(MQAuthError):

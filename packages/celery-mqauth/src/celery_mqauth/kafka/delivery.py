@@ -26,7 +26,7 @@ class Delivery:
 
 
 def deliver(producer: Any, topic: str, text: bytes, limit: float) -> Delivery:
-    """Publish a message; wait `limit` seconds at most.
+    """Publish a message; wait `limit` seconds at most, after which it is not sent any more.
 
     It raises nothing, since an error keeps the variables of its frames: for as long as somebody
     has the error, the producer would live and try on, however closed its channel is. Callers do
@@ -41,6 +41,9 @@ def deliver(producer: Any, topic: str, text: bytes, limit: float) -> Delivery:
         return Delivery(refused=str(error))
     producer.flush(limit)
     if not told:
+        # Or librdkafka would send it later, when nobody counts on it and somebody has sent another.
+        producer.purge()
+        producer.poll(0)
         return Delivery()
     failure, message = told[0]
     return Delivery(told=True, error=failure, message=message)

@@ -12,6 +12,7 @@ from kombu.utils.url import parse_url
 from celery_mqauth.endpoints import AUTH, source_for
 from celery_mqauth.kafka.limits import check_limits
 from celery_mqauth.protection import is_loopback, unusable_file
+from mqauth.broker_url import unreadable
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, InsecureTransportError
 from mqauth.provider import Provider
@@ -161,7 +162,7 @@ def addresses_of(client: Any, default_port: int) -> list[tuple[str, int]]:
     """Return host and port of all bootstrap servers, the one Kombu is at first.
 
     Raises:
-        ConfigurationError: The URL that Kombu is at names none.
+        ConfigurationError: The URL that Kombu is at names none, or another cannot be read.
     """
     found = dict.fromkeys(_hosts(client.hostname, client.port, default_port))
     if not found:
@@ -170,11 +171,19 @@ def addresses_of(client: Any, default_port: int) -> list[tuple[str, int]]:
             remedy="write it as mqauths-kafka://PROVIDER@HOST[,HOST...]:PORT",
         )
     for url in client.alt or ():
-        parsed = parse_url(url) if "://" in url else {}
+        parsed = _parsed(url) if "://" in url else {}
         same = parsed.get("transport") == client.transport_cls
         if same and parsed["userid"] == client.userid:
             found |= dict.fromkeys(_hosts(parsed["hostname"], parsed["port"], default_port))
     return list(found)
+
+
+def _parsed(url: str) -> Mapping[str, Any]:
+    try:
+        parsed: Mapping[str, Any] = parse_url(url)
+    except ValueError:
+        raise unreadable(url) from None
+    return parsed
 
 
 def _hosts(hosts: str | None, port: int | None, default: int) -> Iterable[tuple[str, int]]:

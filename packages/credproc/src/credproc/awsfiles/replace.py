@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import filelock
 
 from credproc.errors import CacheError, CredprocError
 
 LARGEST_FILE = 1024 * 1024
 LOCK_TIMEOUT = 10.0
 _ATTEMPTS = 20
+_POLL = 0.02
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _Seen = tuple[int, int, int, int]
 
@@ -111,18 +113,39 @@ def _replace(
 
 @contextlib.contextmanager
 def _locked(target: Path, timeout: float) -> Iterator[None]:
-    lock = filelock.FileLock(f"{target}.lock", mode=0o600)
-    try:
-        lock.acquire(timeout=timeout, poll_interval=0.02)
-    except filelock.Timeout:
-        raise CacheError(
-            f"another program holds {target}.lock for more than {timeout:g} s",
-            remedy="wait for it or stop it",
-        ) from None
+    path = f"{target}.lock"
+    deadline = time.monotonic() + timeout
+    while (descriptor := _take(path)) is None:
+        if time.monotonic() >= deadline:
+            raise CacheError(
+                f"another program holds {path} for more than {timeout:g} s",
+                remedy="wait for it or stop it",
+            )
+        time.sleep(_POLL)
     try:
         yield
     finally:
-        lock.release()
+        # While it is still held, and so nobody else's.
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(descriptor)
+
+
+def _take(path: str) -> int | None:
+    """Return the descriptor of a lock's file that is held now; None if somebody else holds it."""
+    descriptor = os.open(path, _LOCK, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    # Held by another, or its holder has removed the file since it was opened here.
+    os.close(descriptor)
+    return None
 
 
 def _load(path: Path) -> tuple[bytes, _Seen | None]:

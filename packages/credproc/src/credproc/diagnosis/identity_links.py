@@ -12,6 +12,7 @@ from credproc.credentials import format_time
 from credproc.diagnosis.links import Facts, Warn
 from credproc.helper.environment import clean_environment
 from credproc.helper.locate import find_helper
+from credproc.helper.selection import only_helper_can
 from credproc.helper.session import check_version
 from credproc.identity.certificate import Certificate
 from credproc.identity.checks import check_certificate, check_chain, check_identity
@@ -84,7 +85,8 @@ def expiry(facts: Facts) -> str:
 
 
 def _helper(facts: Facts) -> str:
-    helper = find_helper(facts.options.helper, os.environ)
+    needed_since = only_helper_can(facts.options)
+    helper = find_helper(facts.options.helper, os.environ, needed_since)
     version = check_version(helper, clean_environment(facts.options, os.environ))
     return f"{facts.helper}; {helper} {'.'.join(map(str, version))} signs"
 

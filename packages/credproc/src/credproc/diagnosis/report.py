@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, TextIO
@@ -17,6 +20,8 @@ _MARKS: dict[Status, tuple[str, str]] = {
 }
 _RESET, _CLEAR = "\x1b[0m", "\r\x1b[K"
 _WIDTH = 14
+_BESIDE = 8 + _WIDTH + 1
+_NARROWEST = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +66,26 @@ class Display:
         text = f"{mark:<7}"
         if self._terminal:
             text = f"{_CLEAR}{colour}{text}{_RESET}"
-        line = f"{text} {finding.link:<{_WIDTH}} {finding.detail}"
+        indent = " " * _BESIDE
+        line = f"{text} {finding.link:<{_WIDTH}} {self._wrapped(finding.detail, indent)}"
         if finding.remedy:
-            line += f"\n{'':<8}{'':<{_WIDTH}} -> {finding.remedy}"
+            line += f"\n{indent}-> {self._wrapped(finding.remedy, f'{indent}   ')}"
         self._write(line + "\n")
+
+    def _wrapped(self, text: str, indent: str) -> str:
+        """Return a text on lines as wide as the terminal; on one where nobody counts columns."""
+        if not self._terminal and not os.environ.get("COLUMNS", "").isdigit():
+            return text
+        columns = max(shutil.get_terminal_size().columns, _NARROWEST)
+        lines = textwrap.wrap(
+            text,
+            columns,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,  # paths and ARNs are copied
+            break_on_hyphens=False,
+        )
+        return "\n".join(lines).removeprefix(indent)
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

@@ -10,6 +10,7 @@ from credproc.light import TYPE_CHECKING
 from credproc.secret import Secret
 
 if TYPE_CHECKING:
+    from credproc.deadline import Deadline
     from credproc.options import SessionOptions
 
 _PROMPT = re.compile(r"Please enter your (?P<what>[^:\n]{1,100}):")
@@ -21,14 +22,16 @@ class Dialogue:
 
     Args:
         options: What the user wrote.
+        deadline: When everything has to be done, typing included.
 
     Attributes:
         typed: What was answered, so that it can be kept out of messages.
     """
 
-    def __init__(self, options: SessionOptions) -> None:
+    def __init__(self, options: SessionOptions, deadline: Deadline) -> None:
         """Read nothing yet."""
         self._options = options
+        self._deadline = deadline
         self._heard = ""
         self._asked: set[str] = set()
         self.typed: list[str] = []
@@ -60,7 +63,7 @@ class Dialogue:
     def _password(self, what: str) -> Secret:
         if self._options.no_tpm_key_password:
             return Secret("")  # key files that do not say so make the helper ask all the same
-        passwords = Passwords(self._options)
+        passwords = Passwords(self._options, self._deadline)
         given = self._options.tpm_key_password or passwords.given()
         if given is None:
             given = passwords.ask(f"the {what}")

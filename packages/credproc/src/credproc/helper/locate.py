@@ -14,17 +14,20 @@ TRUSTED_OWNER = 0
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-def find_helper(given: str | None, environ: Mapping[str, str]) -> str:
+def find_helper(
+    given: str | None, environ: Mapping[str, str], needed_since: str | None = None
+) -> str:
     """Return the absolute path of a helper that is safe to run.
 
     Args:
         given: What `--helper` or CREDPROC_HELPER says; None to search PATH.
         environ: The environment variables.
+        needed_since: Why nothing else will do, such as that the key is in a TPM.
 
     Raises:
         HelperError: There is none, or others than root and this user may replace it.
     """
-    path = os.path.abspath(given) if given else _search(environ.get("PATH", ""))
+    path = os.path.abspath(given) if given else _search(environ.get("PATH", ""), needed_since)
     check_trusted(path)
     return path
 
@@ -52,15 +55,16 @@ def check_trusted(path: str) -> None:
         raise _refused(path, real)
 
 
-def _search(path: str) -> str:
+def _search(path: str, needed_since: str | None) -> str:
     for directory in path.split(os.pathsep):
         # An empty or relative entry is whatever directory a program happens to start in.
         if directory.startswith("/"):
             candidate = f"{directory.rstrip('/')}/{NAME}"
             if os.access(candidate, os.X_OK):
                 return candidate
+    missing = f"there is no {NAME} on PATH"
     raise HelperError(
-        f"there is no {NAME} on PATH",
+        f"{needed_since}, where only {NAME} can use it, and {missing}" if needed_since else missing,
         remedy="install it, or name it with --helper or CREDPROC_HELPER",
     )
 

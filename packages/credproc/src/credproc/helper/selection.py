@@ -6,12 +6,12 @@ import sys
 
 from credproc.errors import IdentityError
 from credproc.files import read_file
+from credproc.identity.load import TPM
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from credproc.options import SessionOptions
 
-TPM_HANDLE = "handle:"
 TPM_KEY = b"-----BEGIN TSS2 PRIVATE KEY-----"
 
 
@@ -26,7 +26,7 @@ def reason_for_helper(options: SessionOptions) -> str | None:
 
 def only_helper_can(options: SessionOptions) -> str | None:
     """Return what in the options the native signer cannot do, None if it can do everything."""
-    if options.private_key is not None and options.private_key.startswith(TPM_HANDLE):
+    if options.private_key is not None and options.private_key.startswith(TPM):
         return "the key is in a TPM"
     key = options.private_key or options.certificate
     if key is not None:

@@ -20,10 +20,13 @@ from credproc.helper.dialogue import Dialogue
 from credproc.helper.environment import clean_environment
 from credproc.helper.locate import find_helper
 from credproc.helper.process import Finished, OutputLimitError, TimeLimitError, run
+from credproc.helper.selection import only_helper_can
 from credproc.http1 import Response
 from credproc.identity.checks import check_certificate
+from credproc.identity.describe import describe_certificate
 from credproc.identity.load import CertificateFiles, uses_pkcs11
 from credproc.light import TYPE_CHECKING
+from credproc.telling import step
 
 if TYPE_CHECKING:
     from credproc.credentials import SessionCredentials
@@ -53,15 +56,19 @@ def create_session_by_helper(
     """
     check_target(options)
     _check_certificate(options, files)
-    helper = find_helper(options.helper, os.environ)
+    helper = find_helper(options.helper, os.environ, only_helper_can(options))
     environ = clean_environment(options, os.environ)
-    check_version(helper, environ)
+    version = check_version(helper, environ)
+    if options.debug:
+        step(f"helper: {helper}, version {'.'.join(map(str, version))}")
     deadline = Deadline(options.time_limit)
     attempt = 1
     while True:
         try:
             return _run(helper, environ, options, deadline)
         except CredprocError as error:
+            if options.debug:
+                step(f"attempt {attempt} of {options.max_attempts} failed: {error}")
             # The helper tells nothing of Retry-After, so the pauses are ours.
             span = FIRST_DELAY * 2**attempt
             delay = random.uniform(span / 2, span)  # noqa: S311 - spreads hosts
@@ -78,8 +85,9 @@ def create_session_by_helper(
 def _run(
     helper: str, environ: dict[str, str], options: SessionOptions, deadline: Deadline
 ) -> SessionCredentials:
-    dialogue = Dialogue(options)
+    dialogue = Dialogue(options, deadline)
     command = [helper, *helper_arguments(options)]
+    started = time.monotonic()
     try:
         finished = run(
             command,
@@ -95,6 +103,8 @@ def _run(
         ) from None
     except OSError as error:
         raise _not_started(helper, error) from None
+    if options.debug:
+        step(f"helper: ended with {finished.code} after {time.monotonic() - started:.2f} s")
     if finished.code:
         raise complaint(finished, (*_secrets(options), *dialogue.typed))
     return read_output(finished.output)
@@ -183,6 +193,8 @@ def _check_certificate(options: SessionOptions, files: CertificateFiles | None) 
         return
     files = files or CertificateFiles(options)
     if files.certificate is not None:
+        if options.debug:
+            step(describe_certificate(files.certificate))
         check_certificate(files.certificate)
 
 

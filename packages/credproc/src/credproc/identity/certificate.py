@@ -41,6 +41,14 @@ class Certificate(NamedTuple):
         """The base64 of the DER encoding, as headers carry it."""
         return binascii.b2a_base64(self.der, newline=False).decode()
 
+    def key_bits(self) -> int | None:
+        """Return the size of an RSA key's modulus in bits; None where it cannot be read."""
+        try:
+            bits = der.read(self.public_key).children()[1].content
+            return der.integer(der.sequence(bits[1:])[0]).bit_length()
+        except (ValueError, IndexError):  # DerError among them
+            return None
+
 
 def parse(data: bytes) -> Certificate:
     """Read a DER certificate.

@@ -37,12 +37,18 @@ def find_key(content: bytes, path: str) -> Block | None:
             return block
     labels = ", ".join(dict.fromkeys(block.label for block in found))
     if TPM_LABEL in labels:
-        raise IdentityError(
-            f"the private key {path} lives in a TPM", remedy="use --backend helper or auto"
-        )
+        raise in_a_tpm(path)
     raise IdentityError(
         f"the file {path} holds no private key, but {labels}",
         remedy="name the key's file with --private-key",
+    )
+
+
+def in_a_tpm(path: str) -> IdentityError:
+    """Return the error for a key that is out of our reach."""
+    return IdentityError(
+        f"the private key {path} lives in a TPM, where only aws_signing_helper can use it",
+        remedy="install that, and use --backend auto or helper",
     )
 
 

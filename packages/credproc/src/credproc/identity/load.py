@@ -122,6 +122,10 @@ def load_signer(options: SessionOptions, passwords: Passwords | None = None) -> 
     path = options.private_key or options.certificate
     if path is None:
         raise UsageError("--private-key not given", remedy="name the key's file")
+    if path.startswith(TPM):
+        from credproc.identity.keys import in_a_tpm
+
+        raise in_a_tpm(path)
     content = read_file(path, "private key")
 
     def long_way() -> Signer:

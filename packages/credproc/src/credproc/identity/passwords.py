@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from credproc.deadline import Deadline
 from credproc.errors import IdentityError
 from credproc.light import TYPE_CHECKING
 from credproc.secret import Secret
@@ -19,11 +18,14 @@ class Passwords:
 
     Args:
         options: What the user wrote.
+        deadline: When everything has to be done, this included; without one the time limit of
+            the options begins now, as keys are the first thing that a run loads.
     """
 
-    def __init__(self, options: SessionOptions) -> None:
+    def __init__(self, options: SessionOptions, deadline: Deadline | None = None) -> None:
         """Read nothing yet."""
         self._options = options
+        self._deadline = deadline or Deadline(options.time_limit)
 
     def given(self) -> Secret | None:
         """Return the password that option, environment or file give, if any.
@@ -52,23 +54,27 @@ class Passwords:
             what: What the password opens, for the prompt.
 
         Raises:
-            IdentityError: There is no terminal, or nobody is to be asked.
+            IdentityError: There is no terminal, nobody is to be asked, or nobody answers in time.
         """
         given = self._options.pkcs8_password
         if given is not None and not given:
             raise IdentityError(f"{what} needs a password", remedy="give it")
+        from credproc.identity.terminal import typed
+
+        elsewhere = (
+            "name a file that holds it with --key-password-file, or set CREDPROC_PKCS8_PASSWORD"
+        )
         try:
-            descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+            return Secret(typed(f"Password of {what}: ", self._deadline))
+        except TimeoutError:  # one of OSError's
+            raise IdentityError(
+                f"{what} needs a password and none was typed within the time limit of "
+                f"{self._deadline.seconds:g} s",
+                remedy=elsewhere,
+            ) from None
         except OSError:
             raise IdentityError(
-                f"{what} needs a password and there is no terminal to ask on",
-                remedy="name a file that holds it with --key-password-file, "
-                "or set CREDPROC_PKCS8_PASSWORD",
+                f"{what} needs a password and there is no terminal to ask on", remedy=elsewhere
             ) from None
-        os.close(descriptor)
-        import getpass
-
-        try:
-            return Secret(getpass.getpass(f"Password of {what}: "))
         except EOFError:
             raise IdentityError(f"{what} needs a password and none was typed") from None

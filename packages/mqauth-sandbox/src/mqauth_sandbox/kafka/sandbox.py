@@ -96,6 +96,20 @@ class KafkaSandbox(Running):
             "ca_file": str(self.ca_file),
         }
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that point Celery and mqauth here.
+
+        The client's secret stands in a file that only this user can read; a variable names it.
+        """
+        broker = self.broker
+        return {
+            "CELERY_BROKER_URL": f"mqauth-kafka://oauth2@{broker.host}:{broker.sasl_port}",
+            "MQAUTH_OAUTH2_ISSUER": self.issuer.issuer_url,
+            "MQAUTH_OAUTH2_CLIENT_ID": self.issuer.client_id,
+            "MQAUTH_OAUTH2_CLIENT_SECRET_FILE": str(self.client_secret_file),
+            "MQAUTH_OAUTH2_CA_FILE": str(self.ca_file),
+        }
+
     def start(self) -> None:
         """Start issuer and broker and wait until both serve.
 

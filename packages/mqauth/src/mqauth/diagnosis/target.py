@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from mqauth.broker_url import check_parameters
+from mqauth.broker_url import check_parameters, unreadable
 from mqauth.errors import ConfigurationError
 
 _TLS_SCHEMES = ("mqauths", "amqps")
@@ -89,8 +89,8 @@ class Target:
         try:
             parts = urlsplit(first)
             port = parts.port
-        except ValueError as error:
-            raise ConfigurationError(f"the broker URL cannot be read: {error}") from None
+        except ValueError:
+            raise unreadable(url) from None
         if parts.scheme not in (*_TLS_SCHEMES, *_PLAIN_SCHEMES) or not parts.hostname:
             raise ConfigurationError(
                 "the broker URL is none that mqauth knows",
@@ -117,12 +117,8 @@ class Target:
             try:
                 parts = urlsplit(url)
                 port = parts.port or KAFKA_PORTS[scheme]
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"the broker URL cannot be read: {error}",
-                    remedy=f"write it as {scheme}://PROVIDER@HOST[,HOST...]:PORT, with one port "
-                    "for all hosts, or as whole URLs with ; between them",
-                ) from None
+            except ValueError:
+                raise unreadable(urls[0]) from None
             _refuse_password(parts)
             check_parameters(parts.query)
             hosts = [host for host in (parts.hostname or "").split(",") if host]
