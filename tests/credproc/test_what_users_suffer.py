@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.pki import IdentityFiles, Pki, pem
@@ -129,7 +128,6 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "usage": ({"key_usage": ("key_encipherment",)}, "digitalSignature"),
     "no-usage": ({"key_usage": ()}, "keyUsage"),
     "large": ({"padding": 16400}, "16384"),
-    "short": ({"own_key": rsa.generate_private_key(65537, 1024)}, "1024 bits"),  # noqa: S505
 }
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from credproc.identity.signer import Identity
 
 LARGEST_CERTIFICATE = 16 * 1024
-SMALLEST_RSA = 2048
 
 
 def check_certificate(certificate: Certificate, now: float | None = None) -> None:
@@ -28,7 +27,7 @@ def check_certificate(certificate: Certificate, now: float | None = None) -> Non
     Raises:
         IdentityError: It would.
     """
-    for check in (_check_form, _check_algorithms, _check_key_size, _check_usage):
+    for check in (_check_form, _check_algorithms, _check_usage):
         check(certificate)
     _check_validity(certificate, time.time() if now is None else now)
 
@@ -88,18 +87,6 @@ def _check_algorithms(certificate: Certificate) -> None:
             f"the certificate's key algorithm {certificate.key_algorithm} is unknown to Roles "
             "Anywhere",
             remedy="have it issued for an RSA, EC or ML-DSA key",
-        )
-
-
-def _check_key_size(certificate: Certificate) -> None:
-    if certificate.key_algorithm != algorithms.RSA:
-        return
-    bits = certificate.key_bits()
-    if bits is not None and bits < SMALLEST_RSA:
-        raise IdentityError(
-            f"the certificate's RSA key has {bits} bits, Roles Anywhere takes {SMALLEST_RSA} and "
-            "more",
-            remedy="have it issued for a new key: RSA with 2048 bits, or EC P-256",
         )
 
 
