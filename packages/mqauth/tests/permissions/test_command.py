@@ -128,6 +128,58 @@ def test_a_token_for_another_audience(issuer: OidcIssuer) -> None:
     assert "resource_server_id is 'prod'" in done.stdout
 
 
+def made(header: dict[str, object], claims: dict[str, object], signature: str = "c2ln") -> str:
+    """Return a token that nobody issued."""
+    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, claims))
+    return ".".join([*(part.decode().rstrip("=") for part in parts), signature])
+
+
+@pytest.mark.parametrize(
+    ("header", "signature", "said"),
+    [
+        ({"alg": "none"}, "", "is not signed: its header has alg 'none'"),
+        ({"alg": "nOnE"}, "c2ln", "is not signed: its header has alg 'nOnE'"),
+        ({"typ": "JWT"}, "c2ln", "is not signed: its header says no alg"),
+        ({"alg": 7}, "c2ln", "is not signed: its header has alg '7'"),
+        ({"alg": "RS256"}, "", "its third part is empty"),
+    ],
+)
+def test_a_token_that_is_not_signed(header: dict[str, object], signature: str, said: str) -> None:
+    """No broker takes a token without a signature, whatever its scopes."""
+    claims = {"aud": "rabbitmq", "exp": 4_000_000_000, "scope": "rabbitmq.read:*/*"}
+    done = run("--token", "-", "consume from queue q", stdin=made(header, claims, signature))
+    assert done.returncode == 3, done.stdout
+    assert said in " ".join(done.stdout.split())
+    assert "RS256 or ES256" in done.stdout
+
+
+def test_a_token_that_is_signed_with_a_shared_secret(tmp_path: Path) -> None:
+    """A broker may have the secret, but not one that has only an issuer's public keys."""
+    claims: dict[str, object] = {"aud": "rabbitmq", "iss": "https://id.example"}
+    token = made({"alg": "HS256"}, {**claims, "exp": 4e9, "scope": "rabbitmq.read:*/*"})
+    done = run("--token", "-", "consume from queue q", stdin=token)
+    assert done.returncode == 0, done.stdout
+    assert "signed with a shared secret (HS256)" in " ".join(done.stdout.split())
+    conf = tmp_path / "rabbitmq.conf"
+    conf.write_text("auth_oauth2.resource_server_id = rabbitmq\n"
+                    "auth_oauth2.issuer = https://id.example\n")  # fmt: skip
+    done = run("--token", "-", "--conf", str(conf), "consume from queue q", stdin=token)
+    assert done.returncode == 3, done.stdout
+    assert "only the public keys that it fetches" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(("exp", "said"), [("1e999", "no number"), ("3", "expired 56 years ago")])
+def test_an_expiry_that_cannot_be(exp: str, said: str) -> None:
+    """A time beyond all bounds is no number, and one long ago is told in years."""
+    token = made({"alg": "RS256"}, {"exp": "EXP", "scope": "read:*/*"})
+    header, claims, signature = token.split(".")
+    text = base64.urlsafe_b64decode(claims + "==").decode().replace('"EXP"', exp)
+    claims = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    done = run("--token", "-", "connect", stdin=f"{header}.{claims}.{signature}")
+    assert done.returncode == 3, done.stderr
+    assert said in done.stdout
+
+
 @pytest.mark.parametrize("token", ["opaque", "a.b.c.d.e", "x" * 1_048_576])
 def test_a_token_that_nobody_can_read(token: str) -> None:
     """An opaque, encrypted or endless token is one line of error."""

@@ -12,7 +12,6 @@ from mqauth.config.resolution import ResolvedConfig, resolve
 from mqauth.credentials import BrokerCredentials
 from mqauth.diagnosis.broker_links import BrokerLinks
 from mqauth.diagnosis.claims_link import check_claims, claims_of
-from mqauth.diagnosis.durations import duration
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.issuer_links import (
     IssuerAnswer,
@@ -26,6 +25,7 @@ from mqauth.diagnosis.issuer_links import (
 )
 from mqauth.diagnosis.other_brokers import OtherBroker, nobody_looks_at, other_broker
 from mqauth.diagnosis.target import Target, TopicUse
+from mqauth.durations import duration
 from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.hosts import derived_from_host
 from mqauth.links import Linked

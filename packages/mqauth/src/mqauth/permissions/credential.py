@@ -12,6 +12,7 @@ from mqauth.permissions.prefix_guess import assumed_server, guess_prefix
 from mqauth.permissions.resource_server import ResourceServer, same_issuer
 from mqauth.permissions.scope_grant import ScopeGrant
 from mqauth.permissions.scopes import IgnoredScope, Scope, parse_scope, weakness
+from mqauth.permissions.signatures import refused_signature, signature_note
 from mqauth.permissions.token_scopes import TokenReading, read_token
 from mqauth.permissions.versions import NEWEST, BrokerVersion
 from mqauth.secret import Secret
@@ -59,7 +60,8 @@ def token_asked(
         InvalidCredentialError: It is no JWT that anybody but its audience can read.
     """
     text = (token.reveal() if isinstance(token, Secret) else token).strip()
-    claims = unverified_claims(text.removeprefix("Bearer ").strip())
+    text = text.removeprefix("Bearer ").strip()
+    claims = unverified_claims(text)
     notes, certain = [], True
     if not servers:
         server, guess = assumed_server(claims, version)
@@ -83,6 +85,11 @@ def token_asked(
             f"the token is of issuer {found!r}, and the broker fetches the keys of {keys_of!r}: it "
             "takes the token only if one of those has signed it"
         )
+    unsigned = refused_signature(text, keys_fetched=keys_of is not None)
+    if unsigned is not None:
+        refused = (unsigned.reason, unsigned.remedy)  # the broker verifies before it reads on
+    elif signed := signature_note(text):
+        notes.append(signed)
     asked = Asked(
         grant=ScopeGrant(()) if refused else reading.grant,
         username=reading.username,
