@@ -33,6 +33,12 @@ def _time_limit(ctx: click.Context, param: click.Parameter, value: float) -> flo
     return time_limit(ctx, param, value)
 
 
+def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: FBT001
+    from mqauth.cli.output import note_json  # noqa: PLC0415 - as above
+
+    return note_json(ctx, param, value)
+
+
 class _Commands(click.Group):
     """Loads subcommands when they are asked for: a worker that starts needs none of them."""
 
@@ -48,23 +54,20 @@ class _Commands(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; show an error as one line."""
+        """Run the subcommand; show an error as one line, to programs in JSON too."""
         from kombu.exceptions import OperationalError  # noqa: PLC0415 - see the class
 
         from mqauth.cli.log_lines import log_lines  # noqa: PLC0415
-        from mqauth.cli.printable import printable  # noqa: PLC0415
-        from mqauth.diagnosis.exit_codes import exit_code  # noqa: PLC0415
+        from mqauth.cli.output import print_failure  # noqa: PLC0415
         from mqauth.errors import MQAuthError  # noqa: PLC0415
 
-        failure: MQAuthError | OperationalError
         try:
             with log_lines(verbose=bool(ctx.params.get("verbose")), debug=False):
                 return super().invoke(ctx)
         except MQAuthError as error:
-            failure, code = error, exit_code(error)
+            code = print_failure(ctx, error)
         except OperationalError as error:
-            failure, code = error, NO_WORKER
-        click.echo(f"Error: {printable(str(failure))}", err=True)
+            code = print_failure(ctx, error, code=NO_WORKER)
         raise click.exceptions.Exit(code)
 
 
@@ -79,7 +82,14 @@ def mqauth(*, verbose: bool) -> None:
 
 
 @mqauth.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_note_json,
+    help="Print one JSON object.",
+)
 @click.option(
     "-t",
     "--timeout",
@@ -132,5 +142,7 @@ def _describe(source: dict[str, Any]) -> str:
 def _time_left(expires_at: str | None) -> str:
     if expires_at is None:
         return "never expires"
+    from mqauth.durations import duration  # noqa: PLC0415 - only this command needs it
+
     left = (datetime.fromisoformat(expires_at) - datetime.now(UTC)).total_seconds()
-    return f"expires in {left:.0f} s" if left > 0 else "expired"
+    return f"expires in {duration(left)}" if left > 0 else f"expired {duration(left)} ago"

@@ -18,6 +18,7 @@ from celery_mqauth.least.roles import ROLES, WorkerOptions
 from celery_mqauth.queue_arguments import queue_names, tell, tell_what_is_not_counted
 from mqauth.cli.doctor_report import shown
 from mqauth.cli.option_arguments import conf_option, time_limit
+from mqauth.cli.output import json_option
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import MQAuthError
@@ -56,7 +57,7 @@ from mqauth.permissions.broker_conf import read_conf
     show_default=True,
     help="Seconds for each step.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def doctor(
     ctx: click.Context,

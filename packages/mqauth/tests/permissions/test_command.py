@@ -182,9 +182,9 @@ def test_an_expiry_that_cannot_be(exp: str, said: str) -> None:
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c.d.e", "x" * 1_048_576])
 def test_a_token_that_nobody_can_read(token: str) -> None:
-    """An opaque, encrypted or endless token is one line of error."""
+    """An opaque, encrypted or endless token is one line of error: another has to be given."""
     done = run("--token", "-", "connect", stdin=token)
-    assert done.returncode not in (0, 3)
+    assert done.returncode == 2
     assert done.stderr.startswith("Error: the token is no JWT")
     assert len(done.stderr) < 300
 
@@ -393,3 +393,28 @@ def test_a_time_limit_is_a_number_of_seconds(limit: str) -> None:
     done = CliRunner().invoke(cli, ["doctor", "oauth2", "--timeout", limit])
     assert done.exit_code == 2
     assert "at most 300" in done.output
+
+
+@pytest.mark.parametrize("content", [b"opaque", b"", b"\xff\xfe", None])
+def test_a_file_that_holds_no_token(content: bytes | None, tmp_path: Path) -> None:
+    """What cannot be used has to be changed, as the exit code says; JSON tells it too."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    done = run("--token", str(file), "connect", "--json")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert json.loads(done.stdout)["exit_code"] == 2
+
+
+def test_scopes_that_count_for_nothing_are_shown_as_they_came() -> None:
+    """With their prefix and their variables: so they are found in the token."""
+    scopes = ["rabbitmq.reed:*/*", "rabbitmq.read:/celery", "rabbitmq.write:{sub}", "openid"]
+    token = made({"alg": "RS256"}, {"aud": "rabbitmq", "sub": "x", "exp": 4e9, "scope": scopes})
+    done = run("--token", "-", "connect", "--json", stdin=token)
+    report = json.loads(done.stdout)
+    shown = {each["scope"] for each in report["ignored"]}
+    assert shown == {"rabbitmq.reed:*/*", "rabbitmq.write:{sub}", "openid"}
+    assert any(note.startswith("scope rabbitmq.read:/celery: ") for note in report["notes"])
+    told = json.loads(run("-s", " ".join(scopes), "connect", "--json").stdout)
+    assert {each["scope"] for each in told["ignored"]} == shown

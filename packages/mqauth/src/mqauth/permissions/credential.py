@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mqauth.errors import ConfigurationError
@@ -13,7 +13,7 @@ from mqauth.permissions.resource_server import ResourceServer, same_issuer
 from mqauth.permissions.scope_grant import ScopeGrant
 from mqauth.permissions.scopes import IgnoredScope, Scope, parse_scope, weakness
 from mqauth.permissions.signatures import refused_signature, signature_note
-from mqauth.permissions.token_scopes import TokenReading, read_token
+from mqauth.permissions.token_scopes import read_token
 from mqauth.permissions.versions import NEWEST, BrokerVersion
 from mqauth.secret import Secret
 
@@ -95,7 +95,7 @@ def token_asked(
         username=reading.username,
         tags=reading.tags,
         refused=refused,
-        ignored=_ignored(reading),
+        ignored=_ignored(reading.dropped, reading.grant),
         notes=tuple(notes),
         doubtful=None if certain else notes[0],
     )
@@ -118,7 +118,7 @@ def scopes_asked(
     return Asked(
         grant=grant,
         tags=grant.tags(),
-        ignored=tuple((scope.text, scope.reason) for scope in (*dropped, *grant.ignored("/"))),
+        ignored=_ignored(dropped, grant),
         notes=(*notes, *_weaknesses(grant)),
     )
 
@@ -137,9 +137,8 @@ def read_scopes(text: str) -> list[str]:
     return stripped.split()
 
 
-def _ignored(reading: TokenReading) -> tuple[tuple[str, str], ...]:
-    scopes = (*reading.dropped, *reading.grant.ignored("/"))
-    return tuple((scope.text, scope.reason) for scope in scopes)
+def _ignored(dropped: Iterable[IgnoredScope], grant: ScopeGrant) -> tuple[tuple[str, str], ...]:
+    return (*((scope.text, scope.reason) for scope in dropped), *grant.ignored("/"))
 
 
 def _weaknesses(grant: ScopeGrant) -> list[str]:
@@ -148,5 +147,5 @@ def _weaknesses(grant: ScopeGrant) -> list[str]:
         scope = parse_scope(text)
         weak = weakness(scope) if isinstance(scope, Scope) else None
         if weak:
-            notes.append(f"scope {text}: {weak}")
+            notes.append(f"scope {grant.prefix}{text}: {weak}")
     return notes
