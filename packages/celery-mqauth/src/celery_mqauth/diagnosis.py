@@ -17,6 +17,7 @@ from celery_mqauth.least.destinations import Destinations, destinations
 from celery_mqauth.least.grants import role_grants
 from celery_mqauth.least.roles import WorkerOptions
 from celery_mqauth.least.task_queues import TaskQueue
+from celery_mqauth.misspelt_options import amqp_options, warn_of_misspelt
 from mqauth.diagnosis.findings import Finding
 from mqauth.diagnosis.probes import undeclared
 from mqauth.diagnosis.target import KAFKA_PORTS, Target, TopicUse
@@ -71,6 +72,7 @@ def app_target(app: Any) -> AppTarget:
         return AppTarget(
             name=str(name), options=auth, target=_kafka(connection, scheme, str(name), given)
         )
+    warn_of_misspelt(connection.transport_options, amqp_options())
     tls = scheme.endswith("s")
     return AppTarget(
         name=str(name),
