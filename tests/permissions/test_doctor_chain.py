@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from kombu import Exchange, Queue
 
 from celery_mqauth.diagnosis import app_uses
+from celery_mqauth.least.roles import ROLES
 from mqauth.diagnosis.findings import EXIT_CODES, Finding
 from mqauth.diagnosis.target import Target
 from mqauth.diagnosis.walk import diagnose
@@ -20,7 +23,7 @@ from mqauth.permissions.questions import parse_question
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.tls import create_certificates
-from tests.permissions.apps import custom
+from tests.permissions.apps import classic, custom, quorum, routed
 from tests.permissions.trying import Management
 
 Mend = Callable[[], object]
@@ -48,6 +51,7 @@ class Chain:
     target: Target
     operations: Sequence[Operation] = field(default=())
     permit: Sequence[str] = field(default=())
+    needed: Sequence[Operation] | None = None
     timeout: float = 5.0
     management: Management | None = None
 
@@ -60,6 +64,7 @@ class Chain:
                 target=self.target,
                 operations=self.operations,
                 scopes=self.permit,
+                needed=self.needed,
                 timeout=self.timeout,
             )
         )
@@ -220,6 +225,17 @@ def user_without_permissions(chain: Chain) -> Mend:
     return lambda: chain.manage().put(("permissions", "/", "doctor"), everything)
 
 
+def asked(chain: Chain, *questions: str) -> None:
+    """Try other operations."""
+    chain.operations = [parse_question(question) for question in questions]
+
+
+def missing(chain: Chain, question: str, *granted: str) -> Mend:
+    """Use what is not there and may not be declared; the remedy permits to declare it."""
+    asked(chain, question)
+    return scopes(chain, *granted)
+
+
 def closed_port() -> int:
     """Return a port that nobody listens on."""
     return free_ports(1)[0]
@@ -311,6 +327,14 @@ WAYS: dict[str, tuple[str, str, str, Break]] = {
                              "rabbitmq.write:%2F/amq.topic/task.sent",
                              lambda chain: scopes(chain, "read:*/*", "rabbitmq.write:*/*",
                                                   "rabbitmq.configure:*/*")),
+    "missing queue": ("operations", "may not declare it: queue 'doctor-none'",
+                      "rabbitmq.configure:%2F/doctor-none",
+                      lambda chain: missing(chain, "consume from queue doctor-none",
+                                            "rabbitmq.read:*/*")),
+    "missing exchange": ("operations", "may not declare it: exchange 'doctor-none'",
+                         "declare it as a user who may",
+                         lambda chain: missing(chain, "publish to exchange doctor-none",
+                                               "rabbitmq.write:*/*/*")),
 }  # fmt: skip
 
 
@@ -374,6 +398,50 @@ def test_a_family_is_granted_whole(family: str, sample: str, chain: Chain, *, th
     assert chain.walk()[-1].status == "ok"
     if there:
         chain.manage().delete(("exchanges", "/", "shop.celeryev"))
+
+
+def test_what_may_be_declared_may_be_missing(chain: Chain) -> None:
+    """It is told, and is no failure; what is there, or is declared first, is not told of."""
+    asked(chain, "consume from queue doctor-none", "purge queue doctor-made",
+          "declare queue doctor-made")  # fmt: skip
+    *_, operations, _ = chain.walk()
+    assert operations.status == "ok"
+    assert (
+        operations.detail == "3 permitted; not there yet, and may be declared: queue 'doctor-none'"
+    )
+    chain.manage().put(("queues", "/", "doctor-none"), {})
+    *_, operations, _ = chain.walk()
+    chain.manage().delete(("queues", "/", "doctor-none"))
+    assert operations.detail == "3 permitted"
+
+
+def test_what_an_app_has_others_declare(chain: Chain) -> None:
+    """A queue that no part of the app declares has to be there, whatever is permitted."""
+    app = classic.make()
+    app.conf.task_queues = [
+        Queue("doctor-own", Exchange("doctor-own")),
+        Queue("doctor-given", Exchange("doctor-own"), no_declare=True),
+    ]
+    uses = app_uses(app, chain.target)
+    chain.operations, chain.permit, chain.needed = (
+        uses[name] for name in ("operations", "scopes", "needed")
+    )
+    broken = chain.walk()[-1]
+    assert (broken.link, broken.code) == ("operations", EXIT_CODES["operations"]), broken
+    assert broken.detail == "not there, and no part of the app declares it: queue 'doctor-given'"
+    assert "no_declare" in (broken.remedy or "")
+    chain.manage().put(("queues", "/", "doctor-given"), {})
+    healed = chain.walk()[-1]
+    chain.manage().delete(("queues", "/", "doctor-given"))
+    assert healed.status == "ok", healed
+
+
+@pytest.mark.parametrize("app", [classic, custom, quorum, routed])
+def test_a_new_broker_lacks_nothing(app: ModuleType) -> None:
+    """What one part of an app declares is not missed by another that comes first."""
+    for role in ROLES:
+        uses = app_uses(app.make(), Target(host="localhost", port=5671), roles=[role])
+        assert uses["needed"] == []
 
 
 def test_there_are_twenty_ways() -> None:

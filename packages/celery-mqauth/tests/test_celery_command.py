@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -26,15 +27,21 @@ app.conf.broker_transport_options = {
 """
 
 
-@pytest.mark.parametrize(("words", "code"), [("status", 69), ("scopes --check", 4)])
-def test_an_error_is_the_only_line(tmp_path: Path, words: str, code: int) -> None:
-    """No traceback, and nothing of the log, which says the same; --verbose shows it."""
+@pytest.mark.parametrize(
+    ("words", "as_json", "code"),
+    [("status", "--json", 69), ("scopes --check", "--format json", 4)],
+)
+def test_an_error_is_the_only_line(tmp_path: Path, words: str, as_json: str, code: int) -> None:
+    """No traceback, and nothing of the log, which says the same; --verbose shows it.
+
+    Programs that ask for JSON get the error as one object, too.
+    """
     (tmp_path / "proj.py").write_text(PROJECT)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("CELERY_", "MQAUTH_"))}
 
-    def said(*options: str) -> list[str]:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "celery", "-A", "proj", "mqauth", *options, *words.split()],
+            [sys.executable, "-m", "celery", "-A", "proj", "mqauth", *words],
             cwd=tmp_path,
             env={**environment, "MQAUTH_CACHE": "off"},
             capture_output=True,
@@ -43,12 +50,22 @@ def test_an_error_is_the_only_line(tmp_path: Path, words: str, code: int) -> Non
             check=False,
         )
         assert done.returncode == code, done.stderr
-        return done.stderr.splitlines()
+        return done
 
-    (line,) = said()
+    done = run(*words.split())
+    (line,) = done.stderr.splitlines()
+    assert done.stdout == ""
     assert line.startswith("Error: ")
     assert "Connection refused" in line
-    assert any("Warning: oauth2 client celery" in line for line in said("--verbose"))
+    assert any(
+        "Warning: oauth2 client celery" in line
+        for line in run("--verbose", *words.split()).stderr.splitlines()
+    )
+    done = run(*words.split(), *as_json.split())
+    assert done.stderr.splitlines() == [line]
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["exit_code"]) == (False, code)
+    assert line == f"Error: {told['error']}" + (f" ({told['remedy']})" if told["remedy"] else "")
 
 
 @pytest.mark.parametrize("name", ["doctor", "scopes", "status"])

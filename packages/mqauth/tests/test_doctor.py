@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,27 @@ def test_what_the_broker_is_told(
     elsewhere = b"other.example" in content and b"jwks_url" not in content
     noted = "fetches the keys of https://other.example" in str(links.get("claims"))
     assert noted == (elsewhere and code == EXIT_CODES["broker"])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "code", "said"),
+    [
+        ("none", EXIT_CODES["claims"], "RabbitMQ refuses unsigned tokens"),
+        ("HS256", EXIT_CODES["broker"], "signed with a shared secret (HS256)"),
+        ("RS256", EXIT_CODES["broker"], ""),
+    ],
+)
+def test_how_a_token_is_signed(algorithm: str, code: int, said: str, tmp_path: Path) -> None:
+    """A token that is not signed is broken at its claims; a shared secret is remarked upon."""
+    parts = ({"alg": algorithm}, {"sub": "celery", "aud": "rabbitmq", "exp": 4_000_000_000})
+    header, claims = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
+    )
+    file = tmp_path / "token"
+    file.write_text(f"{header}.{claims}.c2ln")
+    broker = "mqauth://token-file@localhost:1/"
+    found, links = report("token-file", "-o", f"path={file}", "--broker", broker)
+    assert found == code, links
+    assert said in links["claims"]["detail"]
+    assert ("signed" in links["claims"]["detail"]) == bool(said)
+    assert ("RS256" in str(links["claims"]["remedy"])) == (algorithm == "none")

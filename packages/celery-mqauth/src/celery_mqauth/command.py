@@ -39,9 +39,9 @@ class _Commands(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; show an error as one line."""
+        """Run the subcommand; show an error as one line, to programs in JSON too."""
         errors = import_module("celery_mqauth.command_errors")
-        with errors.in_one_line(verbose=bool(ctx.params.get("verbose"))):
+        with errors.in_one_line(ctx, verbose=bool(ctx.params.get("verbose"))):
             return super().invoke(ctx)
 
 

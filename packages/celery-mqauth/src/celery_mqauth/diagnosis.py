@@ -17,8 +17,10 @@ from celery_mqauth.least.destinations import Destinations, destinations
 from celery_mqauth.least.grants import role_grants
 from celery_mqauth.least.roles import WorkerOptions
 from celery_mqauth.least.task_queues import TaskQueue
+from celery_mqauth.misspelt_options import amqp_options, warn_of_misspelt
 from mqauth.broker_url import unreadable
 from mqauth.diagnosis.findings import Finding
+from mqauth.diagnosis.probes import undeclared
 from mqauth.diagnosis.target import KAFKA_PORTS, Target, TopicUse
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError
@@ -74,6 +76,7 @@ def app_target(app: Any) -> AppTarget:
         return AppTarget(
             name=str(name), options=auth, target=_kafka(connection, scheme, str(name), given)
         )
+    warn_of_misspelt(connection.transport_options, amqp_options())
     tls = scheme.endswith("s")
     return AppTarget(
         name=str(name),
@@ -186,7 +189,36 @@ def app_uses(
         return {"topics": app_topics(app, roles=roles, queues=queues, sent=sent)}
     uses = _uses(app, roles=roles, worker=worker, queues=queues, sent=sent)
     scopes = [element.scope(target.vhost) for element in least_scopes(uses)]
-    return {"operations": operations_of(uses, target.vhost), "scopes": scopes}
+    every = _uses(app, roles=(), worker=None, queues=queues, sent=sent)
+    return {
+        "operations": operations_of(uses, target.vhost),
+        "scopes": scopes,
+        "needed": _declared_by_nobody(uses, every, target.vhost),
+    }
+
+
+def _declared_by_nobody(uses: Sequence[Use], every: Sequence[Use], vhost: str) -> list[Operation]:
+    """Return passive declarations of what is used, and what no role of the app declares.
+
+    Other roles declare some of it before: a worker what tasks for later go to, say. Names that
+    nobody knows yet cannot be looked for.
+    """
+    made = [
+        (kind, pattern)
+        for use in every
+        for kind, pattern in use.on
+        if use.operation.startswith(f"{kind}.declare")
+    ]
+    exact = [use for use in uses if all(pattern.exact for _, pattern in use.on)]
+    return [
+        each
+        for each in undeclared(operations_of(exact, vhost))
+        if not any(
+            pattern.matches(each.queue if kind == "queue" else each.exchange)
+            for kind, pattern in made
+            if each.kind.name.startswith(kind)
+        )
+    ]
 
 
 def app_topics(

@@ -23,7 +23,7 @@ from celery_mqauth.queue_arguments import (
 )
 from mqauth.cli.doctor_report import shown
 from mqauth.cli.option_arguments import conf_option, time_limit
-from mqauth.cli.output import examples
+from mqauth.cli.output import examples, json_option
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.walk import TIMEOUT
 from mqauth.errors import MQAuthError
@@ -56,7 +56,7 @@ from mqauth.permissions.broker_conf import read_conf
     show_default=True,
     help="Seconds for each step.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def doctor(
     ctx: click.Context,

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import amqp
 
+from mqauth.durations import duration
 from mqauth.errors import MQAuthError
 
 if TYPE_CHECKING:
@@ -53,17 +54,18 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
             connection.told_immovable = True
             logger.warning(
                 "a connection cannot be replaced: it has a transaction, or an exclusive queue "
-                "that nobody consumes; it goes on for %.0f s",
-                connection.credentials.remaining(),
+                "that nobody consumes; it goes on for %s",
+                duration(connection.credentials.remaining()),
             )
         return connection
     try:
         return _replace(connection)
     except _FAILURES as error:
         connection.replace_at = time.monotonic() + RETRY_DELAY
-        left = connection.credentials.remaining()
         logger.warning(
-            "a connection could not be replaced; the old one goes on for %.0f s: %s", left, error
+            "a connection could not be replaced; the old one goes on for %s: %s",
+            duration(connection.credentials.remaining()),
+            error,
         )
         return connection
 

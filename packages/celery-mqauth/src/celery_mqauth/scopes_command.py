@@ -14,7 +14,8 @@ from celery_mqauth.least.grants import RoleGrant, present_credentials, role_gran
 from celery_mqauth.least.roles import ROLES, WorkerOptions
 from celery_mqauth.queue_arguments import queue_names, tell_what_is_not_counted, worker_options
 from mqauth.cli.broker_names import one_word, role_arn, scope_prefix, vhost_name
-from mqauth.cli.output import examples
+from mqauth.cli.option_arguments import given_token
+from mqauth.cli.output import examples, note_json
 from mqauth.cli.tables import print_wrapped_table, wrapped
 from mqauth.diagnosis.exit_codes import REFUSED
 from mqauth.errors import ConfigurationError, InvalidCredentialError
@@ -38,6 +39,11 @@ from mqauth.permissions.scope_grant import ScopeGrant
 FORMATS = ("table", "scopes", "regex", "conf", "advanced", "amazonmq", "json")
 _MAX_TOKEN = 1024 * 1024
 _ISSUER = "https://ISSUER"
+
+
+def _shape(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    note_json(ctx, param, value == "json")
+    return value
 
 
 def _https(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -70,6 +76,8 @@ def _https(ctx: click.Context, param: click.Parameter, value: str) -> str:
     "--format",
     "-f",
     type=click.Choice(FORMATS),
+    is_eager=True,  # before options whose values are judged as they are read
+    callback=_shape,
     default="table",
     show_default=True,
     help="How to print it.",
@@ -238,14 +246,16 @@ def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
         return compare_expressions(user, grant.uses, vhost)
     if given["token_file"] is not None:
         # Read once, and asked for each role.
-        content = given["token_file"].read(_MAX_TOKEN).decode(errors="replace")
-        token = given.setdefault("token", content.strip())
+        if "token" not in given:
+            given["token"] = given_token(given["token_file"].read(_MAX_TOKEN))
+        token = given["token"]
     else:
         token = given.setdefault("token", present_credentials(app).password)
     asked = given.setdefault("asked", token_asked(token, _servers(given)))
     if asked.refused is not None:
         reason, remedy = asked.refused
-        raise InvalidCredentialError(f"no broker takes this token: {reason}", remedy=remedy)
+        kind = InvalidCredentialError if given["token_file"] is None else ConfigurationError
+        raise kind(f"no broker takes this token: {reason}", remedy=remedy)
     if asked.doubtful and not given.get("told"):
         given["told"] = True
         note = f"{asked.doubtful}; --prefix decides"

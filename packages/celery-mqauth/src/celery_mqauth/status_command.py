@@ -10,7 +10,8 @@ import click
 
 from celery_mqauth.command_errors import NO_WORKER
 from mqauth.cli.option_arguments import time_limit
-from mqauth.cli.output import examples
+from mqauth.cli.output import examples, json_option
+from mqauth.durations import duration
 
 
 @click.command(
@@ -20,7 +21,7 @@ from mqauth.cli.output import examples
         "celery -A proj mqauth status --json | jq",
     ),
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.option(
     "-t",
     "--timeout",
@@ -68,4 +69,4 @@ def _time_left(expires_at: str | None) -> str:
     if expires_at is None:
         return "never expires"
     left = (datetime.fromisoformat(expires_at) - datetime.now(UTC)).total_seconds()
-    return f"expires in {left:.0f} s" if left > 0 else "expired"
+    return f"expires in {duration(left)}" if left > 0 else f"expired {duration(left)} ago"

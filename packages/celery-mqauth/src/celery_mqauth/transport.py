@@ -52,6 +52,7 @@ from celery_mqauth.endpoints import (
     without_secrets_shown,
 )
 from celery_mqauth.login import Endpoint, Opener, sign_in
+from celery_mqauth.misspelt_options import amqp_options, warn_of_misspelt
 from celery_mqauth.protection import link_protection
 from celery_mqauth.rotation_mode import Rotation, RotationMode
 from mqauth.credentials import BrokerCredentials
@@ -93,6 +94,7 @@ class Transport(pyamqp.Transport):
         client: Any = self.client
         # Not earlier: Kombu tells pools apart by these options, and copies them for each pool.
         hide_inline_secrets(client)
+        warn_of_misspelt(client.transport_options, amqp_options())
         shared = source_for(client)
         client.transport_options = without_secrets_shown(
             client.transport_options, shared.source.provider

@@ -17,6 +17,7 @@ from typing import Any
 from django.dispatch import Signal
 
 from django_mqauth.sources import aliases_of
+from mqauth.durations import duration
 from mqauth.events import (
     CredentialEvent,
     CredentialExpiring,
@@ -54,9 +55,9 @@ def _log(alias: str | None, event: CredentialEvent) -> None:
     if isinstance(event, CredentialRenewed):
         logger.info("%s: renewed", who)
     elif isinstance(event, RenewalFailed):
-        logger.warning("%s: not renewed, %.0f s left: %s", who, event.remaining, event.error)
+        logger.warning("%s: not renewed, %s left: %s", who, duration(event.remaining), event.error)
     elif isinstance(event, CredentialExpiring):
-        logger.error("%s: %.0f s left and renewal keeps failing", who, event.remaining)
+        logger.error("%s: %s left and renewal keeps failing", who, duration(event.remaining))
 
 
 def _name(receiver: Any) -> str:

@@ -128,11 +128,63 @@ def test_a_token_for_another_audience(issuer: OidcIssuer) -> None:
     assert "resource_server_id is 'prod'" in done.stdout
 
 
+def made(header: dict[str, object], claims: dict[str, object], signature: str = "c2ln") -> str:
+    """Return a token that nobody issued."""
+    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, claims))
+    return ".".join([*(part.decode().rstrip("=") for part in parts), signature])
+
+
+@pytest.mark.parametrize(
+    ("header", "signature", "said"),
+    [
+        ({"alg": "none"}, "", "is not signed: its header has alg 'none'"),
+        ({"alg": "nOnE"}, "c2ln", "is not signed: its header has alg 'nOnE'"),
+        ({"typ": "JWT"}, "c2ln", "is not signed: its header says no alg"),
+        ({"alg": 7}, "c2ln", "is not signed: its header has alg '7'"),
+        ({"alg": "RS256"}, "", "its third part is empty"),
+    ],
+)
+def test_a_token_that_is_not_signed(header: dict[str, object], signature: str, said: str) -> None:
+    """No broker takes a token without a signature, whatever its scopes."""
+    claims = {"aud": "rabbitmq", "exp": 4_000_000_000, "scope": "rabbitmq.read:*/*"}
+    done = run("--token", "-", "consume from queue q", stdin=made(header, claims, signature))
+    assert done.returncode == 3, done.stdout
+    assert said in " ".join(done.stdout.split())
+    assert "RS256 or ES256" in done.stdout
+
+
+def test_a_token_that_is_signed_with_a_shared_secret(tmp_path: Path) -> None:
+    """A broker may have the secret, but not one that has only an issuer's public keys."""
+    claims: dict[str, object] = {"aud": "rabbitmq", "iss": "https://id.example"}
+    token = made({"alg": "HS256"}, {**claims, "exp": 4e9, "scope": "rabbitmq.read:*/*"})
+    done = run("--token", "-", "consume from queue q", stdin=token)
+    assert done.returncode == 0, done.stdout
+    assert "signed with a shared secret (HS256)" in " ".join(done.stdout.split())
+    conf = tmp_path / "rabbitmq.conf"
+    conf.write_text("auth_oauth2.resource_server_id = rabbitmq\n"
+                    "auth_oauth2.issuer = https://id.example\n")  # fmt: skip
+    done = run("--token", "-", "--conf", str(conf), "consume from queue q", stdin=token)
+    assert done.returncode == 3, done.stdout
+    assert "only the public keys that it fetches" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(("exp", "said"), [("1e999", "no number"), ("3", "expired 56 years ago")])
+def test_an_expiry_that_cannot_be(exp: str, said: str) -> None:
+    """A time beyond all bounds is no number, and one long ago is told in years."""
+    token = made({"alg": "RS256"}, {"exp": "EXP", "scope": "read:*/*"})
+    header, claims, signature = token.split(".")
+    text = base64.urlsafe_b64decode(claims + "==").decode().replace('"EXP"', exp)
+    claims = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    done = run("--token", "-", "connect", stdin=f"{header}.{claims}.{signature}")
+    assert done.returncode == 3, done.stderr
+    assert said in done.stdout
+
+
 @pytest.mark.parametrize("token", ["opaque", "a.b.c.d.e", "x" * 1_048_576])
 def test_a_token_that_nobody_can_read(token: str) -> None:
-    """An opaque, encrypted or endless token is one line of error."""
+    """An opaque, encrypted or endless token is one line of error: another has to be given."""
     done = run("--token", "-", "connect", stdin=token)
-    assert done.returncode not in (0, 3)
+    assert done.returncode == 2
     assert done.stderr.startswith("Error: the token is no JWT")
     assert len(done.stderr) < 300
 
@@ -341,3 +393,28 @@ def test_a_time_limit_is_a_number_of_seconds(limit: str) -> None:
     done = CliRunner().invoke(cli, ["doctor", "oauth2", "--timeout", limit])
     assert done.exit_code == 2
     assert "at most 300" in done.output
+
+
+@pytest.mark.parametrize("content", [b"opaque", b"", b"\xff\xfe", None])
+def test_a_file_that_holds_no_token(content: bytes | None, tmp_path: Path) -> None:
+    """What cannot be used has to be changed, as the exit code says; JSON tells it too."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    done = run("--token", str(file), "connect", "--json")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert json.loads(done.stdout)["exit_code"] == 2
+
+
+def test_scopes_that_count_for_nothing_are_shown_as_they_came() -> None:
+    """With their prefix and their variables: so they are found in the token."""
+    scopes = ["rabbitmq.reed:*/*", "rabbitmq.read:/celery", "rabbitmq.write:{sub}", "openid"]
+    token = made({"alg": "RS256"}, {"aud": "rabbitmq", "sub": "x", "exp": 4e9, "scope": scopes})
+    done = run("--token", "-", "connect", "--json", stdin=token)
+    report = json.loads(done.stdout)
+    shown = {each["scope"] for each in report["ignored"]}
+    assert shown == {"rabbitmq.reed:*/*", "rabbitmq.write:{sub}", "openid"}
+    assert any(note.startswith("scope rabbitmq.read:/celery: ") for note in report["notes"])
+    told = json.loads(run("-s", " ".join(scopes), "connect", "--json").stdout)
+    assert {each["scope"] for each in told["ignored"]} == shown

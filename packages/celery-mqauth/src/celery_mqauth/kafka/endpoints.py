@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from kombu.utils.url import parse_url
 
 from celery_mqauth.endpoints import AUTH, source_for
-from celery_mqauth.kafka.limits import check_limits
+from celery_mqauth.kafka.limits import LIMITS, check_limits
+from celery_mqauth.misspelt_options import warn_of_misspelt
 from celery_mqauth.protection import is_loopback, unusable_file
 from mqauth.broker_url import unreadable
 from mqauth.credentials import BrokerCredentials
@@ -24,6 +25,11 @@ CLIENT_OPTIONS = (
     "kafka_admin_config",
 )
 """Transport options that hold settings of librdkafka."""
+OPTIONS = (
+    *(AUTH, *CLIENT_OPTIONS, *LIMITS),
+    *("num_partitions", "replication_factor", "topic_config"),
+)
+"""All transport options that are read, besides Kombu's own."""
 
 _SIGNS_IN = frozenset({"security_protocol", "sasl_mechanism"})
 _SAID_ELSEWHERE = frozenset(
@@ -222,6 +228,7 @@ def _tls(given: Any, *, insecure: bool) -> dict[str, Any]:
 
 
 def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
+    warn_of_misspelt(options, OPTIONS)
     check_limits(options)
     for key in sorted(_SIGNS_IN & options.keys()):
         raise ConfigurationError(

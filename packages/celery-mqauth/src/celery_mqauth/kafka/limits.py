@@ -13,13 +13,14 @@ PUBLISH_LIMIT = 30.0
 """Seconds, where the transport options say nothing else."""
 LONGEST = 86400.0
 
-_LIMITS = (
+LIMITS = (
     "connect_limit",
     "publish_limit",
     "wait_time_seconds",
     "connection_wait_time_seconds",
     "polling_interval",
 )
+"""Transport options that are seconds."""
 
 
 def check_limits(options: Mapping[str, Any]) -> None:
@@ -28,7 +29,7 @@ def check_limits(options: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: One is no number of seconds, or not more than 0, or without an end.
     """
-    for name in _LIMITS:
+    for name in LIMITS:
         if options.get(name) is not None:
             check_seconds(f"the transport option {name!r}", options[name])
 

@@ -14,6 +14,7 @@ from django_mqauth.defaults import DEFAULT_ALIAS
 from django_mqauth.errand import Errand
 from django_mqauth.sources import source
 from mqauth.credentials import BrokerCredentials
+from mqauth.durations import duration
 from mqauth.errors import MQAuthError
 
 PART = 0.25
@@ -55,7 +56,8 @@ class CredentialFreshness(HealthCheck):
             if left >= least:
                 return
             failure = found.status().last_error
-            problem = f"{left:.0f} s left, less than {least:.0f} s: {failure or 'no renewal came'}"
+            problem = f"{duration(left)} left, less than {duration(least)}"
+            problem += f": {failure or 'no renewal came'}"
         raise ServiceUnavailable(f"credential of {self.alias}: {problem}")
 
     def _least(self, credentials: BrokerCredentials) -> float:

@@ -13,7 +13,9 @@ from mqauth.config.named_entries import named_entries
 from mqauth.config.options import option_keys
 from mqauth.config.registry import provider_class, provider_names
 from mqauth.config.resolution import resolve
-from mqauth.errors import ConfigurationError, MQAuthError
+from mqauth.errors import ConfigurationError, InvalidCredentialError, MQAuthError
+from mqauth.jwt_claims import unverified_claims
+from mqauth.secret import Secret
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -103,6 +105,23 @@ def parsed(pairs: Iterable[str]) -> dict[str, str]:
             raise click.BadParameter("write NAME=VALUE", param_hint="--option")
         options[name.strip()] = value
     return options
+
+
+def given_token(content: bytes) -> Secret:
+    """Return the token that a user hands over in a file or on standard input.
+
+    Raises:
+        ConfigurationError: It is none that anybody but its audience can read: another file is
+            needed, and asking again changes nothing.
+    """
+    token = Secret(content.decode(errors="replace").strip().removeprefix("Bearer ").strip())
+    try:
+        unverified_claims(token)
+    except InvalidCredentialError as error:
+        raise ConfigurationError(
+            error.message, remedy="hand over a signed token as its issuer gave it, and all of it"
+        ) from None
+    return token
 
 
 def refuse_secrets(name: str, options: dict[str, str]) -> None:

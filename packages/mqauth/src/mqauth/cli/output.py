@@ -16,7 +16,8 @@ from mqauth.errors import MQAuthError
 _WANTS_JSON = "mqauth.cli.json"
 
 
-def _note_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:  # noqa: FBT001
+def note_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:  # noqa: FBT001
+    """Remember whether JSON is wanted, for `print_failure`; callback of an eager option."""
     ctx.meta[_WANTS_JSON] = value
     return value
 
@@ -26,7 +27,7 @@ json_option = click.option(
     "as_json",
     is_flag=True,
     is_eager=True,  # before options whose values are judged as they are read
-    callback=_note_json,
+    callback=note_json,
     help="Print JSON.",
 )
 
@@ -41,22 +42,24 @@ def print_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2, default=_plain))
 
 
-def print_failure(ctx: click.Context, error: MQAuthError) -> int:
+def print_failure(ctx: click.Context, error: Exception, *, code: int | None = None) -> int:
     """Say in one line on standard error what failed, to programs in JSON too.
 
     Args:
         ctx: What was run; whether it was asked for JSON.
         error: What ended it.
+        code: The exit code; None for that of one of mqauth's errors.
 
     Returns:
         The exit code.
     """
-    code = exit_code(error)
+    failure = error if isinstance(error, MQAuthError) else MQAuthError(str(error))
+    code = exit_code(failure) if code is None else code
     if ctx.meta.get(_WANTS_JSON):
-        said = {"error": error.message, "remedy": error.remedy}
+        said = {"error": failure.message, "remedy": failure.remedy}
         print_json({"ok": False, "exit_code": code, **said})
     label = click.style("Error:", fg="red", bold=True)
-    click.echo(f"{label} {printable(str(error))}", err=True)
+    click.echo(f"{label} {printable(str(failure))}", err=True)
     return code
 
 

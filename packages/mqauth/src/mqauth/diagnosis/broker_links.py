@@ -9,7 +9,7 @@ from typing import Any
 from mqauth.credentials import BrokerCredentials
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.diagnosis.network import connect, context, secure
-from mqauth.diagnosis.probes import refusals
+from mqauth.diagnosis.probes import declaring, is_missing, refusal, refusals, undeclared
 from mqauth.diagnosis.session import LostError, Refusal, Session
 from mqauth.diagnosis.target import Target
 from mqauth.diagnosis.wire import NotAmqpError
@@ -127,8 +127,20 @@ class BrokerLinks:
         self._entered = True
         return repr(vhost)
 
-    def try_operations(self, operations: Sequence[Operation], scopes: Sequence[str] = ()) -> str:
-        """Try each operation without doing it; these scopes, prefix left out, permit them all."""
+    def try_operations(
+        self,
+        operations: Sequence[Operation],
+        scopes: Sequence[str] = (),
+        needed: Sequence[Operation] | None = None,
+    ) -> str:
+        """Try each operation without doing it, and look whether what they use is there.
+
+        Args:
+            operations: The operations.
+            scopes: Scopes that permit them all, prefix left out.
+            needed: Passive declarations of what has to be there already; None for what the
+                operations use and do not declare, unless it may be declared.
+        """
         session = self._open()
         refused: list[tuple[Operation, str]] = []
         for operation in operations:
@@ -145,7 +157,33 @@ class BrokerLinks:
                 + (f"; {assumed}" if assumed else ""),
                 remedy=self._grant_remedy(without_covered(added)),
             )
-        return f"{len(operations)} permitted" if operations else "none were named"
+        said = f"{len(operations)} permitted" if operations else "none were named"
+        return said + self._look_for(undeclared(operations) if needed is None else needed, needed)
+
+    def _look_for(self, used: Sequence[Operation], needed: Sequence[Operation] | None) -> str:
+        """Look for queues and exchanges; return what is to be told of those that may be missing."""
+        session = self._open()
+        missing = [each for each in used if is_missing(session, each)]
+        lacking = [
+            each
+            for each in missing
+            if needed is not None or refusal(session, declaring(each)) is not None
+        ]
+        if not lacking:
+            names = ", ".join(map(_named, missing))
+            return f"; not there yet, and may be declared: {names}" if missing else ""
+        names = ", ".join(map(_named, lacking[:_SHOWN])) + ", …" * (len(lacking) > _SHOWN)
+        if needed is not None:
+            raise BrokenLinkError(
+                f"not there, and no part of the app declares it: {names}",
+                remedy="declare it on the broker, or have the app declare it (without no_declare)",
+            )
+        added = self._lacking([declaring(each) for each in lacking], ())
+        raise BrokenLinkError(
+            f"not there, and this credential may not declare it: {names}",
+            remedy="declare it as a user who may, correct its name, or permit it: "
+            + self._grant_remedy(without_covered(added)),
+        )
 
     def renew(self, credentials: BrokerCredentials) -> str:
         """Renew the credential in place, with itself."""
@@ -281,3 +319,8 @@ class BrokerLinks:
         refused = [step for step in explanation.steps if not step.allow]
         foreseen = refused and all(" topic " in f" {step.needs} " for step in refused)
         return f"{refused[0].because} (once the exchange is there)" if foreseen else None
+
+
+def _named(declared: Operation) -> str:
+    kind = declared.kind.name.partition(".")[0]
+    return f"{kind} {(declared.queue or declared.exchange)!r}"

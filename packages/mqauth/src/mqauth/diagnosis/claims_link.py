@@ -8,10 +8,13 @@ from typing import Any
 
 from mqauth.credentials import BrokerCredentials
 from mqauth.diagnosis.findings import BrokenLinkError
+from mqauth.durations import duration
 from mqauth.errors import InvalidCredentialError
 from mqauth.jwt_claims import unverified_claims
 from mqauth.permissions.resource_server import Refused, ResourceServer, choose, same_issuer
+from mqauth.permissions.signatures import refused_signature, signature_note
 from mqauth.permissions.versions import NEWEST
+from mqauth.secret import Secret
 
 LARGEST_TOKEN = 8_000
 """Characters of a token that fit into the first frame of any broker."""
@@ -74,16 +77,28 @@ def check_claims(
             f"the token is of issuer {found}, and the broker trusts {chosen.issuer}",
             remedy="set auth_oauth2.issuer to the token's, or fetch it from the broker's",
         )
-    if size > LARGEST_TOKEN and kind == "rabbitmq":
+    more = _as_rabbitmq_looks(credentials.password, chosen) if kind == "rabbitmq" else ""
+    told = f"issuer {found}, audience {_shown(claims.get('aud'))}, {size:,} characters"
+    if chosen is not None and elsewhere:
+        told += f"; the broker fetches the keys of {chosen.issuer}, and one has to have signed this"
+    return told + more
+
+
+def _as_rabbitmq_looks(token: Secret, server: ResourceServer | None) -> str:
+    """Look at the signature and the length; return what is to be told of them, if anything."""
+    fetched = server is not None and server.issuer is not None
+    unsigned = refused_signature(token, keys_fetched=fetched)
+    if unsigned is not None:
+        raise BrokenLinkError(unsigned.reason, remedy=unsigned.remedy)
+    size = len(token.reveal())
+    if size > LARGEST_TOKEN:
         raise BrokenLinkError(
             f"the token has {size:,} characters; RabbitMQ takes about {LARGEST_TOKEN:,}, "
             "and before 4.1 half of that",
             remedy="ask the issuer for fewer scopes or claims, or use scope aliases",
         )
-    told = f"issuer {found}, audience {_shown(claims.get('aud'))}, {size:,} characters"
-    if chosen is not None and elsewhere:
-        told += f"; the broker fetches the keys of {chosen.issuer}, and one has to have signed this"
-    return told
+    note = signature_note(token)
+    return f"; {note}" if note else ""
 
 
 def _check_times(claims: Mapping[str, Any], skew: float) -> None:
@@ -91,12 +106,12 @@ def _check_times(claims: Mapping[str, Any], skew: float) -> None:
     exp, begins = claims.get("exp"), claims.get("nbf")
     if isinstance(exp, int | float) and exp <= now:
         raise BrokenLinkError(
-            f"the token expired {now - exp:.0f} s ago",
+            f"the token expired {duration(now - exp)} ago",
             remedy="see why the issuer hands out expired tokens, and at its clock",
         )
     if isinstance(begins, int | float) and begins > now + 5:
         raise BrokenLinkError(
-            f"the token is good only in {begins - now:.0f} s",
+            f"the token is good only in {duration(begins - now)}",
             remedy="set the clocks of issuer and broker right",
         )
 

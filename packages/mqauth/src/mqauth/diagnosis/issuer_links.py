@@ -20,6 +20,7 @@ from mqauth.config.resolution import ResolvedConfig
 from mqauth.config.secret_file import FileSecret, read_limited, reason
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.diagnosis.network import connect, context, secure
+from mqauth.durations import duration
 from mqauth.errors import MQAuthError
 from mqauth.providers._aws_region import sts_endpoint_of_environment
 from mqauth.providers._urls import is_loopback
@@ -199,10 +200,10 @@ def check_clock(skew: float | None) -> str:
     if abs(skew) > MOST_SKEW:
         way = "behind" if skew > 0 else "ahead of"
         raise BrokenLinkError(
-            f"this host's clock is {abs(skew):.0f} s {way} the issuer's",
+            f"this host's clock is {duration(skew)} {way} the issuer's",
             remedy="set the clocks right: timedatectl set-ntp true, here or there",
         )
-    return f"{abs(skew):.0f} s from the issuer's"
+    return f"{duration(skew)} from the issuer's"
 
 
 def _get(link: Any, host: str, port: int, path: str, timeout: float) -> http.client.HTTPResponse:

@@ -9,6 +9,7 @@ transaction that is rolled back.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mqauth.diagnosis.session import Refusal, Session
@@ -17,12 +18,78 @@ from mqauth.permissions.operations import OPERATIONS, Operation, is_topic_exchan
 
 _TICKET = struct.pack("!H", 0)
 _PROBE = table({"x-mqauth-probe": "none has this"})
-_PERMITTED = (404, 405, 406)
+_MISSING = 404
+_PERMITTED = (_MISSING, 405, 406)
 REFUSED = 403
 _PUBLISH, _CONSUME = (
     next(kind for kind in OPERATIONS if kind.name == name)
     for name in ("basic.publish", "basic.consume")
 )
+_DECLARE, _LOOK = (
+    {
+        kind.name.partition(".")[0]: kind
+        for kind in OPERATIONS
+        if kind.name.endswith(".declare") and kind.variant == variant
+    }
+    for variant in ("", "passive")
+)
+# What an operation is about and has to be there; what is taken away need not be.
+_ABOUT: dict[str, tuple[tuple[str, str], ...]] = {
+    "basic.publish": (("exchange", "exchange"),),
+    "basic.consume": (("queue", "queue"),),
+    "basic.get": (("queue", "queue"),),
+    "queue.purge": (("queue", "queue"),),
+    "queue.bind": (("queue", "queue"), ("exchange", "exchange")),
+    "exchange.bind": (("exchange", "source"), ("exchange", "destination")),
+    "queue.declare": (("queue", "queue"),),
+    "exchange.declare": (("exchange", "exchange"),),
+}
+
+
+def undeclared(operations: Iterable[Operation]) -> list[Operation]:
+    """Return passive declarations of all that operations use and none of them declares."""
+    made, used = set(), {}
+    for operation in operations:
+        kind = operation.kind
+        for resource, role in _ABOUT.get(kind.name, ()):
+            called: str = getattr(operation, role)
+            if kind.name.endswith(".declare") and kind.variant != "passive":
+                made.add((resource, called))
+            elif called and not called.startswith("amq."):  # those are the broker's own
+                used[resource, called] = operation.vhost
+    return [
+        _looking(resource, called, vhost)
+        for (resource, called), vhost in used.items()
+        if (resource, called) not in made
+    ]
+
+
+def _looking(resource: str, called: str, vhost: str) -> Operation:
+    kind = _LOOK[resource]
+    if resource == "queue":
+        return Operation(kind=kind, vhost=vhost, queue=called)
+    return Operation(kind=kind, vhost=vhost, exchange=called)
+
+
+def is_missing(session: Session, looked_for: Operation) -> bool:
+    """Tell whether the broker says that what is passively declared is not there.
+
+    Raises:
+        Refusal: It closed the connection for another reason.
+        LostError: It ended the connection without a word.
+    """
+    try:
+        _ask(session, looked_for)
+    except Refusal as answer:
+        if answer.code != REFUSED and answer.code not in _PERMITTED:
+            raise
+        return answer.code == _MISSING
+    return False
+
+
+def declaring(looked_for: Operation) -> Operation:
+    """Return what makes that which is passively declared."""
+    return replace(looked_for, kind=_DECLARE[looked_for.kind.name.partition(".")[0]])
 
 
 def refusals(session: Session, operation: Operation) -> str | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mqauth.credentials import BrokerCredentials
-from mqauth.diagnosis.durations import duration
+from mqauth.durations import duration
 from mqauth.errors import InvalidCredentialError
 from mqauth.jwt_claims import unverified_claims, unverified_header
 

@@ -12,7 +12,6 @@ from mqauth.config.resolution import ResolvedConfig, resolve
 from mqauth.credentials import BrokerCredentials
 from mqauth.diagnosis.broker_links import BrokerLinks
 from mqauth.diagnosis.claims_link import check_claims, claims_of
-from mqauth.diagnosis.durations import duration
 from mqauth.diagnosis.findings import Finding, broken
 from mqauth.diagnosis.issuer_links import (
     IssuerAnswer,
@@ -26,6 +25,7 @@ from mqauth.diagnosis.issuer_links import (
 )
 from mqauth.diagnosis.other_brokers import OtherBroker, nobody_looks_at, other_broker
 from mqauth.diagnosis.target import Target, TopicUse
+from mqauth.durations import duration
 from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.hosts import derived_from_host
 from mqauth.links import Linked
@@ -44,6 +44,7 @@ def diagnose(
     target: Target | None = None,
     operations: Sequence[Operation] = (),
     scopes: Sequence[str] = (),
+    needed: Sequence[Operation] | None = None,
     topics: Sequence[TopicUse] = (),
     servers: Sequence[ResourceServer] = (),
     timeout: float = TIMEOUT,
@@ -59,6 +60,9 @@ def diagnose(
         operations: What is to be tried there, without doing it.
         scopes: Scopes without prefix that permit the operations and all others of their families:
             what a remedy is written with. Without them, it permits just what was tried.
+        needed: Passive declarations of queues and exchanges that have to be there already. Without
+            them, those that the operations use are looked for, and may be missing where the
+            credential may declare them.
         topics: With Kafka, what is to be used there.
         servers: What the broker is told about OAuth 2, where that is known.
         timeout: Seconds that one step may take.
@@ -79,7 +83,7 @@ def diagnose(
         host=host,
     )
     try:
-        for link, look in walk.links(operations, scopes):
+        for link, look in walk.links(operations, scopes, needed):
             started(link)
             finding = _look(link, look)
             yield finding
@@ -137,7 +141,12 @@ class _Walk:
         if self._broker is not None:
             self._broker.close()
 
-    def links(self, operations: Sequence[Operation], scopes: Sequence[str]) -> Iterator[_Look]:
+    def links(
+        self,
+        operations: Sequence[Operation],
+        scopes: Sequence[str],
+        needed: Sequence[Operation] | None,
+    ) -> Iterator[_Look]:
         yield "options", self._look_at_options
         if self._foreign and self._config is not None:
             yield "libraries", self._look_at_libraries
@@ -155,7 +164,7 @@ class _Walk:
         if self._foreign:
             yield from self._other_links()
         else:
-            yield from self._broker_links(operations, scopes)
+            yield from self._broker_links(operations, scopes, needed)
 
     @property
     def _foreign(self) -> bool:
@@ -234,7 +243,10 @@ class _Walk:
             yield link.name, lambda link=link: link.look(self._timeout)  # type: ignore[misc]
 
     def _broker_links(
-        self, operations: Sequence[Operation], scopes: Sequence[str]
+        self,
+        operations: Sequence[Operation],
+        scopes: Sequence[str],
+        needed: Sequence[Operation] | None,
     ) -> Iterator[_Look]:
         config, credentials, target = self._config, self._credentials, self._target
         assert config is not None  # noqa: S101 - links before this one
@@ -251,7 +263,7 @@ class _Walk:
             yield "tls", lambda: broker.secure(credentials)
         yield "login", lambda: broker.sign_in(credentials, claims_of(credentials))
         yield "vhost", broker.enter
-        yield "operations", lambda: broker.try_operations(operations, scopes)
+        yield "operations", lambda: broker.try_operations(operations, scopes, needed)
         yield "renewal", lambda: broker.renew(credentials)
 
 

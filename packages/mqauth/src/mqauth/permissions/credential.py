@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mqauth.errors import ConfigurationError
@@ -12,7 +12,8 @@ from mqauth.permissions.prefix_guess import assumed_server, guess_prefix
 from mqauth.permissions.resource_server import ResourceServer, same_issuer
 from mqauth.permissions.scope_grant import ScopeGrant
 from mqauth.permissions.scopes import IgnoredScope, Scope, parse_scope, weakness
-from mqauth.permissions.token_scopes import TokenReading, read_token
+from mqauth.permissions.signatures import refused_signature, signature_note
+from mqauth.permissions.token_scopes import read_token
 from mqauth.permissions.versions import NEWEST, BrokerVersion
 from mqauth.secret import Secret
 
@@ -59,7 +60,8 @@ def token_asked(
         InvalidCredentialError: It is no JWT that anybody but its audience can read.
     """
     text = (token.reveal() if isinstance(token, Secret) else token).strip()
-    claims = unverified_claims(text.removeprefix("Bearer ").strip())
+    text = text.removeprefix("Bearer ").strip()
+    claims = unverified_claims(text)
     notes, certain = [], True
     if not servers:
         server, guess = assumed_server(claims, version)
@@ -83,12 +85,17 @@ def token_asked(
             f"the token is of issuer {found!r}, and the broker fetches the keys of {keys_of!r}: it "
             "takes the token only if one of those has signed it"
         )
+    unsigned = refused_signature(text, keys_fetched=keys_of is not None)
+    if unsigned is not None:
+        refused = (unsigned.reason, unsigned.remedy)  # the broker verifies before it reads on
+    elif signed := signature_note(text):
+        notes.append(signed)
     asked = Asked(
         grant=ScopeGrant(()) if refused else reading.grant,
         username=reading.username,
         tags=reading.tags,
         refused=refused,
-        ignored=_ignored(reading),
+        ignored=_ignored(reading.dropped, reading.grant),
         notes=tuple(notes),
         doubtful=None if certain else notes[0],
     )
@@ -111,7 +118,7 @@ def scopes_asked(
     return Asked(
         grant=grant,
         tags=grant.tags(),
-        ignored=tuple((scope.text, scope.reason) for scope in (*dropped, *grant.ignored("/"))),
+        ignored=_ignored(dropped, grant),
         notes=(*notes, *_weaknesses(grant)),
     )
 
@@ -130,9 +137,8 @@ def read_scopes(text: str) -> list[str]:
     return stripped.split()
 
 
-def _ignored(reading: TokenReading) -> tuple[tuple[str, str], ...]:
-    scopes = (*reading.dropped, *reading.grant.ignored("/"))
-    return tuple((scope.text, scope.reason) for scope in scopes)
+def _ignored(dropped: Iterable[IgnoredScope], grant: ScopeGrant) -> tuple[tuple[str, str], ...]:
+    return (*((scope.text, scope.reason) for scope in dropped), *grant.ignored("/"))
 
 
 def _weaknesses(grant: ScopeGrant) -> list[str]:
@@ -141,5 +147,5 @@ def _weaknesses(grant: ScopeGrant) -> list[str]:
         scope = parse_scope(text)
         weak = weakness(scope) if isinstance(scope, Scope) else None
         if weak:
-            notes.append(f"scope {text}: {weak}")
+            notes.append(f"scope {grant.prefix}{text}: {weak}")
     return notes

@@ -88,10 +88,14 @@ class ScopeGrant:
         read = map(parse_scope, self.scopes)
         return tuple(sorted({scope.tag for scope in read if isinstance(scope, TagScope)}))
 
-    def ignored(self, vhost: str) -> tuple[IgnoredScope, ...]:
-        """Return the scopes that the broker passes over."""
-        read = map(parse_scope, self._expanded(vhost))
-        return tuple(scope for scope in read if isinstance(scope, IgnoredScope))
+    def ignored(self, vhost: str) -> tuple[tuple[str, str], ...]:
+        """Return the scopes that the broker passes over, as they came, each with the reason."""
+        read = zip(self.scopes, map(parse_scope, self._expanded(vhost)), strict=True)
+        return tuple(
+            (self.prefix + text, scope.reason)
+            for text, scope in read
+            if isinstance(scope, IgnoredScope)
+        )
 
     def hint(self, check: Check) -> str | None:
         """Return the scope that comes nearest to allowing a check, if one comes near."""

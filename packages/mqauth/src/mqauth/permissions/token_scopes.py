@@ -9,11 +9,13 @@ Source: RabbitMQ, "OAuth 2 guide"; `rabbit_auth_backend_oauth2.erl` of 3.10 to 4
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mqauth.durations import duration
 from mqauth.permissions.resource_server import Refused, ResourceServer, choose
 from mqauth.permissions.rich_authorization import scopes_of_details
 from mqauth.permissions.scope_grant import ScopeGrant
@@ -243,13 +245,15 @@ def _lifetime(
     claims: Mapping[str, Any], server: ResourceServer, version: BrokerVersion, now: float
 ) -> Refused | None:
     exp = claims.get("exp")
-    number = isinstance(exp, int | float) and not isinstance(exp, bool)
+    # What no JSON has, Python reads all the same: an exponent beyond all bounds is infinity.
+    number = type(exp) is int or (type(exp) is float and math.isfinite(exp))
     strict = version.has("require_exp")
     if number and (strict or isinstance(exp, int)):
         left = int(exp) - int(now) if exp is not None else 0
         if left > 0:
             return None
-        return Refused(f"it expired {-left} s ago", "fetch a new one, and compare the clocks")
+        ago = duration(left)
+        return Refused(f"it expired {ago} ago", "fetch a new one, and compare the clocks")
     if strict and "exp" in claims:
         return Refused("its exp claim is no number", "have the issuer write seconds since 1970")
     if strict and server.require_exp:

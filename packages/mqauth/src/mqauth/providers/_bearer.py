@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mqauth import jwt_claims
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
+from mqauth.durations import duration
 from mqauth.errors import InvalidCredentialError
 from mqauth.secret import Secret
 
@@ -60,8 +61,8 @@ def already_expired(credentials: BrokerCredentials, origin: str) -> InvalidCrede
     clock = "compare the clocks of this host and of the issuer"
     if skew:
         side = "ahead of" if skew > 0 else "behind"
-        clock = f"the issuer's clock is {abs(skew):.0f} s {side} this host's"
+        clock = f"the issuer's clock is {duration(skew)} {side} this host's"
     return InvalidCredentialError(
-        f"{origin} gave a token that expired {-credentials.remaining():.0f} s ago",
+        f"{origin} gave a token that expired {duration(credentials.remaining())} ago",
         remedy=f"{clock}; see why the issuer hands out old tokens",
     )

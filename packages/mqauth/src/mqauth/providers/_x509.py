@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mqauth.config.secret_file import MAX_BYTES, read_limited, reason
+from mqauth.durations import duration
 from mqauth.errors import ConfigurationError, InvalidCredentialError, IssuerUnavailableError
 
 _CLIENT_PURPOSES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
@@ -129,13 +130,13 @@ def _check_time(certificate: x509.Certificate, path: Path) -> None:
     if certificate.not_valid_after_utc <= now:
         ago = (now - certificate.not_valid_after_utc).total_seconds()
         raise InvalidCredentialError(
-            f"the certificate {path} expired {ago:.0f} s ago",
+            f"the certificate {path} expired {duration(ago)} ago",
             remedy="see why it was not renewed, and compare this host's clock",
         )
     if certificate.not_valid_before_utc > now:
         ahead = (certificate.not_valid_before_utc - now).total_seconds()
         raise InvalidCredentialError(
-            f"the certificate {path} becomes valid only in {ahead:.0f} s",
+            f"the certificate {path} becomes valid only in {duration(ahead)}",
             remedy="compare this host's clock with that of the certificate's authority",
         )
 

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from mqauth.aws_credentials import AwsCredentials, AwsIdentity
 from mqauth.config.extras import require
 from mqauth.credentials import BrokerCredentials
+from mqauth.durations import duration
 from mqauth.links import Link
 from mqauth.provider import Option
 from mqauth.providers import _roles_anywhere as roles_anywhere
@@ -155,7 +156,7 @@ class AwsIamProvider:
 
     def _look_at_token(self, timeout: float) -> str:
         found = self.fetch(timeout=timeout)
-        return f"GetWebIdentityToken for {found.principal}, {found.remaining():.0f} s left"
+        return f"GetWebIdentityToken for {found.principal}, {duration(found.remaining())} left"
 
     def _tokens_of_this_process(self) -> StsTokens:
         # In a forked child botocore's locks may be held by a thread that only the parent has.

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mqauth.aws_credentials import AwsIdentity
 from mqauth.config.extras import require
+from mqauth.durations import duration
 from mqauth.provider import Option
 from mqauth.providers import _roles_anywhere as roles_anywhere
 from mqauth.providers._aws_config import OPTIONS, AwsIamConfig
@@ -81,7 +82,8 @@ class AwsMskIamProvider(AwsIamProvider):
 
     def _look_at_token(self, timeout: float) -> str:
         found = self.fetch(timeout=timeout)
-        return f"kafka-cluster:Connect signed for {found.principal}, {found.remaining():.0f} s left"
+        left = duration(found.remaining())
+        return f"kafka-cluster:Connect signed for {found.principal}, {left} left"
 
     def _new_tokens(self, identity: AwsIdentity | None) -> MskTokens:
         from mqauth.providers._msk_tokens import MskTokens  # noqa: PLC0415 - loads boto3

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from mqauth import events
 from mqauth.credentials import BrokerCredentials
+from mqauth.durations import duration
 from mqauth.errors import MQAuthError
 from mqauth.provider import Provider
 
@@ -38,9 +39,9 @@ class Announcer:
     def renewed(self, new: BrokerCredentials, *, shared: bool) -> None:
         """`new` took an older credential's place; `shared` if another process had fetched it."""
         logger.info(
-            "%s: renewed, valid for %.0f s%s",
+            "%s: renewed, valid for %s%s",
             self._provider.identity,
-            new.remaining(),
+            duration(new.remaining()),
             " (from this host's cache)" if shared else "",
         )
         events.emit(events.CredentialRenewed(**self._common(new), shared=shared))
@@ -56,10 +57,10 @@ class Announcer:
     ) -> None:
         """An attempt failed; `remaining` seconds are left of `current`, 0 without any."""
         logger.warning(
-            "%s: renewal failed (%d in a row, %.0f s left, next attempt in %.1f s): %s",
+            "%s: renewal failed (%d in a row, %s left, next attempt in %.1f s): %s",
             self._provider.identity,
             failures,
-            remaining,
+            duration(remaining),
             retry_in,
             error,
         )
@@ -86,7 +87,7 @@ class Announcer:
             return
         self._thresholds_left = passed
         if remaining:
-            trouble = f"the credential expires in {remaining:.0f} s and connections drop then"
+            trouble = f"the credential expires in {duration(remaining)} and connections drop then"
         else:
             trouble = "no valid credential"
         logger.error(

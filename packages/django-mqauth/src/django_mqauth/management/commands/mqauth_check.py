@@ -18,8 +18,8 @@ from django_mqauth.wording import counted
 from django_mqauth.workers import memory
 from django_mqauth.workers.asking import ask_workers
 from mqauth.cli.printable import printable
-from mqauth.diagnosis.durations import duration
 from mqauth.diagnosis.exit_codes import FAILED, UNAVAILABLE, exit_code
+from mqauth.durations import duration
 from mqauth.errors import MQAuthError
 
 

@@ -15,8 +15,8 @@ from django_mqauth.wording import counted
 from django_mqauth.workers.asking import NOT_ON_KAFKA, Answers, ask_workers
 from django_mqauth.workers.replies import WorkerReport
 from mqauth.cli.printable import printable
-from mqauth.diagnosis.durations import duration
 from mqauth.diagnosis.exit_codes import UNAVAILABLE, exit_code
+from mqauth.durations import duration
 from mqauth.errors import MQAuthError
 
 

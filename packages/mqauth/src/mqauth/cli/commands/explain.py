@@ -15,6 +15,7 @@ from mqauth.cli.broker_names import scope_prefix, short_text, vhost_name
 from mqauth.cli.option_arguments import (
     complete_name,
     conf_option,
+    given_token,
     option_of,
     parsed,
     refuse_secrets,
@@ -203,7 +204,7 @@ def _token(file: str) -> Secret:
         raise ConfigurationError(
             f"cannot read {file}: {error.strerror}", remedy="name a file that holds the token"
         ) from None
-    return Secret(content.decode(errors="replace").strip())
+    return given_token(content)
 
 
 def _fetched(given: dict[str, Any]) -> Secret:
