@@ -16,11 +16,12 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from celery_mqauth.command import mqauth as command
-from celery_mqauth.diagnosis import app_target, app_topics, topics_left_out
+from celery_mqauth.diagnosis import DEFAULT_ROLES, app_target
 from celery_mqauth.kafka import probe
 from celery_mqauth.kafka.chain import KafkaChain
 from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.errors import NotAuthorizedError, NotConfirmedError
+from celery_mqauth.least.topics import app_topics, topics_left_out
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.diagnosis.target import Target
 from mqauth.errors import ConfigurationError
@@ -43,11 +44,11 @@ def test_only_names_that_are_known_are_topics() -> None:
         task_routes={"proj.a": {"exchange": "audit"}, "proj.b": {"queue": "b"}},
         worker_direct=True,
     )
-    assert [use.name for use in app_topics(app)] == ["b", "celery"]
-    direct, exchange = topics_left_out(app)
+    assert [use.name for use in app_topics(app, roles=DEFAULT_ROLES)] == ["b", "celery"]
+    direct, exchange = topics_left_out(app, roles=DEFAULT_ROLES)
     assert "the queue *@*.dq2 is not looked at" in direct
     assert "an exchange without a queue" in exchange
-    named = app_topics(app, queues=["w1@host.dq2"])
+    named = app_topics(app, roles=DEFAULT_ROLES, queues=["w1@host.dq2"])
     assert [use.name for use in named if use.read] == ["w1host.dq2"]
 
 

@@ -12,9 +12,9 @@ from celery_mqauth.diagnosis import (
     app_target,
     diagnose_app,
     refuse_conf,
-    topics_left_out,
 )
 from celery_mqauth.least.roles import ROLES, WorkerOptions
+from celery_mqauth.least.topics import topics_left_out
 from celery_mqauth.queue_arguments import (
     queue_names,
     tell,
