@@ -6,6 +6,7 @@ import socket
 import ssl
 from pathlib import Path
 
+from mqauth.config.small_file import check_readable
 from mqauth.credentials import ClientCertificate
 from mqauth.diagnosis.findings import BrokenLinkError
 
@@ -65,6 +66,8 @@ def context(
     """
     try:
         folder = ca_file is not None and Path(ca_file).is_dir()
+        if ca_file is not None and not folder:
+            check_readable(ca_file)
         settings = ssl.create_default_context(
             cafile=None if folder else ca_file, capath=ca_file if folder else None
         )
