@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pprint
 import subprocess
@@ -336,6 +337,14 @@ def test_overriding_settings_begins_anew(
 def test_no_migration_is_missing(database: None) -> None:
     """The app's model and its migration agree."""
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+@pytest.mark.parametrize("all_rows", [False, True])
+def test_there_are_no_rows_to_dump(database: None, *, all_rows: bool) -> None:
+    """`dumpdata` looks at every model, and finds no table of ours."""
+    output = io.StringIO()
+    call_command("dumpdata", "mqauth", use_base_manager=all_rows, stdout=output)
+    assert output.getvalue().strip() == "[]"
 
 
 def test_names_of_aliases() -> None:

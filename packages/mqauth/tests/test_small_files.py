@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,13 @@ def test_a_pipe_holds_no_authorities(reader: str, tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with pytest.raises((ConfigurationError, BrokenLinkError), match="it is not a regular file"):
         READERS[reader](str(pipe))
+
+
+def test_authorities_that_are_no_path() -> None:
+    """The doctor finds what is wrong; it does not fail over it."""
+    wrong: Any = 5
+    with pytest.raises(BrokenLinkError, match="authorities 5 cannot be used: it is an int"):
+        context("the broker", wrong)
 
 
 @pytest.mark.parametrize(
