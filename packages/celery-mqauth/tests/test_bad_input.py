@@ -92,6 +92,7 @@ def test_a_wrong_scheme_suggests_the_nearest() -> None:
             "the setting timeout must be a number",
         ),
         ("mqauth://oauth2@localhost//", "oauth2", ConfigurationError, "'auth' is a str"),
+        ("mqauth://oauth2@localhost//", 5, ConfigurationError, "'auth' is an int"),
         (
             "mqauth://oauth2:s3cret@localhost//",
             PROVIDER,

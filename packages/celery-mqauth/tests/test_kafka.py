@@ -400,6 +400,8 @@ def test_a_broker_that_goes_after_the_login(
             "no.such.setting",
         ),
         ({"options": {"kafka_common_config": "x"}}, ConfigurationError, "is a str"),
+        ({"options": {"kafka_common_config": 5}}, ConfigurationError, "is an int"),
+        ({"ssl": {"ca_certs": "/dev/zero"}}, ConfigurationError, "not a regular file"),
         ({"who": "oauth2:password"}, ConfigurationError, "holds a password"),
         *(
             ({"options": {name: value}}, ConfigurationError, rf"'{name}' is '{value}'.*more than 0")

@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.contrib.staticfiles import finders
 from django.test import Client
+from django.urls import path
 
 import django_mqauth
 from choir import Choir, answer
+from django_mqauth.admin import CredentialAdmin
+from django_mqauth.models import Credential
 from django_mqauth.status import workers
 from django_mqauth.status.permissions import explained
 from django_mqauth.workers import memory
@@ -110,6 +114,20 @@ def test_the_page_is_on_the_index(site: Sandbox, operator: Client) -> None:
     """The admin's index leads to the page."""
     assert b'href="/admin/mqauth/"' in operator.get("/admin/").content
     assert operator.get("/admin/mqauth/credential/").headers["Location"] == PAGE
+
+
+def test_a_second_admin_leads_to_its_own_page(
+    site: Sandbox, operator: Client, use: Callable[..., None]
+) -> None:
+    """Each admin site has a page, and stays with it."""
+    second = admin.AdminSite("second")
+    second.register(Credential, CredentialAdmin)
+    patterns = [path("admin/", admin.site.urls), path("second/", second.urls)]
+    use(ROOT_URLCONF=type("Urls", (), {"urlpatterns": patterns}))
+    led = operator.get("/second/mqauth/credential/")
+    assert led.headers["Location"] == "/second/mqauth/"
+    shown = operator.get("/second/mqauth/").content.decode()
+    assert 'data-process="/second/mqauth/credential/process/"' in shown
 
 
 def test_the_page_needs_nothing_from_elsewhere(site: Sandbox, operator: Client) -> None:

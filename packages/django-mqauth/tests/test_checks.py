@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -179,6 +180,17 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "URL that nobody called": (celery(BROKER_URL=broker_url), "E033", "parentheses"),
     "empty URL": (celery(BROKER_URL=""), "E033", "broker_url()"),
     "misspelt scheme": (celery(BROKER_URL="mqauth+tls://default@h/"), "E033", "mqauths://"),
+    "scheme near ours": (celery(BROKER_URL="mqaths://default@h/"), "E033", "mqauths://"),
+    "scheme near one of Kafka's": (
+        celery(BROKER_URL="mqauths-kakfa://default@h/"),
+        "E033",
+        "mqauths-kafka://",
+    ),
+    "scheme in capitals": (celery(BROKER_URL="MQAUTH://default@localhost/"), "E033", "mqauth://"),
+    "one slash": (celery(BROKER_URL="mqauths:/default@h/"), "E033", "mqauths://"),
+    "near, and one slash": (celery(BROKER_URL="mqaths:/default@h/"), "E033", "mqauths://"),
+    "no URL at all": (celery(BROKER_URL=CANARY), "E033", "broker_url()"),
+    "no scheme": (celery(BROKER_URL=f"://u:{CANARY}@h/"), "E033", "broker_url()"),
     "slash in Celery's vhost": (celery(BROKER_URL="mqauths://default@h/a/b"), "E033", "%2F"),
     "parameter that nobody reads": (
         celery(BROKER_URL="mqauths://default@r.example.com/?heartbeat=9&retries=5"),
@@ -359,6 +371,10 @@ RIGHT: dict[str, dict[str, Any]] = {
         **on_kafka(BROKER_URL="mqauth-kafka://default@localhost:9092/"),
     },
     "Celery on Redis": celery(BROKER_URL="redis://localhost"),
+    **{
+        f"Celery on {scheme}": celery(BROKER_URL=f"{scheme}://")
+        for scheme in ("amqp", "memory", "sqs", "confluentkafka", "sqla+sqlite", "pkg.mod:Mqtt")
+    },
     "defaults": {**alias(), "MQAUTH_TIMEOUT": 5, "MQAUTH_CACHE": False, "MQAUTH_RENEW_AT": 0.3},
 }
 
@@ -376,6 +392,44 @@ def test_one_file_of_two_is_blamed(use: Callable[..., None], tmp_path: Path) -> 
     said = check()
     assert said.count("(mqauth.E012)") == 1
     assert "['keyfile'] names" in said
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+@pytest.mark.parametrize(
+    ("option", "identifier"),
+    {"ca_certs": "E012", "certfile": "E012", "keyfile": "E012", "ca_file": "E016"}.items(),
+)
+def test_what_is_no_file_is_told(
+    use: Callable[..., None], tmp_path: Path, kind: str, option: str, identifier: str
+) -> None:
+    """Nobody waits for what a pipe or a device might have to say."""
+    path = {"pipe": tmp_path / "pipe", "device": Path("/dev/zero"), "directory": tmp_path}[kind]
+    if kind == "pipe":
+        os.mkfifo(path)
+    tls = {"certfile": CA, option: str(path)} if option == "keyfile" else {option: str(path)}
+    use(**(options(ca_file=str(path)) if option == "ca_file" else alias(TLS=tls)))
+    said = check()
+    assert f"(mqauth.{identifier})" in said
+    assert "it is not a regular file" in said
+
+
+def test_celerys_url_in_the_environment_is_one(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Celery takes from the environment is judged as its settings are, and not shown."""
+    use(**alias())
+    monkeypatch.setenv("CELERY_BROKER_URL", f"u:{CANARY}@h")
+    said = check()
+    assert "CELERY_BROKER_URL of the environment is no URL" in said
+    assert CANARY not in said
+
+
+def test_one_mistake_of_a_url_is_told_once(use: Callable[..., None]) -> None:
+    """A slash that is missing makes no password out of an alias."""
+    for url in ("mqauths:/default@h/", "mqaths:/default@h/"):
+        use(**celery(BROKER_URL=url))
+        said = check()
+        assert said.count("(mqauth.") == said.count("(mqauth.E033)") == 1, said
 
 
 @pytest.mark.parametrize(
@@ -440,6 +494,12 @@ MISTAKES = {
     "ENTRY['OPTIONS'] = [1]": "E005",
     "ENTRY['OPTIONS'] = 'client_id'": "E005",
     "ENTRY['TRANSPORT_OPTIONS'] = 5": "E005",
+    "ENTRY['OPTIONS']['x'] = ENTRY['OPTIONS']": "E016",
+    "ENTRY['OPTIONS']['token_parameters'] = ENTRY": "E016",
+    "ENTRY['default'] = MQAUTH": "E004",
+    "URL; ENTRY['TLS'] = LOOP = {}; LOOP['x'] = LOOP": "E010",
+    "URL; ENTRY['TRANSPORT_OPTIONS'] = LOOP = {5: 6}; LOOP['x'] = LOOP": "E031",
+    "URL; CELERY_BROKER_TRANSPORT_OPTIONS = LOOP = {5: 6}; LOOP['x'] = LOOP": "E031",
     "ENTRY['TLS'] = 'x'": "E005",
     "ENTRY['TLS'] = True": "E005",
     "ENTRY['BROKER'] = []": "E006",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,6 +160,16 @@ def test_check_is_a_probe(site: Sandbox) -> None:
     assert code == 0
     assert text.splitlines()[0].startswith("ok      credential default:")
     assert text.splitlines()[1].startswith("ok      login default:")
+
+
+def test_check_waits_for_no_issuer(site: Sandbox) -> None:
+    """The time limit holds for the credential, too; an issuer that says nothing is an outage."""
+    began = time.monotonic()
+    with site.issuer.faults.during("hang"):
+        code, text = run("mqauth_check", "--timeout", "0.5")
+    assert time.monotonic() - began < 3
+    assert code == 4
+    assert "failed  credential default: no credential within 0.5 s (" in text
 
 
 def test_check_without_login(site: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pprint
 import subprocess
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.test import override_settings
+from django.test import Client, override_settings
 
 import django_mqauth
 from django_mqauth import conf
@@ -206,6 +207,29 @@ def test_diffsettings_shows_no_secret(tmp_path: Path) -> None:
         assert CANARY not in done.stdout + done.stderr
 
 
+def test_error_pages_show_no_login_of_a_url(use: Callable[..., None], database: None) -> None:
+    """`runserver` hands the whole environment on to requests, and error pages show it."""
+    login, both = f"amqp://u:{CANARY}@h/", f"amqp://a.example.com/;amqp://u:{CANARY}@b.example.com/"
+    environment = {"CELERY_BROKER_URL": login, "BROKER": both, "PLAIN": "amqp://plain.example.com"}
+    use(DEBUG=True, CELERY_RESULT_BACKEND=login, OTHERS=[{"url": (login,)}])
+    client = Client(raise_request_exception=False)
+    for accept in ("text/html", "text/plain"):
+        answer = client.get("/defect/", headers={"accept": accept}, **environment)
+        said = answer.content.decode()
+        assert answer.status_code == 500
+        assert CANARY not in said
+        assert said.count("amqp://********@h/") == 3
+        assert "amqp://a.example.com/;amqp://********@b.example.com/" in said
+        assert "amqp://plain.example.com" in said
+
+
+def test_a_filter_of_error_pages_stays(tmp_path: Path) -> None:
+    """Who chose a filter for error pages keeps it."""
+    chosen = SETTINGS + "DEFAULT_EXCEPTION_REPORTER_FILTER = 'site.own.Filter'\n"
+    said = manage(tmp_path, chosen, "diffsettings").stdout
+    assert "DEFAULT_EXCEPTION_REPORTER_FILTER = 'site.own.Filter'" in said
+
+
 def test_what_celery_is_told_stays_what_it_is(use: Callable[..., None]) -> None:
     """A password in Celery's settings is hidden where it is looked at, and nowhere else."""
     url = f"mqauths://default@a.example.com/;amqps://u:{CANARY}@b.example.com/v"
@@ -223,6 +247,24 @@ def test_what_celery_is_told_stays_what_it_is(use: Callable[..., None]) -> None:
     for shown in (repr(given), pprint.pformat(given), repr(options), pprint.pformat(options)):
         assert CANARY not in shown
     assert "amqps://********@b.example.com/v" in repr(given)
+
+
+def test_settings_that_hold_themselves_are_hidden(use: Callable[..., None]) -> None:
+    """A secret among settings that never end is hidden, however deep it stands."""
+    deep: dict[str, Any] = {"password": CANARY}
+    for _ in range(2000):
+        deep = {"x": deep}
+    loop: dict[str, Any] = {"auth": {"client_secret": CANARY}, "password": CANARY, "deep": deep}
+    loop["x"] = loop["auth"]["x"] = loop
+    use(
+        MQAUTH={"default": {**STATIC, "TRANSPORT_OPTIONS": loop, "ODD": loop}},
+        CELERY_BROKER_TRANSPORT_OPTIONS=loop,
+    )
+    while "x" in deep:
+        deep = deep["x"]
+    del loop["deep"]
+    for shown in (loop, deep, settings.MQAUTH):
+        assert CANARY not in repr(shown)
 
 
 def test_librdkafka_gets_what_was_written(use: Callable[..., None], tmp_path: Path) -> None:
@@ -295,6 +337,14 @@ def test_overriding_settings_begins_anew(
 def test_no_migration_is_missing(database: None) -> None:
     """The app's model and its migration agree."""
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+@pytest.mark.parametrize("all_rows", [False, True])
+def test_there_are_no_rows_to_dump(database: None, *, all_rows: bool) -> None:
+    """`dumpdata` looks at every model, and finds no table of ours."""
+    output = io.StringIO()
+    call_command("dumpdata", "mqauth", use_base_manager=all_rows, stdout=output)
+    assert output.getvalue().strip() == "[]"
 
 
 def test_names_of_aliases() -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import pytest
 
 from mqauth.config.options import environment_name, from_environment, merge, validate
-from mqauth.config.secret_file import MAX_BYTES
+from mqauth.config.small_file import MAX_BYTES
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Option

@@ -12,6 +12,7 @@ from mqauth.hosts import derived_from_host
 from mqauth.provider import Provider
 from mqauth.secret import Secret
 from mqauth.shared import SharedSource, shared_source
+from mqauth.wording import kind_of
 
 AUTH = "auth"
 """Key of the provider's options in `broker_transport_options`."""
@@ -32,7 +33,7 @@ def source_for(client: Any) -> SharedSource:
     auth = (client.transport_options or {}).get(AUTH) or {}
     if not isinstance(auth, Mapping):
         raise ConfigurationError(
-            f"the transport option {AUTH!r} is a {type(auth).__name__}",
+            f"the transport option {AUTH!r} is {kind_of(auth)}",
             remedy="give a mapping of provider options",
         )
     if client.password:

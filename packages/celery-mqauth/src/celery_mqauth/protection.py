@@ -10,6 +10,7 @@ from typing import Any
 
 from amqp.transport import SSLTransport
 
+from mqauth.config.small_file import check_readable, reason
 from mqauth.errors import ConfigurationError, InsecureTransportError
 
 _PLAIN_OPTIONS = SSLTransport._wrap_socket_sni  # noqa: SLF001 - whose keywords they are
@@ -53,10 +54,9 @@ def unusable_file(options: Any) -> ConfigurationError | None:
     given = {key: options[key] for key in _FILES if isinstance(options, dict) and options.get(key)}
     for key, path in given.items():
         try:
-            with open(path, "rb"):  # noqa: PTH123 - what `ssl` takes, which is not always a Path
-                pass
+            check_readable(path)
         except OSError as error:
-            return _unusable(key, path, error.strerror)
+            return _unusable(key, path, reason(error))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if "ca_certs" in given:
@@ -71,9 +71,9 @@ def unusable_file(options: Any) -> ConfigurationError | None:
     return None
 
 
-def _unusable(key: str, path: object, reason: str | None) -> ConfigurationError:
+def _unusable(key: str, path: object, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the file {path} that broker_use_ssl names as {key} cannot be used: {reason}",
+        f"the file {path} that broker_use_ssl names as {key} cannot be used: {why}",
         remedy="name a PEM file that this user may read",
     )
 

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.cache import add_never_cache_headers
 
 from django_mqauth import conf
@@ -35,7 +35,8 @@ class CredentialAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         """Lead to the page, which is the app's own in the admin."""
         self._check(request)
-        return redirect("admin:app_list", "mqauth", permanent=False)
+        site = self.admin_site.name
+        return redirect(reverse("admin:app_list", args=("mqauth",), current_app=site))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: nothing is stored."""

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from mqauth.errors import ConfigurationError
 from mqauth.secret import REDACTED
+from mqauth.wording import kind_of
 
 _SCHEMES = {"amqps": True, "mqauths": True, "amqp": False, "mqauth": False}
 _KAFKA = {"mqauths-kafka": True, "mqauth-kafka": False}
@@ -91,7 +92,7 @@ def addresses(broker: object) -> tuple[Address, ...]:
         urls = broker
     else:
         raise ConfigurationError(
-            f"is {_kind(broker)}", remedy="write a URL such as amqps://rabbit.example.com/prod"
+            f"is {kind_of(broker)}", remedy="write a URL such as amqps://rabbit.example.com/prod"
         )
     if not urls:
         raise ConfigurationError(
@@ -158,7 +159,7 @@ def _path(rest: str) -> tuple[str, str]:
 
 def _address(url: object) -> Address:
     if not isinstance(url, str):
-        raise ConfigurationError(f"holds {_kind(url)}", remedy="write each broker as a URL")
+        raise ConfigurationError(f"holds {kind_of(url)}", remedy="write each broker as a URL")
     if isinstance(url, RedactedURL) or holds_password(url):
         raise HoldsPasswordError(
             "holds a password",
@@ -209,7 +210,3 @@ def _vhost(path: str) -> str | None:
             "has a virtual host with a slash in it", remedy="write each slash in its name as %2F"
         )
     return unquote(name) or None
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -33,6 +33,7 @@ from django_mqauth import defaults
 from django_mqauth.broker_address import Address, HoldsPasswordError, addresses
 from mqauth.config.options import suggestion
 from mqauth.errors import ConfigurationError
+from mqauth.wording import kind_of
 
 SETTING = "MQAUTH"
 KEYS = ("BROKER", "PROVIDER", "OPTIONS", "TLS", "TRANSPORT_OPTIONS")
@@ -100,7 +101,7 @@ def raw_aliases(given: Mapping[str, Any] | None = None) -> Mapping[Any, Any]:
     if not isinstance(setting, Mapping):
         raise SettingsError(
             1,
-            f"{SETTING} is a {type(setting).__name__}",
+            f"{SETTING} is {kind_of(setting)}",
             remedy='write a dict: {"default": {"BROKER": "amqps://...", "PROVIDER": "..."}}',
         )
     return {name: _overridden(name, entry) for name, entry in setting.items()}
@@ -193,18 +194,18 @@ def _raw_or_none() -> Mapping[Any, Any]:
 def _alias(name: str, entry: Any) -> Alias:
     where = f"{SETTING}[{name!r}]"
     if not isinstance(entry, Mapping):
-        raise SettingsError(3, f"{where} is a {type(entry).__name__}", remedy="write a dict")
+        raise SettingsError(3, f"{where} is {kind_of(entry)}", remedy="write a dict")
     for key in MAPPINGS:
         if entry.get(key) is not None and not isinstance(entry[key], Mapping):
-            kind = type(entry[key]).__name__
-            raise SettingsError(5, f"{where}[{key!r}] is a {kind}", remedy="write a dict")
+            problem = f"{where}[{key!r}] is {kind_of(entry[key])}"
+            raise SettingsError(5, problem, remedy="write a dict")
     for number, key in ((6, "BROKER"), (13, "PROVIDER")):
         if not entry.get(key):
             raise SettingsError(number, f"{where} has no {key}", remedy="see the system checks")
     try:
         brokers = addresses(entry["BROKER"])
     except ConfigurationError as error:
-        problem = error
+        unusable = error
     else:
         return Alias(
             name=name,
@@ -218,9 +219,9 @@ def _alias(name: str, entry: Any) -> Alias:
             },
         )
     raise SettingsError(
-        8 if isinstance(problem, HoldsPasswordError) else 7,
-        f"{where}['BROKER'] {problem.message}",
-        remedy=problem.remedy,
+        8 if isinstance(unusable, HoldsPasswordError) else 7,
+        f"{where}['BROKER'] {unusable.message}",
+        remedy=unusable.remedy,
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
-class Errand:
+class Errand(Generic[T]):
     """Something done on a thread of its own, which whoever waits for it may give up.
 
     A source waits for its issuer as long as its own time limit lets it, and nobody may end that:
@@ -19,16 +22,17 @@ class Errand:
     """
 
     def __init__(
-        self, work: Callable[[], object], *, too_late: Callable[[], None] = lambda: None
+        self, work: Callable[[], T], *, too_late: Callable[[], None] = lambda: None
     ) -> None:
         """Begin with nothing done."""
         self.late = self.given_up = False
         self._work, self._too_late = work, too_late
         self._error: BaseException | None = None
+        self._results: list[T] = []
         self._lock, self._ended = threading.Lock(), threading.Event()
 
-    def wait(self, limit: float | None) -> None:
-        """Do it, and wait until it is done; once only.
+    def wait(self, limit: float | None) -> T:
+        """Do it, and return what came of it; once only.
 
         Args:
             limit: Seconds after which it is given up; None to wait for as long as it takes.
@@ -51,10 +55,11 @@ class Errand:
                 raise error
         finally:
             del error  # else its own frames would hold it
+        return self._results.pop()
 
     def _run(self) -> None:
         try:
-            self._work()
+            self._results.append(self._work())
         except BaseException as error:  # noqa: BLE001 - handed to who waits
             self._error = error
         with self._lock:

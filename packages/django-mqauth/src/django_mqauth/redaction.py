@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Self
 
-from django.conf import settings
+from django.conf import global_settings, settings
 
 from django_mqauth.broker_address import MaskedURL, RedactedURL, holds_password, without_login
 from django_mqauth.conf import SETTING, option
@@ -20,6 +20,7 @@ from mqauth.secret import REDACTED, Secret
 
 BROKER_URLS = ("BROKER_URL", "BROKER_READ_URL", "BROKER_WRITE_URL")
 """Celery's settings that lead to a broker."""
+_DJANGO_S_FILTER = global_settings.DEFAULT_EXCEPTION_REPORTER_FILTER
 _SOUNDS_SECRET = ("secret", "password", "passwd", "passphrase", "token", "private_key")
 
 
@@ -66,6 +67,8 @@ def redact_settings() -> None:
         _replace(key, _masked_text(getattr(settings, key)))
     for key in celery_settings("BROKER_TRANSPORT_OPTIONS"):
         _redact_kombu(getattr(settings, key))
+    if settings.DEFAULT_EXCEPTION_REPORTER_FILTER == _DJANGO_S_FILTER:
+        settings.DEFAULT_EXCEPTION_REPORTER_FILTER = "django_mqauth.error_page.URLReporterFilter"
 
 
 def celery_settings(*names: str) -> Iterator[str]:
@@ -77,16 +80,24 @@ def celery_settings(*names: str) -> Iterator[str]:
                 yield f"{namespace}_{name}"
 
 
-def secrets_within(options: object, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def secrets_within(options: object) -> Iterator[tuple[Any, ...]]:
     """Return where something that sounds secret stands in the settings in plain text."""
-    if not isinstance(options, Mapping):
-        return
-    for name, value in options.items():
-        if isinstance(name, str) and _sounds_secret(name):
-            if value and isinstance(value, str | InlineSecret):
+    for where, mapping in _each_mapping(options):
+        for name, value in mapping.items():
+            if _sounds_secret(name) and value and isinstance(value, str | InlineSecret):
                 yield (*where, name)
-        else:
-            yield from secrets_within(value, (*where, str(name)))
+
+
+def _each_mapping(options: object) -> Iterator[tuple[tuple[Any, ...], Mapping[Any, Any]]]:
+    """Return each mapping within once, and where: settings may hold themselves, or be deep."""
+    waiting: list[tuple[tuple[Any, ...], object]] = [((), options)]
+    seen: set[int] = set()
+    while waiting:
+        where, found = waiting.pop()
+        if isinstance(found, Mapping) and id(found) not in seen:
+            seen.add(id(found))
+            yield where, found
+            waiting += reversed([((*where, name), value) for name, value in found.items()])
 
 
 def _replace(key: str, value: object) -> None:
@@ -103,7 +114,7 @@ def _redact(entry: MutableMapping[str, Any]) -> None:
             options[name] = _secret(options[name])
     _redact_kombu(entry.get("TRANSPORT_OPTIONS"))
     for name in entry.keys() - {"TRANSPORT_OPTIONS"}:
-        if _sounds_secret(str(name)):
+        if _sounds_secret(name):
             entry[name] = _secret(entry[name])
         else:
             _redact_by_sound(entry[name])
@@ -111,28 +122,26 @@ def _redact(entry: MutableMapping[str, Any]) -> None:
 
 def _redact_kombu(options: object) -> None:
     """Hide what Kombu and librdkafka need as it is; what `auth` holds is ours."""
-    if not isinstance(options, MutableMapping):
-        return
-    for name, value in options.items():
-        if name == "auth" and isinstance(value, MutableMapping):
-            for each in plain_secrets(value):  # ours, so that it may be a Secret
-                value[each] = _secret(value[each])
-            _redact_by_sound(value)
-        elif isinstance(name, str) and _sounds_secret(name):
-            options[name] = _masked_text(value)
-        else:
-            _redact_kombu(value)
+    for mapping in _each_mutable(options):
+        for name, value in mapping.items():
+            if name == "auth" and isinstance(value, MutableMapping):
+                for each in plain_secrets(value):  # ours, so that it may be a Secret
+                    value[each] = _secret(value[each])
+                _redact_by_sound(value)
+            elif _sounds_secret(name):
+                mapping[name] = _masked_text(value)
 
 
 def _redact_by_sound(options: object) -> None:
     """Wrap what sounds secret: a misspelt or unknown provider has options as well."""
-    if not isinstance(options, MutableMapping):
-        return
-    for name, value in options.items():
-        if isinstance(name, str) and _sounds_secret(name):
-            options[name] = _secret(value)
-        else:
-            _redact_by_sound(value)
+    for mapping in _each_mutable(options):
+        for name, value in mapping.items():
+            if _sounds_secret(name):
+                mapping[name] = _secret(value)
+
+
+def _each_mutable(options: object) -> Iterator[MutableMapping[Any, Any]]:
+    return (found for _, found in _each_mapping(options) if isinstance(found, MutableMapping))
 
 
 def _secret(value: Any) -> Any:
@@ -180,5 +189,5 @@ def plain_secrets(options: Mapping[str, Any]) -> set[str]:
     }
 
 
-def _sounds_secret(name: str) -> bool:
-    return name.lower().endswith(_SOUNDS_SECRET)
+def _sounds_secret(name: object) -> bool:
+    return isinstance(name, str) and name.lower().endswith(_SOUNDS_SECRET)

@@ -17,6 +17,7 @@ from mqauth.broker_url import unreadable
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, InsecureTransportError
 from mqauth.provider import Provider
+from mqauth.wording import kind_of
 
 CLIENT_OPTIONS = (
     "kafka_common_config",
@@ -239,7 +240,7 @@ def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
         given = options.get(name) or {}
         if not isinstance(given, Mapping):
             raise ConfigurationError(
-                f"the transport option {name!r} is a {type(given).__name__}",
+                f"the transport option {name!r} is {kind_of(given)}",
                 remedy="give a mapping of librdkafka's settings",
             )
         for key in given:

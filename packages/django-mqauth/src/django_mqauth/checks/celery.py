@@ -18,6 +18,7 @@ from django_mqauth.checks.celery_secrets import (
     broker_urls,
     check_auth_options,
     check_passwords,
+    meant_scheme,
 )
 from django_mqauth.checks.link import is_insecure, is_loopback
 from django_mqauth.checks.messages import Place, error, from_error, listed, warning
@@ -30,6 +31,7 @@ from mqauth.config.named_entries import named_entries
 from mqauth.config.options import suggestion
 from mqauth.config.registry import provider_names
 from mqauth.errors import ConfigurationError
+from mqauth.wording import kind_of
 
 
 def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -45,26 +47,41 @@ def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
         if isinstance(url, BrokerURL):
             yield from _check_agreement(Place(key), url)
         for part in map(str.strip, each_url(url)):
-            scheme = part.partition(":")[0]
-            if scheme in OURS:
+            scheme, _, rest = part.partition(":")
+            if scheme in OURS and rest.startswith("//"):
                 yield from _check_url(Place(key), part, names, aliases)
                 signing_in.append(_who(part) or _provider())
                 kafka = kafka or scheme.endswith("-kafka")
-            elif scheme.lower().startswith(OURS):
+            elif meant_scheme(part):
+                yield _misspelt(Place(key), part)
+            elif _is_url(part) or not url:
+                yield from _check_foreign(Place(key), part, aliases)
+            else:
                 yield error(
                     33,
-                    f"{key} has the scheme {scheme[:20]}.",
-                    "Begin it with mqauths:// (or mqauth:// for this host alone).",
+                    f"{key} is no URL.",
+                    "Write django_mqauth.broker_url() in the settings, or a URL such as "
+                    "mqauths://default@host/vhost.",
                     where=Place(key),
                 )
-            else:
-                yield from _check_foreign(Place(key), part, aliases)
     yield from check_passwords()
     yield from check_auth_options()
     insecure = any(_is_insecure(aliases.get(name)) for name in signing_in)
     yield from check_celery_options(
         sorted(names.intersection(signing_in)), kafka=kafka, insecure=insecure
     )
+
+
+def _misspelt(where: Place, url: str) -> CheckMessage:
+    meant, (scheme, _, rest) = meant_scheme(url), url.partition(":")
+    wrong = f"has the scheme {scheme[:20]}" if rest.startswith("//") else "begins with no scheme://"
+    hint = f"Begin it with {meant}://, as in {meant}://default@host."
+    return error(33, f"{where} {wrong}.", hint, where=where)
+
+
+def _is_url(text: str) -> bool:
+    """Return whether Kombu takes it for a URL, or for the host of a transport named beside it."""
+    return text.find("://") > 0 or any(celery_settings("BROKER_TRANSPORT"))
 
 
 def _check_kinds() -> Iterator[CheckMessage]:
@@ -75,7 +92,7 @@ def _check_kinds() -> Iterator[CheckMessage]:
                 continue
             yield error(
                 33,
-                f"{key} is {f'a {type(url).__name__}' if url != '' else 'empty'}.",
+                f"{key} is {kind_of(url) if url != '' else 'empty'}.",
                 f"Write {key} = django_mqauth.broker_url()"
                 + (", with its parentheses." if callable(url) else "."),
                 where=Place(key),
@@ -85,7 +102,7 @@ def _check_kinds() -> Iterator[CheckMessage]:
         if not isinstance(tls, bool | Mapping):
             yield error(
                 29,
-                f"{key} is a {type(tls).__name__}.",
+                f"{key} is {kind_of(tls)}.",
                 f'Write {key} = django_mqauth.broker_use_ssl(), or a dict such as {{"ca_certs": '
                 '"/path/to/ca.pem"}.',
                 where=Place(key),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping
 
@@ -16,6 +17,8 @@ from django_mqauth.redaction import BROKER_URLS, celery_settings, plain_secrets,
 
 OURS = ("mqauth", "mqauths", "mqauth-kafka", "mqauths-kafka")
 """The schemes of the transports that celery-mqauth registers."""
+_ALIKE = 0.75
+"""How alike to one of ours a scheme is that was meant to be it; `mqtts` is less."""
 
 
 def broker_urls(*, environment: bool = True) -> Iterator[tuple[str, str]]:
@@ -28,6 +31,15 @@ def broker_urls(*, environment: bool = True) -> Iterator[tuple[str, str]]:
     for name in BROKER_URLS if environment else ():
         if os.environ.get(f"CELERY_{name}"):
             yield f"CELERY_{name} of the environment", os.environ[f"CELERY_{name}"]
+
+
+def meant_scheme(url: str) -> str | None:
+    """Return the scheme of ours that a URL has, or was meant to have by the look of it."""
+    scheme = url.strip().partition(":")[0].lower()
+    nearest = difflib.get_close_matches(scheme, OURS, n=1, cutoff=_ALIKE)
+    if nearest:
+        return nearest[0]
+    return "mqauths" if scheme.startswith(OURS) else None
 
 
 def check_passwords() -> Iterator[CheckMessage]:
@@ -55,8 +67,7 @@ def check_passwords() -> Iterator[CheckMessage]:
 
 def _is_foreign_login(url: str) -> bool:
     return not isinstance(url, UnusableURL) and any(
-        holds_password(part) and part.strip().partition(":")[0] not in OURS
-        for part in each_url(url)
+        holds_password(part) and meant_scheme(part) is None for part in each_url(url)
     )
 
 

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage
 from django_mqauth import conf
 from django_mqauth.checks.messages import Place, error, from_error
 from django_mqauth.workers.asking import celery_app
+from mqauth.wording import kind_of
 
 _SECONDS = {"ADMIN_REFRESH": (0.5, 60.0), "ADMIN_TIMEOUT": (0.2, 10.0)}
 
@@ -22,7 +23,7 @@ def check_own() -> Iterator[CheckMessage]:
             key = f"{conf.SETTING}_{name}"
             yield error(
                 24,
-                f"{key} is {value!r}." if number else f"{key} is a {type(value).__name__}.",
+                f"{key} is {value!r}." if number else f"{key} is {kind_of(value)}.",
                 f"Give seconds from {least:g} to {most:g}.",
                 where=Place(key),
             )

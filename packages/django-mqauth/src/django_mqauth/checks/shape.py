@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage
 from django_mqauth import conf
 from django_mqauth.checks.messages import Place, error, listed, warning
 from mqauth.config.registry import provider_names
+from mqauth.wording import kind_of
 
 _WELL_KNOWN = {f"{conf.SETTING}_{name}" for name in conf.OWN_SETTINGS} | {
     f"{conf.SETTING}_{name.upper()}" for name in conf.SOURCE_SETTINGS
@@ -24,7 +25,7 @@ def check_setting(setting: Any) -> Iterator[CheckMessage]:
     if not isinstance(setting, Mapping):
         yield error(
             1,
-            f"{conf.SETTING} is a {type(setting).__name__}.",
+            f"{conf.SETTING} is {kind_of(setting)}.",
             f'Write {conf.SETTING} = {{"default": {{"BROKER": "amqps://rabbit.example.com/prod", '
             '"PROVIDER": "oauth2"}}.',
             where=Place(conf.SETTING),
@@ -82,7 +83,7 @@ def check_alias(name: Any, entry: Any) -> Iterator[CheckMessage]:
     if not isinstance(entry, Mapping):
         yield error(
             3,
-            f"{where} is a {type(entry).__name__}.",
+            f"{where} is {kind_of(entry)}.",
             'Write a dict: {"BROKER": "amqps://rabbit.example.com/prod", "PROVIDER": "oauth2"}.',
             where=where,
         )
@@ -100,7 +101,7 @@ def check_alias(name: Any, entry: Any) -> Iterator[CheckMessage]:
         if entry.get(key) is not None and not isinstance(entry[key], Mapping):
             yield error(
                 5,
-                f"{where[key]} is a {type(entry[key]).__name__}.",
+                f"{where[key]} is {kind_of(entry[key])}.",
                 f'Write a dict, such as {{"{_EXAMPLES[key]}": ...}}.',
                 where=where[key],
             )

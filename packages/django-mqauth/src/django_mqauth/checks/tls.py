@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from django.core.checks import CheckMessage
@@ -12,6 +11,8 @@ from django.core.checks import CheckMessage
 from django_mqauth.checks.kafka import check_kafka_tls
 from django_mqauth.checks.messages import Place, error
 from mqauth.config.options import suggestion
+from mqauth.config.small_file import check_readable, reason
+from mqauth.wording import kind_of
 
 _FILES = ("ca_certs", "certfile", "keyfile")
 _KINDS = {"ciphers": str, "context": Mapping, "server_hostname": str}
@@ -89,7 +90,7 @@ def _unfit(value: Any, kind: type) -> str | None:
     if value is None:
         return None
     if not isinstance(value, kind):
-        return f"is a {type(value).__name__}"
+        return f"is {kind_of(value)}"
     if not value and kind is str:
         return "is empty"
     return None
@@ -137,11 +138,7 @@ def _unfit_for(options: Mapping[str, Any], key: str, path: Any) -> str | None:
 
 def _unreadable(path: Any) -> str | None:
     try:
-        with Path(path).open("rb"):
-            return None
+        check_readable(path)
     except OSError as failure:
-        return failure.strerror
-    except ValueError:
-        return "no path has such characters"
-    except TypeError:
-        return f"it is a {type(path).__name__}"
+        return reason(failure)
+    return None

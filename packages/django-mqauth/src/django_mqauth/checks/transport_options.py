@@ -20,6 +20,7 @@ from django_mqauth.sources import derived as derived_for
 from mqauth.config.registry import provider_class
 from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError
+from mqauth.wording import kind_of
 
 _NUMBERS = (
     "connect_timeout",
@@ -68,7 +69,7 @@ def check_celery_options(
         else:
             yield error(
                 5,
-                f"{key} is a {type(options).__name__}.",
+                f"{key} is {kind_of(options)}.",
                 'Write a dict, such as {"confirm_publish": True}.',
                 where=Place(key),
             )
@@ -83,9 +84,9 @@ def check_options(
         if not isinstance(key, str):
             problem = f"has a key {str(key)[:60]!r} that is no text"
         elif key in _NUMBERS and value is not None and not (number and value >= 0):
-            problem = f"has {value if number else type(value).__name__} as {key}"
+            problem = f"has {value if number else kind_of(value)} as {key}"
         elif key == "confirm_publish" and not isinstance(value, bool):
-            problem = f"has a {type(value).__name__} as {key}"
+            problem = f"has {kind_of(value)} as {key}"
         else:
             continue
         yield error(
@@ -98,7 +99,7 @@ def check_options(
     if auth is None:
         return
     if not isinstance(auth, Mapping):
-        problem = f"{where['auth']} is a {type(auth).__name__}"
+        problem = f"{where['auth']} is {kind_of(auth)}"
         yield error(22, f"{problem}.", "Write a dict of provider options.", where=where)
         return
     for name in names:

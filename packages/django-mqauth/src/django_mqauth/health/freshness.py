@@ -42,11 +42,10 @@ class CredentialFreshness(HealthCheck):
         Raises:
             ServiceUnavailable: Too little is left, or there is no credential at all.
         """
-        limit, got = self.timeout.total_seconds(), list[BrokerCredentials]()
+        limit = self.timeout.total_seconds()
         try:
             found = source(self.alias)
-            Errand(lambda: got.append(found.get())).wait(limit)
-            credentials = got[0]
+            credentials = Errand(found.get).wait(limit)
         except (MQAuthError, ImproperlyConfigured) as error:
             problem = str(error)
         except TimeoutError:

@@ -11,9 +11,9 @@ from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 
 from django_mqauth.health.freshness import PART
-from django_mqauth.wording import counted
 from django_mqauth.workers.asking import NOT_ON_KAFKA, Answers, ask_workers
 from django_mqauth.workers.replies import SourceReport, WorkerReport
+from mqauth.wording import counted
 
 MOST_NAMED = 5
 

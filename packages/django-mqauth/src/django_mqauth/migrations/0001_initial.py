@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "broker credential",
                 "verbose_name_plural": "broker credentials",
                 "managed": False,
+                "base_manager_name": "objects",
                 "default_permissions": ("view",),
             },
         ),

@@ -12,9 +12,9 @@ from typing import Any
 
 from django_mqauth import conf
 from django_mqauth.login import bounded, explain
-from django_mqauth.wording import kind_of
 from django_mqauth.workers import memory
 from django_mqauth.workers.replies import WorkerReport, understand
+from mqauth.wording import kind_of
 
 COMMAND = "mqauth"
 GRACE = 0.3

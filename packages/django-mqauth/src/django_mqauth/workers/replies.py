@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django_mqauth.wording import counted, kind_of
+from mqauth.wording import counted, kind_of
 
 LONGEST_TEXT = 500
 MOST_SOURCES = 20

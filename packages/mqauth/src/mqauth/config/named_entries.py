@@ -25,7 +25,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from mqauth.config.secret_file import read_limited, reason
+from mqauth.config.small_file import read_limited, reason
 from mqauth.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)

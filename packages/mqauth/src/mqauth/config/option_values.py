@@ -13,6 +13,8 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mqauth.wording import kind_of
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
@@ -53,7 +55,7 @@ def _text(value: object) -> str:
         path = os.fspath(value)
         if isinstance(path, str):
             return path
-    raise ValueError(f"must be text, not {type(value).__name__}")
+    raise ValueError(f"must be text, not {kind_of(value)}")
 
 
 def _whole_number(value: object) -> int:

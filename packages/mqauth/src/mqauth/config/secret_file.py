@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
+from mqauth.config.small_file import MAX_BYTES, read_limited, reason
 from mqauth.errors import ConfigurationError
 from mqauth.secret import Secret
-
-MAX_BYTES = 64 * 1024
-
-
-def read_limited(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """Return a regular file's bytes, never more than `limit` + 1 of them.
-
-    Raises:
-        OSError: The file cannot be read, or is a directory, a pipe or a device.
-    """
-    # Opening a pipe that nobody writes to would block for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is not a regular file")
-        return file.read(limit + 1)
-
-
-def reason(error: OSError) -> str:
-    """Return why a file could not be read, in the system's words."""
-    return error.strerror or str(error)
 
 
 class FileSecret(Secret):

@@ -17,7 +17,8 @@ from urllib.request import getproxies, proxy_bypass
 from mqauth.config.named_entries import named_entries
 from mqauth.config.options import environment_name
 from mqauth.config.resolution import ResolvedConfig
-from mqauth.config.secret_file import FileSecret, read_limited, reason
+from mqauth.config.secret_file import FileSecret
+from mqauth.config.small_file import MAX_PEM_BYTES, read_limited, reason
 from mqauth.diagnosis.findings import BrokenLinkError
 from mqauth.diagnosis.network import connect, context, secure
 from mqauth.durations import duration
@@ -30,7 +31,6 @@ MOST_SKEW = 60.0
 
 _URLS = ("issuer", "token_endpoint", "endpoint_url")
 _DISCOVERY = "/.well-known/openid-configuration"
-_LARGEST = 4 * 1024 * 1024
 _PEM = "-----BEGIN"
 
 
@@ -98,7 +98,7 @@ def check_files(files: Mapping[str, Path]) -> str:
     """
     for option, path in files.items():
         try:
-            content = read_limited(path, _LARGEST)
+            content = read_limited(path, MAX_PEM_BYTES)
         except OSError as error:
             raise BrokenLinkError(
                 f"the file {path} ({option}) cannot be read: {reason(error)}",

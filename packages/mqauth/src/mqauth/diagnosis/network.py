@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from pathlib import Path
 
+from mqauth.config.small_file import check_readable
 from mqauth.credentials import ClientCertificate
 from mqauth.diagnosis.findings import BrokenLinkError
 
@@ -64,7 +66,9 @@ def context(
         BrokenLinkError: The file of authorities, or one's own certificate, cannot be used.
     """
     try:
-        folder = ca_file is not None and Path(ca_file).is_dir()
+        folder = _is_folder(ca_file)
+        if ca_file is not None and not folder:
+            check_readable(ca_file)
         settings = ssl.create_default_context(
             cafile=None if folder else ca_file, capath=ca_file if folder else None
         )
@@ -86,6 +90,11 @@ def context(
                 remedy="renew it, and see that the key belongs to it",
             ) from None
     return settings
+
+
+def _is_folder(path: object) -> bool:
+    # What stands in somebody's settings may be of any kind.
+    return isinstance(path, str | os.PathLike) and Path(path).is_dir()
 
 
 def secure(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mqauth.config.extras import require
+from mqauth.config.small_file import check_readable, reason
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import (
     ConfigurationError,
@@ -137,10 +138,12 @@ def _unavailable(error: Exception, url: str) -> MQAuthError:
 
 def _tls(ca_file: str | None) -> ssl.SSLContext:
     try:
+        if ca_file is not None:
+            check_readable(ca_file)
         return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or type(error).__name__
+    except OSError as error:
+        problem = reason(error)
     raise ConfigurationError(
-        f"the ca_file {ca_file} cannot be used: {reason}",
+        f"the ca_file {ca_file} cannot be used: {problem}",
         remedy="name a PEM file of the authorities that sign the broker's certificate",
     )

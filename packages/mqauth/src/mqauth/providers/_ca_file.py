@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from mqauth.config.secret_file import reason
+from mqauth.config.small_file import check_readable, reason
 from mqauth.errors import ConfigurationError
 
 
@@ -21,6 +21,7 @@ def check_ca_file(path: str | None, provider: str) -> None:
     if path is None:
         return
     try:
+        check_readable(path)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError:
         problem = "holds no PEM certificate that can be read"

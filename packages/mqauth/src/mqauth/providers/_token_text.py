@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mqauth.config.secret_file import MAX_BYTES, read_limited, reason
+from mqauth.config.small_file import MAX_BYTES, read_limited, reason
 from mqauth.errors import (
     ConfigurationError,
     InvalidCredentialError,

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mqauth.config.secret_file import MAX_BYTES, read_limited, reason
+from mqauth.config.small_file import MAX_BYTES, read_limited, reason
 from mqauth.durations import duration
 from mqauth.errors import ConfigurationError, InvalidCredentialError, IssuerUnavailableError
 

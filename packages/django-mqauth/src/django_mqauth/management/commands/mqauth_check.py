@@ -10,17 +10,18 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from django_mqauth import conf
+from django_mqauth.errand import Errand
 from django_mqauth.login import TIMEOUT, sign_in_once
 from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
 from django_mqauth.optional import has_kombu
 from django_mqauth.sources import shared
-from django_mqauth.wording import counted
 from django_mqauth.workers import memory
 from django_mqauth.workers.asking import ask_workers
 from mqauth.cli.printable import printable
 from mqauth.diagnosis.exit_codes import FAILED, UNAVAILABLE, exit_code
 from mqauth.durations import duration
 from mqauth.errors import MQAuthError
+from mqauth.wording import counted
 
 
 class Command(MqauthCommand):
@@ -61,7 +62,7 @@ class Command(MqauthCommand):
             "--timeout",
             type=time_limit,
             default=TIMEOUT,
-            help=f"seconds for one login or for all workers (default: {TIMEOUT:g})",
+            help=f"seconds for one credential, one login or all workers (default: {TIMEOUT:g})",
         )
 
     def handle(
@@ -79,7 +80,7 @@ class Command(MqauthCommand):
         """Print one line for each thing that was looked at."""
         results = []
         for name in aliases or all_aliases():
-            results.append(_credential(name))
+            results.append(_credential(name, timeout))
             if results[-1]["ok"] and not no_login and has_kombu():
                 results.append(_login(name, timeout))
         if workers or expect or at_least:
@@ -105,11 +106,14 @@ class Command(MqauthCommand):
         self.stdout.write(f"{mark}  {said}")
 
 
-def _credential(name: str) -> dict[str, Any]:
+def _credential(name: str, timeout: float) -> dict[str, Any]:
     try:
-        credentials = shared(conf.alias(name)).source.get()
+        credentials = Errand(shared(conf.alias(name)).source.get).wait(timeout)
     except MQAuthError as error:
         return _result("credential", name, str(error), code=exit_code(error))
+    except TimeoutError:
+        late = f"no credential within {timeout:g} s (manage.py mqauth_doctor {name} tells why)"
+        return _result("credential", name, late, code=UNAVAILABLE)
     if credentials.expires_at is None:
         return _result("credential", name, "it never expires")
     return _result("credential", name, f"{duration(credentials.remaining())} left")

@@ -11,13 +11,13 @@ from django_mqauth import conf, defaults
 from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
 from django_mqauth.optional import has_celery
 from django_mqauth.sources import shared
-from django_mqauth.wording import counted
 from django_mqauth.workers.asking import NOT_ON_KAFKA, Answers, ask_workers
 from django_mqauth.workers.replies import WorkerReport
 from mqauth.cli.printable import printable
 from mqauth.diagnosis.exit_codes import UNAVAILABLE, exit_code
 from mqauth.durations import duration
 from mqauth.errors import MQAuthError
+from mqauth.wording import counted
 
 
 class Command(MqauthCommand):
