@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,27 @@ import pytest
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.sts import StsEndpoint
 from mqauth_sandbox.tls import CertificateFiles, create_certificates
+
+RENEWAL_ENDS_WITHIN = 15.0
+"""Seconds: a thread that was told to end may be fetching from an issuer that hangs."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_renewal_outlives_a_module() -> Iterator[None]:
+    """A source that a test leaves open renews on, asks issuers that are gone, and logs that."""
+    before = set(threading.enumerate())
+    yield
+    gc.collect()  # a source that nobody refers to ends its thread, once it is seen that nobody does
+    left = [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and thread.name.startswith("mqauth-renewal")
+    ]
+    end = time.monotonic() + RENEWAL_ENDS_WITHIN
+    for thread in left:
+        thread.join(max(0.0, end - time.monotonic()))
+    names = sorted(thread.name for thread in left if thread.is_alive())
+    assert not names, f"sources of this module's tests were not closed: {', '.join(names)}"
 
 
 @pytest.fixture(scope="session")
