@@ -179,9 +179,7 @@ def _check_url(
     except ConfigurationError as problem:
         yield from_error(33, problem, where=where)
         return
-    who = _who(url)
-    if not who and _provider():
-        return
+    who = _who(url) or _provider()
     if not who:
         yield error(
             19,
