@@ -1,4 +1,4 @@
-"""What the tests of rotation share: sources that end with their test, events, other processes."""
+"""What the tests of rotation share: sources that end with their test, events, processes, caches."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ import pytest
 from mqauth import CredentialSource, RotationPolicy, Secret, events
 from mqauth.credentials import BrokerCredentials
 from mqauth.provider import Option, Provider
-from mqauth.rotation.cache import HostCache
+from mqauth.rotation.cache import HostCache, private_directory
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import CertificateFiles
+from packages.mqauth.tests.rotation.waiting import PATIENCE
 
 E = TypeVar("E", bound=events.CredentialEvent)
 Answer = Callable[[float], BrokerCredentials]
+KEY = "0123456789abcdef"
 
 # A host that is busy with brokers takes its time for the simplest arithmetic.
 hypothesis.settings.register_profile("busy", deadline=None)
 hypothesis.settings.load_profile("busy")
-
-PATIENCE = 30.0
-"""Seconds until something that has to happen counts as not happening, on however slow a host."""
 
 
 class Recorder:
@@ -238,6 +237,18 @@ def own_runtime_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
 
 
 @pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Return where `start_process` and `shared` keep their cache."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def host_cache(directory: Path) -> HostCache:
+    """Return an empty cache."""
+    return HostCache(private_directory(directory), KEY)
+
+
+@pytest.fixture
 def config(issuer: OidcIssuer, certificates: CertificateFiles) -> dict[str, Any]:
     """Return a source's configuration for the issuer; every process on its own."""
     return {
@@ -272,6 +283,12 @@ def make_source(
         return source
 
     return make
+
+
+@pytest.fixture
+def shared(make_source: Callable[..., CredentialSource], directory: Path) -> CredentialSource:
+    """Return a source of this process that uses the cache."""
+    return make_source(cache=str(directory))
 
 
 @pytest.fixture
@@ -316,12 +333,12 @@ def scripted() -> type[ScriptedProvider]:
 
 
 @pytest.fixture
-def start_process(config: dict[str, Any], tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def start_process(config: dict[str, Any], directory: Path) -> Iterator[Callable[..., Process]]:
     """Start processes that share one cache; keywords replace parts of `config`."""
     started: list[Process] = []
 
     def start(environ: Mapping[str, str] | None = None, **changes: Any) -> Process:
-        shared = {**config, "cache": str(tmp_path / "cache"), **changes}
+        shared = {**config, "cache": str(directory), **changes}
         started.append(Process(shared, environ or {}))
         return started[-1]
 
