@@ -11,8 +11,13 @@ import botocore.session
 import pytest
 import trustme
 
+from mqauth_sandbox.pki import Pki
+from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 from mqauth_sandbox.sts import StsEndpoint
 from sts_sdk import Sdk
+
+pytest.register_assert_rewrite("rolesanywhere_calls")  # says what differs, as tests do
+from rolesanywhere_calls import Call  # noqa: E402 - the line above comes first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,3 +71,9 @@ def sdk(sts: StsEndpoint, tls_files: TlsFiles, aws: botocore.session.Session) ->
     """Give AWS's SDK, pointed at the STS endpoint."""
     with ExitStack() as opened:
         yield Sdk(sts=sts, ca=str(tls_files.ca), aws=aws, opened=opened)
+
+
+@pytest.fixture
+def call(mqauth_rolesanywhere: RolesAnywhereEndpoint, mqauth_pki: Pki) -> Call:
+    """A good call of Roles Anywhere, of a P-256 identity below one intermediate."""
+    return Call(mqauth_pki.issue(depth=2), mqauth_rolesanywhere)
