@@ -13,15 +13,7 @@ import celery
 import kombu
 import pytest
 from click.testing import CliRunner
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    NewTopic,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, AdminClient, NewTopic, ResourceType
 
 from celery_mqauth.command import mqauth as celery_command
 from celery_mqauth.kafka import client_version, login
@@ -30,6 +22,7 @@ from mqauth.cli.root import cli
 from mqauth.diagnosis import other_brokers
 from mqauth.diagnosis.findings import EXIT_CODES
 from mqauth_sandbox import KafkaSandbox
+from mqauth_sandbox.kafka import acls
 from mqauth_sandbox.kafka.prepare import KafkaInstallation
 
 LIMIT = 20.0
@@ -71,13 +64,7 @@ def allow(guarded: KafkaSandbox, admin: AdminClient, topic: str) -> Callable[...
 
     def add(*operations: AclOperation, of: ResourceType = ResourceType.TOPIC) -> None:
         name = topic if of == ResourceType.TOPIC else f"{topic}-consumer-group"
-        principal = f"User:{guarded.issuer.client_id}"
-        for one in operations:
-            acl = AclBinding(
-                of, name, ResourcePatternType.LITERAL, principal, "*", one, AclPermissionType.ALLOW
-            )
-            for made in admin.create_acls([acl]).values():
-                made.result(LIMIT)
+        acls.allow(guarded, name, *operations, of=of)
 
     return add
 
@@ -277,19 +264,9 @@ def test_a_topic_that_is_not_there_yet(
     guarded: KafkaSandbox, admin: AdminClient, doctor: Doctor, topic: str
 ) -> None:
     """Where it may be made that is no broken link, and it is not made."""
-    principal = f"User:{guarded.issuer.client_id}"
-    acls = [
-        AclBinding(
-            ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, principal, "*", operation,
-            AclPermissionType.ALLOW,
-        )
-        for operation in (AclOperation.DESCRIBE, AclOperation.CREATE)
-    ]  # fmt: skip
-    for made in admin.create_acls(acls[:1]).values():
-        made.result(LIMIT)
+    acls.allow(guarded, topic, AclOperation.DESCRIBE)
     assert broken(doctor("--topic", topic))[:2] == (26, f"topic {topic}")
-    for made in admin.create_acls(acls[1:]).values():
-        made.result(LIMIT)
+    acls.allow(guarded, topic, AclOperation.CREATE)
     code, links = doctor("--topic", topic)
     assert code == 0
     assert links[f"topic {topic}"]["detail"].startswith("not there yet; may be created")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,19 +14,14 @@ from django.conf import settings
 from django.core.management import call_command
 from django.test import override_settings
 
+import project_settings
 from mqauth.shared import forget_shared_sources
 from mqauth_sandbox import Sandbox
-
-_HERE = Path(__file__).parent
-if str(_HERE) not in sys.path:
-    sys.path.append(str(_HERE))  # project_settings, which settings name as a module
 
 _folder = tempfile.TemporaryDirectory(prefix="django-mqauth-")
 
 
 def _start_django() -> None:
-    import project_settings  # noqa: PLC0415 - found by the line above
-
     settings.configure(**project_settings.settings(Path(_folder.name)))
     django.setup()
 

@@ -11,15 +11,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    NewTopic,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 
 from django_mqauth import broker_url, broker_use_ssl
@@ -27,6 +19,7 @@ from django_mqauth.health import BrokerLogin, WorkerCredentials
 from django_mqauth.login import sign_in_once
 from mqauth.shared import shared_sources
 from mqauth_sandbox import KafkaSandbox
+from mqauth_sandbox.kafka.acls import allow
 from mqauth_sandbox.kafka.prepare import KafkaInstallation
 from test_commands import run
 
@@ -63,25 +56,6 @@ def alias(kafka: KafkaSandbox, use: Callable[..., None]) -> Callable[..., None]:
     return make
 
 
-def allow(kafka: KafkaSandbox, *operations: AclOperation) -> None:
-    """Allow the issuer's client to do that with the topic."""
-    admin = AdminClient({**kafka.broker.admin_config})
-    acls = [
-        AclBinding(
-            ResourceType.TOPIC,
-            TOPIC,
-            ResourcePatternType.LITERAL,
-            f"User:{kafka.issuer.client_id}",
-            "*",
-            operation,
-            AclPermissionType.ALLOW,
-        )
-        for operation in operations
-    ]
-    for made in admin.create_acls(acls).values():
-        made.result(LIMIT)
-
-
 def test_a_login_is_a_real_one(kafka: KafkaSandbox, alias: Callable[..., None]) -> None:
     """Each check signs in anew; a token that the broker refuses is a failure with a remedy."""
     BrokerLogin().run()
@@ -101,10 +75,10 @@ def test_a_message_there_and_back(kafka: KafkaSandbox, alias: Callable[..., None
     check = BrokerLogin(topic=TOPIC, timeout=dt.timedelta(seconds=LIMIT))
     with pytest.raises(ServiceUnavailable, match=rf"use the topic '{TOPIC}'.*ACL"):
         check.run()
-    allow(kafka, AclOperation.WRITE)
+    allow(kafka, TOPIC, AclOperation.WRITE)
     with pytest.raises(ServiceUnavailable, match=rf"use the topic '{TOPIC}'.*ACL"):
         check.run()
-    allow(kafka, AclOperation.READ)
+    allow(kafka, TOPIC, AclOperation.READ)
     check.run()
     BrokerLogin(topic="of nobody", round_trip=False).run()
 
