@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import celery
 import pytest
 from click.testing import CliRunner
 
@@ -66,6 +68,25 @@ def test_an_error_is_the_only_line(tmp_path: Path, words: str, as_json: str, cod
     told = json.loads(done.stdout)
     assert (told["ok"], told["exit_code"]) == (False, code)
     assert line == f"Error: {told['error']}" + (f" ({told['remedy']})" if told["remedy"] else "")
+
+
+@pytest.mark.parametrize("words", ["status --json", "doctor --json", "scopes --format json"])
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("mqauth://oauth2:s3cret/B@localhost:1//", "cannot be read"),
+        ("nosuch://localhost", "knows no such transport"),
+    ],
+)
+def test_a_url_that_kombu_cannot_read(words: str, url: str, wrong: str) -> None:
+    """One line and one JSON object, and nothing of what may be a password."""
+    app = celery.Celery("proj", broker=url, set_as_current=False)
+    done = CliRunner().invoke(mqauth, words.split(), obj=SimpleNamespace(app=app))
+    assert done.exit_code not in (0, 1)
+    assert not isinstance(done.exception, KeyError | ValueError)
+    assert wrong in json.dumps(json.loads(done.stdout))
+    assert "s3cret" not in done.output
+    assert len(done.stderr.splitlines()) <= 1
 
 
 @pytest.mark.parametrize("name", ["doctor", "scopes", "status"])

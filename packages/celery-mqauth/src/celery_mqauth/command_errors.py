@@ -32,7 +32,9 @@ def in_one_line(ctx: click.Context, *, verbose: bool) -> Iterator[None]:
     except MQAuthError as error:
         code = print_failure(ctx, error)
     except OperationalError as error:
-        code = print_failure(ctx, error, code=NO_WORKER)
+        # Kombu wraps ours, which has its remedy apart.
+        ours = error.__cause__ if isinstance(error.__cause__, MQAuthError) else error
+        code = print_failure(ctx, ours, code=NO_WORKER)
     else:
         return
     raise click.exceptions.Exit(code)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from celery_mqauth.app_connection import write_connection
 from celery_mqauth.endpoints import AUTH
 from celery_mqauth.kafka.endpoints import addresses_of
 from celery_mqauth.least.grants import role_grants
 from celery_mqauth.least.roles import WorkerOptions
 from celery_mqauth.least.topics import app_topics
 from celery_mqauth.misspelt_options import amqp_options, warn_of_misspelt
-from mqauth.broker_url import unreadable
 from mqauth.diagnosis.findings import Finding
 from mqauth.diagnosis.probes import undeclared
 from mqauth.diagnosis.target import KAFKA_PORTS, Target
@@ -52,15 +52,17 @@ def app_target(app: Any) -> AppTarget:
     Raises:
         ConfigurationError: It does not sign in by mqauth, or its URL cannot be read.
     """
-    try:
-        connection = app.connection_for_write()
-    except ValueError:  # Kombu's own, before any transport is asked
-        raise unreadable(str(app.conf.broker_write_url)) from None
+    connection = write_connection(app)
     scheme = str(connection.transport_cls or "")
     if scheme not in (*_SCHEMES, *KAFKA_PORTS):
         raise ConfigurationError(
             f"the app's broker URL begins with {scheme}://, so mqauth does not sign it in",
             remedy="write it as mqauths://PROVIDER@HOST/VHOST (Kafka: mqauths-kafka://PROVIDER@HOST)",
+        )
+    if connection.password:
+        raise ConfigurationError(
+            "the app's broker URL holds a password",
+            remedy="take it out: the part before @ only names who signs in",
         )
     auth = dict((connection.transport_options or {}).get(AUTH) or {})
     name = connection.userid or auth.pop("provider", "")

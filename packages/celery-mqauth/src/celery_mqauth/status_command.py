@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from celery_mqauth.app_connection import write_connection
 from celery_mqauth.command_errors import NO_WORKER
 from mqauth.cli.option_arguments import time_limit
 from mqauth.cli.output import examples, json_option
@@ -33,6 +34,7 @@ from mqauth.durations import duration
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool, timeout: float) -> None:
     """Show every worker's credentials: who signs in, time left, rotations, failures."""
+    write_connection(ctx.obj.app)  # says in one line what is wrong with the URL
     replies = ctx.obj.app.control.inspect(timeout=timeout)._request("mqauth")  # noqa: SLF001
     if as_json:
         click.echo(json.dumps(replies or {}))

@@ -126,6 +126,9 @@ class Channel(confluentkafka.Channel):
                 f"librdkafka does not take a message for {topic!r}: {delivery.refused}",
                 remedy="see the log for why earlier ones do not get through",
             )
+        if not delivery.told:
+            # It throws away what it holds, and would do so to the next message as well.
+            self._kafka_producers.pop("", None)
         if delivery.error is not None or not delivery.told:
             raise self._not_published(topic, delivery.error)
         self._reports[""].clear()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
+
+_PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001 - librdkafka's names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,8 @@ def deliver(producer: Any, topic: str, text: bytes, limit: float) -> Delivery:
         # Or librdkafka would send it later, when nobody counts on it and somebody has sent another.
         producer.purge()
         producer.poll(0)
+    # What the broker confirmed at the last moment was published, and must not be sent again.
+    failure, message = told[0] if told else (None, None)
+    if not told or (failure is not None and failure.code() in _PURGED):
         return Delivery()
-    failure, message = told[0]
     return Delivery(told=True, error=failure, message=message)

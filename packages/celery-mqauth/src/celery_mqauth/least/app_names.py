@@ -8,6 +8,7 @@ from typing import Any
 
 import kombu
 
+from celery_mqauth.app_connection import write_connection
 from celery_mqauth.least.destinations import Destinations, destinations
 from mqauth.permissions.name_patterns import Blank, NamePattern, named
 
@@ -90,7 +91,7 @@ def names_of(
         sent_events=bool(conf.task_send_sent_event),
         main_bound=not conf.task_publish_retry or kombu.VERSION[:2] < _DECLARES_COPIES,
         default_queue=str(conf.task_default_queue),
-        vhost=str(app.connection_for_write().virtual_host or "/"),
+        vhost=str(write_connection(app).virtual_host or "/"),
     )
 
 

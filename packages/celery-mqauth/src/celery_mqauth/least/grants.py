@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from celery_mqauth.app_connection import write_connection
 from celery_mqauth.endpoints import source_for
 from celery_mqauth.least.app_names import names_of
 from celery_mqauth.least.destinations import destinations
@@ -91,7 +92,7 @@ def present_credentials(app: Any) -> BrokerCredentials:
         ConfigurationError: The app does not sign in by mqauth.
         MQAuthError: It cannot be had.
     """
-    connection = app.connection_for_write()
+    connection = write_connection(app)
     if not str(connection.transport_cls or "").startswith("mqauth"):
         raise ConfigurationError(
             "the app does not sign in by mqauth, so there is no token to compare with",
