@@ -77,3 +77,20 @@ def test_no_ports_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "_blocks", ports._Blocks())
     with pytest.raises(SandboxError, match="end what listens on ports from 20000 upwards"):
         free_ports(1)
+
+
+def test_what_was_claimed_in_vain_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that asks for too much leaves the ports to others."""
+    monkeypatch.setattr(ports, "_FIRST", 19700)  # one block, below those of other processes
+    monkeypatch.setattr(ports, "_first_outgoing_port", lambda: 19700 + ports._BLOCK_SIZE)
+    mine = ports._Blocks()
+    with pytest.raises(SandboxError):
+        mine.free_ports(ports._BLOCK_SIZE + 1)
+    theirs = ports._Blocks()
+    assert len(theirs.free_ports(3)) == 3
+    theirs.after_fork()
+
+
+def test_no_port_wanted() -> None:
+    """Nothing is handed out where nothing is asked for."""
+    assert free_ports(0) == []

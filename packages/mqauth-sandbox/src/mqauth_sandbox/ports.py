@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from mqauth_sandbox.errors import SandboxError
@@ -43,7 +44,7 @@ class _Block:
                 yield port
 
     def forget(self) -> None:
-        """Leave the block to the process that this one was forked from."""
+        """Leave the block to others, or to the process that this one was forked from."""
         self._claim.close()
 
 
@@ -57,31 +58,31 @@ class _Blocks:
     def free_ports(self, count: int) -> list[int]:
         """See `free_ports` of the module."""
         with self._lock:
+            held = len(self._held)
             ports = self._among_held(count)
             while len(ports) < count and self._claim_another():
                 ports = self._among_held(count)
-        if len(ports) < count:
-            raise SandboxError(
-                f"found fewer than {count} free TCP ports on loopback",
-                remedy=f"end what listens on ports from {_FIRST} upwards",
-            )
-        return ports
+            if len(ports) == count:
+                return ports
+            self._forget_from(held)
+        raise SandboxError(
+            f"found fewer than {count} free TCP ports on loopback",
+            remedy=f"end what listens on ports from {_FIRST} upwards",
+        )
 
     def after_fork(self) -> None:
         """Hold nothing: the blocks are the parent's."""
         self._lock = threading.Lock()
-        for block in self._held:
-            block.forget()
-        self._held = []
+        self._forget_from(0)
 
     def _among_held(self, count: int) -> list[int]:
-        ports: list[int] = []
-        for block in self._held:
-            for port in block.free_ports():
-                ports.append(port)
-                if len(ports) == count:
-                    return ports
-        return ports
+        ports = chain.from_iterable(block.free_ports() for block in self._held)
+        return list(islice(ports, count))
+
+    def _forget_from(self, number: int) -> None:
+        for block in self._held[number:]:
+            block.forget()
+        del self._held[number:]
 
     def _claim_another(self) -> bool:
         firsts = list(range(_FIRST, _first_outgoing_port() - _BLOCK_SIZE + 1, _BLOCK_SIZE))

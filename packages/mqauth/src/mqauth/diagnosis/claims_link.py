@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -103,17 +104,24 @@ def _as_rabbitmq_looks(token: Secret, server: ResourceServer | None) -> str:
 
 def _check_times(claims: Mapping[str, Any], skew: float) -> None:
     now = time.time() + skew
-    exp, begins = claims.get("exp"), claims.get("nbf")
-    if isinstance(exp, int | float) and exp <= now:
+    exp, begins = _moment(claims.get("exp")), _moment(claims.get("nbf"))
+    if exp is not None and exp <= now:
         raise BrokenLinkError(
             f"the token expired {duration(now - exp)} ago",
             remedy="see why the issuer hands out expired tokens, and at its clock",
         )
-    if isinstance(begins, int | float) and begins > now + 5:
+    if begins is not None and begins > now + 5:
         raise BrokenLinkError(
             f"the token is good only in {duration(begins - now)}",
             remedy="set the clocks of issuer and broker right",
         )
+
+
+def _moment(claim: object) -> float | None:
+    try:
+        return float(claim) if isinstance(claim, int | float) else None
+    except OverflowError:  # of whole numbers beyond any clock's
+        return math.inf if isinstance(claim, int) and claim > 0 else -math.inf
 
 
 def _shown(audience: object) -> str:
