@@ -91,6 +91,17 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "names who signs in",
     ),
     "nobody signs in": (celery(BROKER_URL="mqauths://r.example.com/"), "E019", "broker_url()"),
+    "nobody known signs in": (
+        celery(
+            BROKER_URL="mqauths://r.example.com/",
+            BROKER_TRANSPORT_OPTIONS={"auth": {"provider": "oauth3"}},
+        ),
+        "E020",
+        "name one of",
+    ),
+    "broker that is a host alone": (celery(BROKER_URL=CANARY), "W013", "a whole URL"),
+    "hosts alone": (celery(BROKER_URL="h1.example.com;h2"), "W013", "a whole URL"),
+    "no URL": (celery(BROKER_URL="rabbit:5672"), "E033", "broker_url()"),
     "alias that nobody defined": (
         celery(BROKER_URL="mqauths://defualt@r.example.com/"),
         "E020",
@@ -149,7 +160,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "scheme in capitals": (celery(BROKER_URL="MQAUTH://default@localhost/"), "E033", "mqauth://"),
     "one slash": (celery(BROKER_URL="mqauths:/default@h/"), "E033", "mqauths://"),
     "near, and one slash": (celery(BROKER_URL="mqaths:/default@h/"), "E033", "mqauths://"),
-    "no URL at all": (celery(BROKER_URL=CANARY), "E033", "broker_url()"),
+    "no URL at all": (celery(BROKER_URL=f"={CANARY}"), "E033", "broker_url()"),
     "no scheme": (celery(BROKER_URL=f"://u:{CANARY}@h/"), "E033", "broker_url()"),
     "slash in Celery's vhost": (celery(BROKER_URL="mqauths://default@h/a/b"), "E033", "%2F"),
     "parameter that nobody reads": (

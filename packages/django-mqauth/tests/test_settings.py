@@ -24,6 +24,7 @@ from django.test import Client, override_settings
 import django_mqauth
 from django_mqauth import conf
 from django_mqauth.broker import UnusableURL
+from django_mqauth.error_page import URLReporterFilter
 from django_mqauth.kombu_connections import new_connection
 from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError
@@ -221,6 +222,24 @@ def test_error_pages_show_no_login_of_a_url(use: Callable[..., None], database: 
         assert said.count("amqp://********@h/") == 3
         assert "amqp://a.example.com/;amqp://********@b.example.com/" in said
         assert "amqp://plain.example.com" in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f'"amqp://u:{CANARY}@h"',
+        f"\n amqp://u:{CANARY}@h/",
+        f'{{"broker": "amqp://u:{CANARY}@h/", "mail": "a@b.example.com"}}',
+        f"see amqp://h/ and amqp://u:{CANARY}@h/",
+        f"amqp://u:{CANARY}@h/".encode(),
+        {f"amqp://u:{CANARY}@h/"},
+    ],
+)
+def test_error_pages_hide_logins_within_other_text(value: object) -> None:
+    """Quotes that docker's `--env-file` leaves, say, are what brings the page about."""
+    said = repr(URLReporterFilter().cleanse_setting("X", value))
+    assert CANARY not in said
+    assert "********" in said
 
 
 def test_a_filter_of_error_pages_stays(tmp_path: Path) -> None:

@@ -25,7 +25,17 @@ class URLReporterFilter(SafeExceptionReporterFilter):
     def cleanse_setting(self, key: str, value: Any) -> Any:
         """Return a value as it may be shown."""
         cleansed = super().cleanse_setting(key, value)
+        if isinstance(cleansed, set | frozenset):
+            return type(cleansed)(self.cleanse_setting(key, each) for each in cleansed)
+        if type(cleansed) is bytes:
+            return _masked(cleansed.decode("latin-1")).encode("latin-1")
         # What is of another kind, such as the URLs that are hidden where they stand, shows itself.
-        if type(cleansed) is str and _URL.match(cleansed) and holds_password(cleansed):
-            return masked(cleansed)
-        return cleansed
+        return _masked(cleansed) if type(cleansed) is str else cleansed
+
+
+def _masked(text: str) -> str:
+    """Return a text with the logins of the URLs in it masked, whatever stands around them."""
+    found = _URL.search(text)
+    if found is None or not holds_password(text[found.start() :]):
+        return text
+    return text[: found.start()] + masked(text[found.start() :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -33,6 +34,8 @@ from mqauth.config.registry import provider_names
 from mqauth.errors import ConfigurationError
 from mqauth.wording import kind_of
 
+_BARE_HOSTS = re.compile(r"[\w.-]+(;[\w.-]+)*", re.ASCII)
+
 
 def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Check Celery's broker URLs, TLS options and transport options."""
@@ -56,6 +59,13 @@ def check_celery(aliases: Mapping[str, Any]) -> Iterator[CheckMessage]:
                 yield _misspelt(Place(key), part)
             elif _is_url(part) or not url:
                 yield from _check_foreign(Place(key), part, aliases)
+            elif _BARE_HOSTS.fullmatch(part):
+                yield warning(
+                    13,
+                    f"{key} is a host's name alone: Celery signs in there as guest, in clear text.",
+                    "Write django_mqauth.broker_url() in the settings, or a whole URL.",
+                    where=Place(key),
+                )
             else:
                 yield error(
                     33,
