@@ -13,7 +13,9 @@ from kombu.transport import pyamqp
 
 from celery_mqauth import replacement
 from celery_mqauth.deliveries import origin_of, tag_of
+from celery_mqauth.errors import HeartbeatNotSentError
 from celery_mqauth.exclusive_queues import ExclusiveQueue
+from celery_mqauth.worker_heartbeats import is_heartbeat
 
 
 class Channel(pyamqp.Channel):
@@ -44,6 +46,9 @@ class Channel(pyamqp.Channel):
         if connection is not None and connection.superseded:
             connection = replacement.renewed(connection)
         if connection is not None and time.time() >= connection.usable_until:
+            if is_heartbeat(args, kwargs) and not connection.inherited:
+                # The connection stays: the broker closes it, or a renewal saves it.
+                raise connection.expired_for(HeartbeatNotSentError)
             connection.give_up_expired()
         return super()._basic_publish(*args, **kwargs)
 

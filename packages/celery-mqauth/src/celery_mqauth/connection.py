@@ -8,14 +8,14 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import amqp
 from kombu.transport import pyamqp
 
 from celery_mqauth import replacement
 from celery_mqauth.channel import Channel
-from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError
+from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError, OneLineError
 from celery_mqauth.exclusive_queues import ExclusiveQueue
 from celery_mqauth.rotation_mode import Rotation
 from celery_mqauth.sasl import answer_with
@@ -34,6 +34,8 @@ from mqauth.rotation.source import CredentialSource
 
 logger = logging.getLogger(__name__)
 
+_Error = TypeVar("_Error", bound=OneLineError)
+
 REASON = "credential renewed"
 UNKNOWN_METHOD = frozenset({503, 540})
 """Reply codes of a broker that does not know `update-secret`: COMMAND_INVALID, NOT_IMPLEMENTED."""
@@ -45,6 +47,11 @@ LAPSE_MARGIN = 2.0
 """Seconds after expiry from which on the broker must have closed the connection."""
 CLOSES_AT_EXPIRY = (4, 2, 6)
 """RabbitMQ's first version that closes a connection whose credential has expired."""
+
+
+def usable_until(credentials: BrokerCredentials) -> float:
+    """Return until when something may be sent with a credential, as `time.time()` counts."""
+    return credentials.local_expiry - min(IN_FLIGHT_MARGIN, credentials.lifetime / 20)
 
 
 class RotatingConnection(pyamqp.Connection):
@@ -285,11 +292,16 @@ class RotatingConnection(pyamqp.Connection):
         """
         if self.inherited:
             self.give_up_inherited()
+        error = self.expired_for(CredentialRanOutError)
+        self.collect()
+        raise error
+
+    def expired_for(self, kind: type[_Error]) -> _Error:
+        """Return the error for what cannot be sent since the credential has run out."""
         failure = self.source.status().last_error
         if self.left_behind:
             failure = f"rotation = {self.rotation.mode} renews it by a new connection only"
-        self.collect()
-        raise CredentialRanOutError(
+        return kind(
             f"the credential of this connection ran out: {failure or 'it was not renewed in time'}",
             remedy="nothing was sent; the next connection signs in anew",
         )
@@ -335,9 +347,7 @@ class RotatingConnection(pyamqp.Connection):
             self._transport.forget()
 
     def _carry(self, credentials: BrokerCredentials) -> None:
-        self.usable_until = credentials.local_expiry - min(
-            IN_FLIGHT_MARGIN, credentials.lifetime / 20
-        )
+        self.usable_until = usable_until(credentials)
         self.lapses_at = steady_time() + credentials.remaining() + LAPSE_MARGIN
         self.credentials = credentials
         # What was to be sent before this one is older: sending it now would undo the renewal.

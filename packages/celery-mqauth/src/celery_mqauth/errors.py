@@ -6,6 +6,8 @@ amqp.RecoverableConnectionError      Kombu and Celery reconnect and try again
  ├─ CredentialRefusedError           a renewal or a repeated login was refused
  ├─ BrokerUnreachableError           no connection, or no trusted TLS, to the broker
  └─ VirtualHostError                 the virtual host is unknown or closed (amqp.NotAllowed as well)
+amqp.ConnectionError
+ └─ HeartbeatNotSentError            a worker's heartbeat met an expired credential; Celery goes on
 amqp.AccessRefused
  └─ LoginRefusedError                the very first login was refused: a worker stops and says why
 amqp.FrameError
@@ -39,6 +41,12 @@ class CredentialRanOutError(OneLineError, amqp.RecoverableConnectionError):
     """The connection's credential has expired; nothing was written to it."""
 
     retryable = True
+
+
+class HeartbeatNotSentError(OneLineError, amqp.ConnectionError):
+    """A worker's heartbeat that Celery keeps and must not try again: see `worker_heartbeats`."""
+
+    retryable = False
 
 
 class CredentialRefusedError(OneLineError, amqp.RecoverableConnectionError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -10,7 +11,7 @@ from typing import NoReturn
 import amqp
 
 from celery_mqauth.client_certificate import certificate_error, external_not_offered
-from celery_mqauth.connection import RotatingConnection
+from celery_mqauth.connection import RotatingConnection, usable_until
 from celery_mqauth.errors import (
     BrokerUnreachableError,
     CredentialRanOutError,
@@ -86,7 +87,7 @@ def sign_in(
 
 def _get(source: CredentialSource) -> BrokerCredentials:
     try:
-        return source.get()
+        credentials = source.get()
     except MQAuthError as error:
         if isinstance(error, ConfigurationError) and not _is_known(source):
             raise
@@ -94,6 +95,14 @@ def _get(source: CredentialSource) -> BrokerCredentials:
         raise CredentialUnavailableError(
             f"no credential to sign in with: {error.message}", remedy=error.remedy
         ) from error
+    if time.time() >= usable_until(credentials):
+        # Nothing could be sent over that connection, and whoever tries again would do so at once.
+        failure = source.status().last_error
+        raise CredentialUnavailableError(
+            f"the credential is about to end, and there is no newer one: {failure or 'none came'}",
+            remedy="connections come back by themselves once the issuer hands one out",
+        )
+    return credentials
 
 
 def _is_known(source: CredentialSource) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from celery.signals import worker_init
 from celery.worker.control import inspect_command
 
+from celery_mqauth import worker_heartbeats
 from celery_mqauth.endpoints import source_for
 from celery_mqauth.registration import SCHEMES
 from mqauth.errors import MQAuthError
@@ -45,6 +46,7 @@ def prepare(sender: Any = None, **_: Any) -> None:
 
     The first of them to renew would keep the host's lock for as long as that takes.
     """
+    worker_heartbeats.expect_in(sender.app.conf.event_exchange)
     for connection in (sender.app.connection_for_read(), sender.app.connection_for_write()):
         if connection.transport_cls not in SCHEMES:
             continue
