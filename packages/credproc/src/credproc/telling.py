@@ -29,7 +29,8 @@ def untold(_line: str) -> None:
 def tell(line: str) -> None:
     """Write one line at once, so that who watches a service's log sees it when it happens.
 
-    It stays one, whatever a path or a server put into it, and tells the terminal nothing. Where standard error is closed or full, nobody is told, and standard output stays clean.
+    It stays one line, whatever a path or a server put into it, and tells the terminal nothing.
+    Where standard error is closed or full, nobody is told, and standard output stays clean.
     """
     stream: TextIO | None = sys.stderr
     if stream is None:
