@@ -107,6 +107,23 @@ def test_each_step_is_told(debugged: Debugged, issued: Identity, tmp_path: Path)
     in_order(debugged("--no-cache", "--with-proxy"), r"cache: none, as", r"endpoint: .*names none")
 
 
+def test_what_is_told_stays_one_line(
+    debugged: Debugged, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A path with a line's end or an escape sequence fakes no line and moves no cursor."""
+    monkeypatch.setenv("CREDPROC_CACHE_DIR", f"{tmp_path}/a\ncredproc: fine\x1b[2Jé")
+    told = debugged()
+    in_order(told, rf"cache: {tmp_path}/a\\ncredproc: fine\\x1b\[2Jé\n")
+    assert "\x1b" not in told
+    assert all(line.startswith("credproc: [") for line in told.splitlines())
+
+
+def test_each_line_of_a_traceback_is_told(debugged: Debugged) -> None:
+    """Where an error came from is still shown line by line."""
+    told = debugged("--session-duration", "1", code=2)
+    assert "credproc: Traceback (most recent call last):\ncredproc:   File" in told
+
+
 def test_a_name_that_is_none_is_told_as_it_is(issued: Identity) -> None:
     """What was asked to tell more does not stop a session that would have come."""
     odd = parse(issued.certificate.public_bytes(Encoding.DER))._replace(subject=b"\x30\x02\x31\x05")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -134,6 +135,23 @@ def test_profile_mistakes(config: Path, tmp_path: Path) -> None:
     config.write_text("= 1\n")
     with pytest.raises(UsageError, match="is no TOML"):
         load_profile("x", environ)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
+def test_a_configuration_that_is_no_file(tmp_path: Path, kind: str) -> None:
+    """A pipe is not waited for, nor a device read."""
+    path = tmp_path / "config.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/null")
+    environ = {"CREDPROC_CONFIG": str(path)}
+    problem = rf"the configuration {path} is not a regular file; write it, or name another"
+    with pytest.raises(UsageError, match=problem):
+        load_profile("onprem", environ)
+    assert profile_names(environ) == []
 
 
 def test_commands_answer(capfd: pytest.CaptureFixture[str]) -> None:

@@ -123,6 +123,24 @@ def test_bad_urls(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "http://me:s3cr3t/x@h:1",
+        "http://me:12s3cr3t@/x@h:1",
+        "me:s3cr3t/x@h:1",
+        "http://me:12/s3cr3t@h:1",
+        "http://me:s3cr3t",
+    ],
+)
+def test_a_password_that_is_no_login_is_not_shown(text: str) -> None:
+    """A proxy's password with a slash in it stands where the port is, and is not quoted."""
+    with pytest.raises(UsageError, match=r"HTTPS_PROXY (is no usable URL|has a port)") as caught:
+        parse_url(text, "HTTPS_PROXY")
+    assert "s3cr3t" not in str(caught.value)
+    assert "12" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("entry", "bypassed"),
     [
         ("amazonaws.com", True), (".amazonaws.com", True), ("*.amazonaws.com", True), ("*", True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
@@ -200,6 +201,53 @@ def test_one_at_a_time_though_the_lock_goes_with_its_holder(tmp_path: Path) -> N
             done.result(60)
     assert path.read_bytes() == b"x" * 40
     assert names(tmp_path) == {"credentials"}
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_a_lock_that_cannot_be_taken_is_named(tmp_path: Path, kind: str) -> None:
+    """What stands in the lock's way is blamed, not the file, which stays as it is."""
+    path, lock = tmp_path / "credentials", tmp_path / "credentials.lock"
+    path.write_bytes(b"one\n")
+    if kind == "link":
+        lock.symlink_to(tmp_path / "elsewhere")
+    else:
+        lock.mkdir()
+    problem = rf"its lock {lock} cannot be taken: .*; remove the lock if no other program uses it"
+    with pytest.raises(CacheError, match=problem):
+        rewrite(path, lambda content: content + b"two\n")
+    assert path.read_bytes() == b"one\n"
+    assert names(tmp_path) == {"credentials", "credentials.lock"}
+
+
+def test_a_lock_that_is_another_users_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that root has left, say, is blamed; tests may run as root, whom nothing is denied."""
+    lock = tmp_path / "credentials.lock"
+    lock.touch()
+    opened = os.open
+
+    def denied(path: str | Path, *how: int) -> int:
+        if str(path) == str(lock):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path, *how)
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(CacheError, match=rf"its lock {lock} cannot be taken: Permission denied"):
+        rewrite(tmp_path / "credentials", lambda content: content + b"x")
+
+
+def test_nobody_removes_anothers_lock(tmp_path: Path) -> None:
+    """Where somebody has removed a lock that was held, the next holder's stays when it ends."""
+    path, lock = tmp_path / "credentials", tmp_path / "credentials.lock"
+
+    def removed(content: bytes) -> bytes:
+        lock.unlink()
+        lock.write_bytes(b"the next holder's")
+        return content + b"x"
+
+    assert rewrite(path, removed)
+    assert lock.read_bytes() == b"the next holder's"
 
 
 WRITER = """

@@ -111,7 +111,8 @@ def show_traceback(wanted: bool) -> None:  # noqa: FBT001
     if wanted:
         import traceback
 
-        tell(traceback.format_exc().strip())
+        for line in traceback.format_exc().strip().split("\n"):
+            tell(line)
 
 
 def dispatch(line: Sequence[str]) -> int:

@@ -82,6 +82,8 @@ def is_loopback(host: str) -> bool:
 def parse_url(text: str, name: str) -> Endpoint:
     """Read a URL; what names no scheme is https.
 
+    No error quotes it: a proxy's password with a `/` in it ends up where the port or path is.
+
     Args:
         text: The URL.
         name: Where the user wrote it, for the message.
@@ -96,10 +98,15 @@ def parse_url(text: str, name: str) -> Endpoint:
     authority, slash, path = rest.partition("/")
     credentials, _, place = authority.rpartition("@")
     host, port = _host_and_port(place)
+    if "@" in path:
+        raise UsageError(
+            f"{name} is no usable URL: it has a / before an @",
+            remedy="write a / in a user name or password as %2F",
+        )
     if scheme not in PORTS or not host or any(letter in text for letter in " \r\n\t?#"):
         raise UsageError(f"{name} is no usable URL", remedy="write https://HOST[:PORT]")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise UsageError(f"{name} has the port {port!r}", remedy="write https://HOST[:PORT]")
+        raise UsageError(f"{name} has a port that is none", remedy="write https://HOST[:PORT]")
     return Endpoint(
         scheme, host, int(port or PORTS[scheme]), (slash + path).rstrip("/"), credentials
     )

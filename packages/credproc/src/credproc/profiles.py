@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from credproc.errors import UsageError
+from credproc.errors import IdentityError, UsageError
+from credproc.files import read_file
 from credproc.flags import BY_NAME, SWITCH
 from credproc.light import TYPE_CHECKING
 
@@ -72,12 +73,10 @@ def _tables(path: str) -> dict[str, dict[str, Any]]:
     import tomllib
 
     try:
-        with open(path, "rb") as file:
-            document = tomllib.load(file)
-    except OSError as error:
+        document = tomllib.loads(read_file(path, "configuration").decode())
+    except IdentityError as error:
         raise UsageError(
-            f"the configuration {path} cannot be read: {error.strerror}",
-            remedy="write it, or name another with CREDPROC_CONFIG",
+            error.message, remedy="write it, or name another with CREDPROC_CONFIG"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the configuration {path} is no TOML: {error}") from None

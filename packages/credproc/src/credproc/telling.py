@@ -29,11 +29,14 @@ def untold(_line: str) -> None:
 def tell(line: str) -> None:
     """Write one line at once, so that who watches a service's log sees it when it happens.
 
+    It stays one line, whatever a path or a server put into it, and tells the terminal nothing.
     Where standard error is closed or full, nobody is told, and standard output stays clean.
     """
     stream: TextIO | None = sys.stderr
     if stream is None:
         return
+    if not line.isprintable():
+        line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
     try:
         stream.write(f"credproc: {line}\n")
         stream.flush()

@@ -35,8 +35,10 @@ def rewrite(
 
     A link is followed and stays a link. The new content is on disk under another name before it
     takes the file's place, so a reader sees the old file or the new one, and a failure leaves the
-    old one. Programs that honour the lock (`PATH.lock`, flock) wait for each other; one that does
-    not is noticed by the file's time and size, and its change is kept.
+    old one. All who call this wait for each other: they hold `PATH.lock` by flock, and who has
+    waited opens it anew, as its holder removes it. Any other program, and flock(1) is one as it
+    keeps the file that was removed, is noticed by the file's time and size, and its change is kept
+    unless it comes in the moment between our last look and the file's replacement.
 
     Args:
         path: The file; it and its directory are made, private, if they are missing.
@@ -115,7 +117,7 @@ def _replace(
 def _locked(target: Path, timeout: float) -> Iterator[None]:
     path = f"{target}.lock"
     deadline = time.monotonic() + timeout
-    while (descriptor := _take(path)) is None:
+    while (descriptor := _take(path, target)) is None:
         if time.monotonic() >= deadline:
             raise CacheError(
                 f"another program holds {path} for more than {timeout:g} s",
@@ -125,18 +127,36 @@ def _locked(target: Path, timeout: float) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still held, and so nobody else's.
+        # While it is still held, and unless somebody has removed it and another holds a new one.
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            if _is_at(descriptor, path):
+                os.unlink(path)
         os.close(descriptor)
 
 
-def _take(path: str) -> int | None:
-    """Return the descriptor of a lock's file that is held now; None if somebody else holds it."""
+def _take(path: str, target: Path) -> int | None:
+    """Return the descriptor of a lock's file that is held now; None if somebody else holds it.
+
+    Raises:
+        CacheError: What lies there cannot be held.
+        OSError: No file can be made there.
+    """
+    try:
+        return _hold(path)
+    except OSError as error:
+        if not os.path.lexists(path):
+            raise
+        raise CacheError(
+            f"{target} cannot be written, as its lock {path} cannot be taken: {error.strerror}",
+            remedy="remove the lock if no other program uses it",
+        ) from None
+
+
+def _hold(path: str) -> int | None:
     descriptor = os.open(path, _LOCK, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+        if _is_at(descriptor, path):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
         pass
@@ -146,6 +166,10 @@ def _take(path: str) -> int | None:
     # Held by another, or its holder has removed the file since it was opened here.
     os.close(descriptor)
     return None
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    return os.path.samestat(os.fstat(descriptor), os.lstat(path))
 
 
 def _load(path: Path) -> tuple[bytes, _Seen | None]:

@@ -8,23 +8,31 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import termios
+import threading
 
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
     from typing import Any
 
     from credproc.deadline import Deadline
 
 LONGEST = 4096
+# Non-blocking, as output that somebody has stopped (Ctrl-S) would outlast every limit.
+_OPEN = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK
+_DEADLY = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
 
 
 def typed(prompt: str, deadline: Deadline) -> str:
     """Return the line that somebody types without seeing it.
 
-    The terminal echoes again afterwards, however this ends; what was typed and not taken is
-    dropped, so that no half of a password lands in the shell.
+    The terminal echoes again afterwards, however this ends, but for SIGKILL; what was typed and not
+    taken is dropped, so that no half of a password lands in the shell. Ctrl-Z does not stop the
+    process meanwhile: the shell would have the terminal echo again, and leave it so.
 
     Args:
         prompt: What is asked.
@@ -35,30 +43,70 @@ def typed(prompt: str, deadline: Deadline) -> str:
         TimeoutError: Nobody has typed a line in time.
         EOFError: Nobody is there any more, or wants to.
     """
-    descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    descriptor = os.open("/dev/tty", _OPEN)
     try:
         before = _silenced(descriptor)
         try:
-            os.write(descriptor, prompt.encode())
-            return _line(descriptor, deadline)
+            with _dying_after(lambda: _restore(descriptor, before)):
+                _show(descriptor, prompt.encode(errors="backslashreplace"))
+                return _line(descriptor, deadline)
         finally:
-            with contextlib.suppress(termios.error, OSError):  # it may be gone
-                termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
-                os.write(descriptor, b"\n")
+            _restore(descriptor, before)
+            _show(descriptor, b"\n")
     finally:
         os.close(descriptor)
 
 
 def _silenced(descriptor: int) -> list[Any]:
-    """Have a terminal echo nothing, and return how it was before."""
+    """Have a terminal echo nothing and stop nobody, and return how it was before."""
     try:
         before = termios.tcgetattr(descriptor)
-        silent = before[:]
+        silent = [*before[:6], [*before[6]]]
         silent[3] &= ~termios.ECHO
-        termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+        silent[6][termios.VSUSP] = bytes([os.fpathconf(descriptor, "PC_VDISABLE")])
+        # Not TCSAFLUSH, which waits until all output is shown.
+        termios.tcsetattr(descriptor, termios.TCSANOW, silent)
+        termios.tcflush(descriptor, termios.TCIFLUSH)
     except termios.error as error:
         raise OSError(*error.args) from None
     return before
+
+
+def _restore(descriptor: int, before: list[Any]) -> None:
+    with contextlib.suppress(termios.error, OSError):  # it may be gone
+        if os.tcgetpgrp(descriptor) == os.getpgrp():  # else it is the shell's, which has set it
+            termios.tcflush(descriptor, termios.TCIFLUSH)
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+def _show(descriptor: int, text: bytes) -> None:
+    with contextlib.suppress(OSError):  # nobody sees it, or nobody is there, which reading tells
+        os.write(descriptor, text)
+
+
+@contextlib.contextmanager
+def _dying_after(tidy: Callable[[], None]) -> Iterator[None]:
+    """Have the signals that would end the process here do so after `tidy`.
+
+    Those that the process handles or ignores are left as they are, and in other threads than the
+    main one all are: Python lets no other handle them.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        tidy()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        taken = [number for number in _DEADLY if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in taken:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _line(descriptor: int, deadline: Deadline) -> str:
@@ -67,7 +115,10 @@ def _line(descriptor: int, deadline: Deadline) -> str:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline.remaining()))
         if not ready:
             raise TimeoutError
-        piece = os.read(descriptor, LONGEST)
+        try:
+            piece = os.read(descriptor, LONGEST)
+        except BlockingIOError:  # another reader was faster
+            continue
         if not piece:
             raise EOFError
         line += piece
