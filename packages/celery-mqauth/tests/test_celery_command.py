@@ -76,6 +76,7 @@ def test_an_error_is_the_only_line(tmp_path: Path, words: str, as_json: str, cod
     [
         ("mqauth://oauth2:s3cret/B@localhost:1//", "cannot be read"),
         ("nosuch://localhost", "knows no such transport"),
+        ("mqauth://oauth2@localhost:1//?secret=s3cret", "parameters that mqauth does not read: "),
     ],
 )
 def test_a_url_that_kombu_cannot_read(words: str, url: str, wrong: str) -> None:

@@ -9,8 +9,13 @@ import amqp
 import kombu
 import pytest
 
+from celery_mqauth import worker_heartbeats
 from celery_mqauth.connection import RotatingConnection
-from celery_mqauth.errors import CredentialRanOutError
+from celery_mqauth.errors import (
+    CredentialRanOutError,
+    CredentialUnavailableError,
+    HeartbeatNotSentError,
+)
 from mqauth.shared import shared_sources
 from mqauth_sandbox import OidcIssuer
 
@@ -82,6 +87,43 @@ def test_nothing_is_written_with_an_expired_credential(
         with pytest.raises(connection.recoverable_connection_errors):
             channel.basic_publish(amqp.Message("x"), routing_key=queue)
         assert depth(queue) == 0
+
+
+def test_a_heartbeat_is_given_up_at_once(
+    connect: Connect, issuer: OidcIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery retries it for ever in the worker's event loop, where Kombu lets it."""
+    monkeypatch.setattr(worker_heartbeats, "_exchanges", {"events"})
+    issuer.token_lifetime = 3
+    connection = connect(auth=LATE)
+    raw = connection.connection
+    channel = raw.channel()
+    expire([connection], issuer)
+    producer = kombu.Producer(channel, auto_declare=False)
+    frames = raw.bytes_sent
+    with pytest.raises(HeartbeatNotSentError) as raised:
+        producer.publish("x", exchange="events", routing_key="worker.heartbeat", retry=True)
+    assert raw.bytes_sent == frames
+    assert raw.connected  # a renewal may save it
+    assert isinstance(raised.value, connection.connection_errors)
+    assert not isinstance(raised.value, connection.recoverable_connection_errors)
+    for elsewhere in ({"exchange": "events"}, {"routing_key": "worker.heartbeat"}):
+        with pytest.raises(amqp.RecoverableConnectionError):
+            channel.basic_publish(amqp.Message("x"), **elsewhere)
+
+
+def test_nobody_signs_in_with_what_is_about_to_end(connect: Connect, issuer: OidcIssuer) -> None:
+    """Nothing could be sent, and each try of a producer's policy would be over at once."""
+    issuer.token_lifetime = 12  # of which the last 0.6 s are too late to send anything
+    connection = connect(auth=LATE)
+    (source,) = shared_sources()
+    issuer.faults.mode = "error500"
+    credentials = source.get()
+    while time.time() < connection.connection.usable_until:
+        time.sleep(0.01)
+    assert credentials.remaining() > 0
+    with pytest.raises(CredentialUnavailableError, match="about to end, and there is no newer"):
+        connection.clone().transport.establish_connection()
 
 
 @pytest.mark.parametrize("confirm", [False, True], ids=["unconfirmed", "confirmed"])

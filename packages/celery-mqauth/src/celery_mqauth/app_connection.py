@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mqauth.broker_url import unreadable
+from mqauth.broker_url import check_parameters, unreadable
 from mqauth.errors import ConfigurationError
 
 
@@ -15,13 +15,17 @@ def write_connection(app: Any) -> Any:
         app: A Celery app.
 
     Raises:
-        ConfigurationError: Kombu cannot read its broker URL, or knows no such transport.
+        ConfigurationError: Kombu cannot read its broker URL, or knows no such transport or
+            parameter.
     """
     url = str(app.conf.broker_write_url)
     try:
         return app.connection_for_write()
     except ValueError:  # its text repeats what may be part of a password
         raise unreadable(url) from None
+    except TypeError:  # Kombu has no such parameter
+        check_parameters(url.partition("?")[2])
+        raise
     except KeyError:
         scheme = url.partition("://")[0][:40]
         raise ConfigurationError(

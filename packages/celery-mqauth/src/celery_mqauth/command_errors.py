@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import amqp
 import click
 from kombu.exceptions import OperationalError
 
@@ -31,7 +32,7 @@ def in_one_line(ctx: click.Context, *, verbose: bool) -> Iterator[None]:
             yield
     except MQAuthError as error:
         code = print_failure(ctx, error)
-    except OperationalError as error:
+    except (OperationalError, amqp.AMQPError) as error:
         # Kombu wraps ours, which has its remedy apart.
         ours = error.__cause__ if isinstance(error.__cause__, MQAuthError) else error
         code = print_failure(ctx, ours, code=NO_WORKER)
