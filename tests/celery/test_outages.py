@@ -6,7 +6,7 @@ import itertools
 import time
 
 from mqauth_sandbox.faults import FaultMode
-from tests.celery.processes import Worker, wait_until
+from tests.celery.processes import STOP_LIMIT, Worker, wait_until
 from tests.celery.world import World
 
 TOKEN_LIFETIME = 15.0
@@ -69,6 +69,18 @@ def test_outage_past_expiry(world: World) -> None:
     producer.stop()
     world.journal.wait_for_ends(world.journal.ids("sent"), 60)
     assert worker.exit_code is None
+    assert unexplained_tracebacks(worker) == []
+
+
+def test_a_worker_ends_during_an_outage(world: World) -> None:
+    """Its heartbeats, every other second, do not keep its event loop from what it is told."""
+    worker = world.worker()
+    world.wait_for_renewals(1)
+    with world.issuer.faults.during("down"):
+        worker.wait_for_line("ERROR", "no valid credential", "once the issuer answers")
+        out_since = time.time()
+        wait_until(lambda: time.time() > out_since + 6, what="a few heartbeats are due")
+        worker.stop(STOP_LIMIT)
     assert unexplained_tracebacks(worker) == []
 
 
