@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from credproc.in_process import RolesAnywhereSession, margin
@@ -36,6 +35,7 @@ from mqauth_sandbox.accesskeys import AccessKey
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.pki import Container, IdentityFiles, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
+from tests.separate_streams import runner
 
 Build = Callable[..., Provider]
 CREDENTIAL_BROKEN = 13
@@ -419,7 +419,7 @@ def test_the_first_error_of_a_chain_names_its_link(
 def doctor(given: dict[str, Any]) -> tuple[int, dict[str, dict[str, Any]]]:
     """Return the exit code of `mqauth doctor` and its findings by link."""
     arguments = [f"--option={name}={value}" for name, value in given.items() if value]
-    result = CliRunner().invoke(cli, ["doctor", "aws-iam", "--json", *arguments])
+    result = runner().invoke(cli, ["doctor", "aws-iam", "--json", *arguments])
     report = json.loads(result.stdout)
     return result.exit_code, {finding["link"]: finding for finding in report["links"]}
 

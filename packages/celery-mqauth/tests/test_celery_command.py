@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from celery_mqauth.command import mqauth
+from tests.separate_streams import runner
 
 PROJECT = """
 from celery import Celery
@@ -82,7 +83,7 @@ def test_an_error_is_the_only_line(tmp_path: Path, words: str, as_json: str, cod
 def test_a_url_that_kombu_cannot_read(words: str, url: str, wrong: str) -> None:
     """One line and one JSON object, and nothing of what may be a password."""
     app = celery.Celery("proj", broker=url, set_as_current=False)
-    done = CliRunner().invoke(mqauth, words.split(), obj=SimpleNamespace(app=app))
+    done = runner().invoke(mqauth, words.split(), obj=SimpleNamespace(app=app))
     assert done.exit_code not in (0, 1)
     assert not isinstance(done.exception, KeyError | ValueError)
     assert wrong in json.dumps(json.loads(done.stdout))

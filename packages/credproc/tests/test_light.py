@@ -127,7 +127,8 @@ def test_what_is_no_json(text: str) -> None:
         with pytest.raises((ValueError, RecursionError)):
             read_json(text.encode("utf-8", "surrogatepass"))
     else:
-        assert read_json(text.encode()) == expected
+        # As text, since NaN, which `json` takes, is not equal to itself.
+        assert repr(read_json(text.encode())) == repr(expected)
 
 
 NO_JSON = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.mq.models import Broker, mq_backends
@@ -25,6 +25,7 @@ from mqauth.errors import ConfigurationError, IssuerRefusedError, IssuerUnavaila
 from mqauth.rotation.source import CredentialSource
 from mqauth_sandbox.account import AwsAccount
 from mqauth_sandbox.tls import CertificateFiles
+from tests.separate_streams import runner
 
 ROLE = "arn:aws:iam::123456789012:role/RabbitMqAdminRole"
 
@@ -128,14 +129,6 @@ def _forget_all() -> None:
         for backends in get_backend(name).values():
             for backend in backends.values():
                 backend.reset()
-
-
-def runner() -> CliRunner:
-    """Return click's runner with stderr kept apart, as it does unasked from 8.2 on."""
-    try:
-        return CliRunner(mix_stderr=False)  # type: ignore[call-arg]
-    except TypeError:
-        return CliRunner()
 
 
 def mqauth(*arguments: str, answer: str | None = None) -> Result:

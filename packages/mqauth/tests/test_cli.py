@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from mqauth.cli import commands
 from mqauth.cli.log_lines import log_lines
@@ -26,18 +26,11 @@ from mqauth.config.registry import provider_names
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.sts import StsEndpoint
 from mqauth_sandbox.tls import CertificateFiles
+from tests.separate_streams import runner
 
 LIMIT = 30.0
 
 Run = Callable[..., Result]
-
-
-def runner() -> CliRunner:
-    """Return click's runner with stderr kept apart, as it does unasked from 8.2 on."""
-    try:
-        return CliRunner(mix_stderr=False)  # type: ignore[call-arg]
-    except TypeError:
-        return CliRunner()
 
 
 @pytest.fixture
