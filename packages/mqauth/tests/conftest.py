@@ -15,25 +15,24 @@ from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.sts import StsEndpoint
 from mqauth_sandbox.tls import CertificateFiles, create_certificates
 
-RENEWAL_ENDS_WITHIN = 15.0
+RENEWAL_ENDS_WITHIN = 60.0
 """Seconds: a thread that was told to end may be fetching from an issuer that hangs."""
+
+
+def _renewals() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name.startswith("mqauth-renewal")}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_renewal_outlives_a_module() -> Iterator[None]:
     """A source that a test leaves open renews on, asks issuers that are gone, and logs that."""
-    before = set(threading.enumerate())
+    before = _renewals()
     yield
-    gc.collect()  # a source that nobody refers to ends its thread, once it is seen that nobody does
-    left = [
-        thread
-        for thread in threading.enumerate()
-        if thread not in before and thread.name.startswith("mqauth-renewal")
-    ]
     end = time.monotonic() + RENEWAL_ENDS_WITHIN
-    for thread in left:
-        thread.join(max(0.0, end - time.monotonic()))
-    names = sorted(thread.name for thread in left if thread.is_alive())
+    while (left := _renewals() - before) and time.monotonic() < end:
+        gc.collect()  # a source that nobody refers to ends its thread
+        next(iter(left)).join(1.0)
+    names = sorted(thread.name for thread in left)
     assert not names, f"sources of this module's tests were not closed: {', '.join(names)}"
 
 
