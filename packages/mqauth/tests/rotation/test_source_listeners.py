@@ -24,7 +24,8 @@ def test_a_renewal_that_another_thread_fetched_is_delivered_at_once(
     listener = new_listener()
     source.attach(listener)
     source.invalidate(source.get())
-    assert listener.wait_for(1) == [source.get()]
+    fetched = source.get()
+    assert listener.wait_for(1) == [fetched]
 
 
 def test_a_busy_listener_is_asked_again_and_holds_nobody_up(
