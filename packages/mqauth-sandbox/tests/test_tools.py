@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from mqauth_sandbox import tools
 from mqauth_sandbox.command import main
 from mqauth_sandbox.errors import NotInstalledError
 from mqauth_sandbox.official_helper import (
@@ -145,3 +148,19 @@ def test_a_stand_in_is_no_aws_cli(
     executable(aws, "echo aws-cli/1.45.11")
     assert find_tool("awscli") == aws
     assert subprocess.run([aws], check=True, capture_output=True).stdout
+
+
+def test_shared_memory_of_the_dead_is_removed() -> None:
+    """A process that gets the number of a killed one would see the real time."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    stale = tools.SHARED_MEMORY / f"faketime_shm_{gone.pid}"
+    alive = tools.SHARED_MEMORY / f"faketime_shm_{os.getpid()}"
+    stale.touch()
+    alive.touch()
+    try:
+        tools._remove_what_killed_processes_left()
+        assert not stale.exists()
+        assert alive.exists()
+    finally:
+        alive.unlink()

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from mqauth_sandbox.errors import NotInstalledError
 from mqauth_sandbox.official_helper import find_official_helper, prepare_official_helper
 from mqauth_sandbox.rabbitmq.prepare import cache_directory
 from mqauth_sandbox.rabbitmq.system import Progress, install_package, run
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where libfaketime has it
 
 Tool = Literal["helper", "softhsm", "faketime", "awscli", "chromium"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
@@ -147,9 +150,24 @@ def environment_with_clock_at(offset: Path) -> dict[str, str]:
     Raises:
         NotInstalledError: There is no libfaketime.
     """
+    library = find_tool("faketime")
+    _remove_what_killed_processes_left()
     return {
-        "LD_PRELOAD": str(find_tool("faketime")),
+        "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
+
+
+def _remove_what_killed_processes_left() -> None:
+    """Remove libfaketime's shared memory of processes that are gone.
+
+    It bears their numbers, and a process that gets such a number again sees the real time.
+    """
+    for kind in ("faketime_shm_", "sem.faketime_sem_"):
+        for file in SHARED_MEMORY.glob(f"{kind}*"):
+            number = file.name.removeprefix(kind)
+            if number.isdigit() and not Path("/proc", number).exists():
+                with contextlib.suppress(OSError):  # somebody else's, or gone by now
+                    file.unlink()
