@@ -19,8 +19,8 @@ LIMIT = 20.0
 ASKING = """
 import os, signal, sys
 os.close(os.open(sys.argv[1], os.O_RDWR))  # a session's leader gets it as its terminal
-if sys.argv[4:]:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# Whoever runs the tests may ignore SIGHUP (nohup does), and children inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[4:] else signal.SIG_DFL)
 from credproc.deadline import Deadline
 from credproc.identity.terminal import typed
 try:
