@@ -356,12 +356,15 @@ def test_what_the_doctor_tries_where() -> None:
     write, read = app_target(app), app_read_target(app)
     assert read is not None
     assert (write.target.host, read.target.host) == ("two", "one")
-    tried = {
-        side: {each.kind.name for each in app_uses(app, to.target, side=side)["operations"]}
-        for side, to in (("write", write), ("read", read))
-    }
-    assert "basic.publish" in tried["write"] - tried["read"]
-    assert "basic.consume" in tried["read"] - tried["write"]
+    written, taken = (
+        {each.kind.name for each in found["operations"]}
+        for found in (
+            app_uses(app, write.target, side="write"),
+            app_uses(app, read.target, side="read"),
+        )
+    )
+    assert "basic.publish" in written - taken
+    assert "basic.consume" in taken - written
     assert app_read_target(made(broker_url="mqauth://static@one/v")) is None
 
 
