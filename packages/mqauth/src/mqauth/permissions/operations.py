@@ -177,10 +177,11 @@ class Operation:
         if self.kind.name.startswith("exchange.") and self.kind.topic:
             first, to = words.rsplit(" exchange", 1)[0].rsplit(" ", 1)
             return f"{first} {self.destination!r} {to} exchange {self.source!r}{self._key()}"
-        given = self.dead_letter if self.alternate is None else self.alternate
-        if given is not None:
+        if " with " in words:
             first, other = words.split(" with ", 1)
-            name = self.queue if self.alternate is None else self.exchange
+            alternate = self.kind.variant == "with AE"
+            name = self.exchange if alternate else self.queue
+            given = self.alternate if alternate else self.dead_letter
             return f"{first} {name!r} with {other} {given or '(default)'!r}"
         name = self.queue if words.endswith("queue") else self.exchange or "(default)"
         return f"{words} {name!r}{self._key() if self.kind.topic else ''}"
