@@ -78,8 +78,8 @@ def operation(rng: random.Random, vhost: str) -> Operation:
         exchange=(rng.choice(own) if creates else source) if not roles & {"source"} else "",
         source=source if "source" in roles else "",
         destination=rng.choice(exchanges) if "destination" in roles else "",
-        alternate=rng.choice(exchanges) if "alternate" in roles else "",
-        dead_letter=rng.choice(exchanges) if "dead_letter" in roles else "",
+        alternate=rng.choice(exchanges) if "alternate" in roles else None,
+        dead_letter=rng.choice(exchanges) if "dead_letter" in roles else None,
         routing_key=rng.choice(KEYS) if kind.topic else "",
         topic=source in TOPICS or source == "amq.topic",
     )

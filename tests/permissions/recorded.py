@@ -34,14 +34,14 @@ def _read(sig: list[int], args: list[Any], vhost: str, topics: set[str]) -> Iter
         (60, 40): "basic.publish",
     }.get((sig[0], sig[1]))
     if name == "exchange.declare":
-        arguments = args[8] or {}
-        kind = _kind("exchange.declare (passive)" if args[3] else name)
-        yield Operation(kind=kind, vhost=vhost, exchange=args[1])
-        assert "alternate-exchange" not in arguments
+        other = (args[8] or {}).get("alternate-exchange")
+        title = "exchange.declare (passive)" if args[3] else name
+        kind = _kind(title if other is None else "exchange.declare (with AE)")
+        yield Operation(kind=kind, vhost=vhost, exchange=args[1], alternate=other)
     elif name == "queue.declare":
-        dead = (args[7] or {}).get("x-dead-letter-exchange", "")
+        dead = (args[7] or {}).get("x-dead-letter-exchange")
         title = "queue.declare (passive)" if args[2] else name
-        kind = _kind("queue.declare (with DLX)" if dead else title)
+        kind = _kind(title if dead is None else "queue.declare (with DLX)")
         yield Operation(kind=kind, vhost=vhost, queue=args[1], dead_letter=dead)
     elif name == "queue.bind":
         topic = args[2] in topics

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from kombu import Exchange, Queue
 
-from celery_mqauth.diagnosis import app_uses
+from celery_mqauth.diagnosis import app_uses, diagnose_app
+from celery_mqauth.least.grants import role_grants
 from celery_mqauth.least.roles import ROLES
 from mqauth.diagnosis.findings import EXIT_CODES, Finding
 from mqauth.diagnosis.target import Target
@@ -23,7 +24,7 @@ from mqauth.permissions.questions import parse_question
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.tls import create_certificates
-from tests.permissions.apps import classic, custom, quorum, routed
+from tests.permissions.apps import classic, custom, edges, quorum, routed
 from tests.permissions.trying import Management
 
 Mend = Callable[[], object]
@@ -436,7 +437,7 @@ def test_what_an_app_has_others_declare(chain: Chain) -> None:
     assert healed.status == "ok", healed
 
 
-@pytest.mark.parametrize("app", [classic, custom, quorum, routed])
+@pytest.mark.parametrize("app", [classic, custom, quorum, routed, edges])
 def test_a_new_broker_lacks_nothing(app: ModuleType) -> None:
     """What one part of an app declares is not missed by another that comes first."""
     for role in ROLES:
@@ -465,6 +466,8 @@ def test_nothing_is_left_behind(chain: Chain) -> None:
         "delete exchange doctor-e",
         "declare queue doctor-q with dead-letter exchange doctor-e",
         "declare exchange doctor-e with alternate exchange amq.topic",
+        "declare queue doctor-q with dead-letter exchange ''",
+        "declare exchange doctor-e with alternate exchange ''",
     ]
     chain.operations = [parse_question(question) for question in questions]
 
@@ -479,3 +482,70 @@ def test_nothing_is_left_behind(chain: Chain) -> None:
     before = state()
     assert chain.walk()[-1].status == "ok"
     assert state() == before
+
+
+@pytest.mark.parametrize("other", ["''", "amq.direct", "amq.topic"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "declare queue doctor-q with dead-letter exchange",
+        "declare exchange doctor-e with alternate",
+    ],
+)
+def test_where_messages_are_left(question: str, other: str, chain: Chain) -> None:
+    """What a dead-letter or an alternate exchange needs is tried, and a topic is none of it."""
+    named, kind = question.split()[2], question.split()[1]
+    resource = "amq.default" if other == "''" else other
+    needed = [
+        f"rabbitmq.configure:%2F/{named}",
+        f"rabbitmq.read:%2F/{named}",
+        f"rabbitmq.write:%2F/{resource}",
+    ]
+    asked(chain, f"{question} {other}")
+    scopes(chain, *needed)
+    assert chain.walk()[-1].status == "ok"
+    for lacking in needed:
+        scopes(chain, *(scope for scope in needed if scope != lacking))
+        broken = chain.walk()[-1]
+        assert (broken.link, broken.remedy) == ("operations", f"add scopes: {lacking}"), broken
+        about = f"exchange '{resource}'" if "write" in lacking else f"{kind} '{named}'"
+        assert f"access to {about} in vhost" in broken.detail, broken
+
+
+def test_what_nobody_may(chain: Chain) -> None:
+    """An operation that no permission allows is refused, and no scope is said to help."""
+    asked(chain, "declare queue celery", "delete exchange amq.topic")
+    broken = chain.walk()[-1]
+    assert (broken.link, broken.code) == ("operations", EXIT_CODES["operations"])
+    assert broken.detail.startswith("nobody may delete exchange 'amq.topic'")
+    assert broken.remedy == "leave it out: no permission allows it"
+
+
+def test_a_reading_url_of_its_own(chain: Chain) -> None:
+    """An app is walked to both of its virtual hosts, each for what it does there."""
+    issuer, manage = chain.sandbox.issuer, chain.manage()
+    for vhost in ("doctor-read", "doctor-write"):
+        manage.put(("vhosts", vhost), {})
+    app = classic.make()
+    base = f"mqauths://oauth2@localhost:{chain.sandbox.broker.amqps_port}"
+    app.conf.update(
+        broker_url=None,
+        broker_read_url=f"{base}/doctor-read",
+        broker_write_url=f"{base}/doctor-write",
+        broker_use_ssl={"ca_certs": str(chain.sandbox.ca_file)},
+        broker_transport_options={"auth": chain.options},
+    )
+    (grant,) = role_grants(app, ["worker"])
+    enough = [element.scope("", "rabbitmq.") for element in grant.scopes]
+    issuer.scopes = enough
+    found = list(diagnose_app(app, roles=["worker"]))
+    assert found[-1].status == "ok", found[-1]
+    links = [finding.link for finding in found]
+    assert links.index("renewal") < links.index("vhost (read)") < links.index("operations (read)")
+    lacking = "rabbitmq.read:doctor-read/celery"
+    issuer.scopes = [scope for scope in enough if scope != lacking]
+    broken = list(diagnose_app(app, roles=["worker"]))[-1]
+    assert (broken.link, broken.code) == ("operations (read)", EXIT_CODES["operations"])
+    assert broken.remedy == f"add scopes: {lacking}"
+    for vhost in ("doctor-read", "doctor-write"):
+        manage.delete(("vhosts", vhost))

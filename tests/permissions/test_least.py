@@ -32,7 +32,7 @@ from tests.permissions.trying import Management, Trying, admitted
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60.0
 PASSWORD = "of-a-throwaway-user"
-APPS = ("classic", "quorum", "custom", "routed")
+APPS = ("classic", "quorum", "custom", "routed", "edges")
 OWN_PROCESS = ("worker", "beat")
 
 
@@ -246,8 +246,11 @@ def _refuses_something(
             return
         trying = Trying(connection, _clean_up(stage))
         for operation in refused[:1]:
-            if operation.dead_letter:  # looked at only where the queue is made
+            # Looked at only where queue or exchange is made.
+            if operation.dead_letter is not None:
                 stage.management.delete(("queues", stage.vhost, operation.queue))
+            if operation.alternate is not None:
+                stage.management.delete(("exchanges", stage.vhost, operation.exchange))
             assert not trying.passes(operation), (role, operation)
 
 

@@ -193,6 +193,53 @@ def test_a_check_of_expressions() -> None:
                      "--read", ".*")  # fmt: skip
     assert code == 3
     assert "write: ^amq\\.default$" in said
+    lines = [line.split() for line in said.splitlines()]
+    assert ["wider", "than", "needed", "read:", ".*"] in lines
+    report = json.loads(run("-r", "producer", "--check", "-f", "json", "--configure", ".*")[1])
+    assert report[0]["wider"] == ["configure: .*"]
+
+
+READ, WRITE = "amqp://guest@localhost/vread", "amqp://guest@localhost/vwrite"
+APART = {"CELERY_BROKER_READ_URL": READ, "CELERY_BROKER_WRITE_URL": WRITE}
+
+
+def test_virtual_hosts_of_reading_and_writing(issuer: OidcIssuer) -> None:
+    """Each form names both of them, and a grant for one of them alone is not enough."""
+    worker = ("-r", "worker")
+    code, said = run(*worker, "-f", "scopes", **APART)
+    scopes = said.split()
+    assert code == 0, said
+    assert {"rabbitmq.read:vread/celery", "rabbitmq.write:vwrite/amq.default"} <= set(scopes)
+    token = issuer.mint(scopes=scopes)
+    assert run(*worker, "--check", "--token", "-", stdin=token, **APART) == (0, "worker: enough\n")
+    token = issuer.mint(scopes=[scope for scope in scopes if "vread" not in scope])
+    code, said = run(*worker, "--check", "--token", "-", stdin=token, **APART)
+    assert code == 3
+    assert "rabbitmq.read:vread/celery" in said
+    _, regex = run(*worker, "-f", "regex", **APART)
+    assert [line.split()[3] for line in regex.splitlines()] == ["vwrite", "vread"]
+    (report,) = json.loads(run(*worker, "-f", "json", **APART)[1])
+    assert (report["vhost"], list(report["elsewhere"])) == ("vwrite", ["vread"])
+    _, conf = run(*worker, "-f", "conf", **APART)
+    assert conf.count("alias = celery-worker") == 1
+    assert set(conf.split()) > set(scopes)
+    everything = ("--configure", ".*", "--write", ".*", "--read", ".*")
+    code, said = run(*worker, "--check", *everything, **APART)
+    assert (code, said.splitlines()[0]) == (0, "worker: enough")
+    code, said = run(*worker, "--vhost", "other", **APART)
+    assert code == 2
+    assert "the app's URLs name vwrite and vread" in said
+
+
+def test_a_transport_whose_library_is_missing(tmp_path: Path) -> None:
+    """It is one line, not a traceback."""
+    (tmp_path / "redis.py").write_text("raise ImportError('no redis here')\n")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    url = "redis://localhost"
+    code, said = run("-r", "producer", CELERY_BROKER_URL=url, PYTHONPATH=path)
+    assert code == 2
+    assert "begins with redis://, and what Kombu needs for that cannot be loaded" in said
+    assert "Traceback" not in said
 
 
 def test_no_credential_to_compare_with() -> None:

@@ -251,3 +251,68 @@ def test_how_a_token_is_signed(algorithm: str, code: int, said: str, tmp_path: P
     assert said in links["claims"]["detail"]
     assert ("signed" in links["claims"]["detail"]) == bool(said)
     assert ("RS256" in str(links["claims"]["remedy"])) == (algorithm == "none")
+
+
+def token_with(tmp_path: Path, **claims: Any) -> tuple[str, ...]:
+    """Return arguments that lead from a token with these claims to a broker that there is not."""
+    parts = ({"alg": "RS256"}, {"sub": "w", "aud": "rabbitmq", "exp": 4_000_000_000, **claims})
+    header, body = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
+    )
+    file = tmp_path / "token"
+    file.write_text(f"{header}.{body}.c2ln")
+    return ("token-file", "-o", f"path={file}", "--broker", "mqauth://token-file@localhost:1/v")
+
+
+@pytest.mark.parametrize(
+    ("conf", "claims", "said"),
+    [
+        ("", {"scope": "read:*/* openid"}, "prefix 'rabbitmq.', and none is an alias: read:*/*, o"),
+        ("", {"scope": "openid rabbitmq.read:*/*"}, ""),
+        ("", {"scope": ""}, ""),
+        ("", {"scope": {"a": 1}}, "scope claim is no text"),
+        ("scope_prefix = mq/", {"scope": "rabbitmq.read:*/*"}, "prefix 'mq/'"),
+        ("scope_prefix = mq/", {"scope": "mq/read:*/*"}, ""),
+        ("scope_aliases.w = rabbitmq.read:*/*", {"scope": "w"}, ""),
+        ("scope_aliases.w = read:*/*", {"scope": "w"}, "prefix 'rabbitmq.'"),
+        ("additional_scopes_key = a.b", {"a.b": "rabbitmq.read:*/*", "scope": "openid"}, ""),
+        ("additional_scopes_key = a.b", {"a": {"b": "rabbitmq.read:*/*"}}, ""),
+    ],
+)
+def test_a_prefix_that_no_scope_has(
+    conf: str, claims: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """It is told before the broker is asked, unless an alias or another claim brings scopes."""
+    file = tmp_path / "rabbitmq.conf"
+    lines = ["resource_server_id = rabbitmq", *filter(None, [conf])]
+    file.write_text("".join(f"auth_oauth2.{line}\n" for line in lines))
+    code, links = report(*token_with(tmp_path, **claims), "--conf", str(file))
+    link = "claims" if said else "broker"
+    assert code == EXIT_CODES[link], links
+    assert said in links[link]["detail"]
+    assert links[link]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot be read"), ("", "is empty"), ("  \n", "is empty")]
+)
+def test_a_token_s_file(content: str | None, said: str, tmp_path: Path) -> None:
+    """It is a file that an option names, as any other."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    code, links = report("token-file", "-o", f"path={file}")
+    assert (code, list(links)) == (EXIT_CODES["files"], ["options", "files"])
+    assert said in links["files"]["detail"]
+    file.write_text("opaque")
+    assert report("token-file", "-o", f"path={file}")[0] == 0
+
+
+@pytest.mark.parametrize("question", ["consume from queue q in vhost w", "connect to vhost w"])
+def test_an_operation_in_another_virtual_host(question: str, tmp_path: Path) -> None:
+    """It cannot be tried over a connection to this one, and is not tried here instead."""
+    told = token_with(tmp_path, scope="rabbitmq.read:*/*")
+    code, links = report(*told, "--operation", question)
+    assert (code, list(links)) == (2, ["options"])
+    assert "names virtual host 'w', and the broker's URL 'v'" in links["options"]["detail"]
+    assert report(*told, "--operation", question.replace(" w", " v"))[0] == EXIT_CODES["broker"]

@@ -23,7 +23,9 @@ def produce(app: Celery) -> list[Any]:
         sent.append(app.tasks["mail"].delay("ann"))
     for name in getattr(_module(app), "SENT", ()):
         app.tasks[name].delay(*(("ann",) if name == "mail" else (1, 2)))
-    sent.append(app.tasks["again"].delay())
+    again = app.tasks["again"]
+    queues = getattr(_module(app), "AGAIN", ())
+    sent += [again.apply_async(queue=name) for name in queues] or [again.delay()]
     return sent
 
 

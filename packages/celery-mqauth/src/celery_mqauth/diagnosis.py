@@ -1,17 +1,18 @@
 """The chain from an app's configuration to everything that it does on its broker.
 
 What `celery mqauth doctor` shows can be had here as values: `app_target` says what an app's
-configuration names, and `diagnose_app` walks the chain.
+configuration names, and `diagnose_app` walks the chain; where an app reads from another broker than
+it writes to, both chains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from celery_mqauth.app_connection import write_connection
+from celery_mqauth.app_connection import read_connection, write_connection
 from celery_mqauth.endpoints import AUTH
 from celery_mqauth.kafka.endpoints import addresses_of
 from celery_mqauth.least.grants import role_grants
@@ -23,12 +24,18 @@ from mqauth.diagnosis.probes import undeclared
 from mqauth.diagnosis.target import KAFKA_PORTS, Target
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError
+from mqauth.permissions.checks import DEFAULT_EXCHANGE
 from mqauth.permissions.least import Use, least_scopes
 from mqauth.permissions.operations import Operation, known_kind
 from mqauth.permissions.resource_server import ResourceServer
 
+_Name = TypeVar("_Name", str, str | None)
+Side = Literal["read", "write"]
+"""Which of an app's connections: those to `broker_read_url`, or to `broker_write_url`."""
+
 DEFAULT_ROLES = ("worker", "producer")
 _SCHEMES = ("mqauth", "mqauths")
+_READ = "(read)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,28 +54,49 @@ class AppTarget:
 
 
 def app_target(app: Any) -> AppTarget:
-    """Return who signs in where, as an app's configuration says.
+    """Return who signs in where, as an app's configuration says: where it sends tasks.
 
     Raises:
         ConfigurationError: It does not sign in by mqauth, or its URL cannot be read.
     """
-    connection = write_connection(app)
+    return _described(write_connection(app))
+
+
+def app_read_target(app: Any) -> AppTarget | None:
+    """Return who signs in where to read, unless that is where the app sends tasks as well.
+
+    Raises:
+        ConfigurationError: It does not sign in by mqauth there, or the URL cannot be read.
+    """
+    if app_reads_where_it_writes(app):
+        return None
+    return _described(read_connection(app), "broker_read_url")
+
+
+def app_reads_where_it_writes(app: Any) -> bool:
+    """Tell whether an app's workers consume where it sends tasks, as the same user."""
+    read, write = read_connection(app), write_connection(app)
+    parts = ("transport_cls", "hostname", "port", "virtual_host", "userid", "alt")
+    return all(getattr(read, part) == getattr(write, part) for part in parts)
+
+
+def _described(connection: Any, url: str = "broker URL") -> AppTarget:
     scheme = str(connection.transport_cls or "")
     if scheme not in (*_SCHEMES, *KAFKA_PORTS):
         raise ConfigurationError(
-            f"the app's broker URL begins with {scheme}://, so mqauth does not sign it in",
+            f"the app's {url} begins with {scheme}://, so mqauth does not sign it in",
             remedy="write it as mqauths://PROVIDER@HOST/VHOST (Kafka: mqauths-kafka://PROVIDER@HOST)",
         )
     if connection.password:
         raise ConfigurationError(
-            "the app's broker URL holds a password",
+            f"the app's {url} holds a password",
             remedy="take it out: the part before @ only names who signs in",
         )
     auth = dict((connection.transport_options or {}).get(AUTH) or {})
     name = connection.userid or auth.pop("provider", "")
     if not name:
         raise ConfigurationError(
-            "the broker URL does not say who signs in",
+            f"the {url} does not say who signs in",
             remedy="put a provider before the host, as in mqauths://oauth2@host/vhost",
         )
     given = connection.ssl if isinstance(connection.ssl, Mapping) else {}
@@ -131,7 +159,8 @@ def diagnose_app(
         started: Called with the name of each link before it is looked at.
 
     Yields:
-        What each link is like; only the last can be a broken one.
+        What each link is like; only the last can be a broken one. Where the app reads from another
+        broker than it writes to, the links to that follow, each with `(read)` behind its name.
 
     Raises:
         ConfigurationError: The app does not sign in by mqauth, or does so on Kafka, and `servers`
@@ -140,15 +169,31 @@ def diagnose_app(
     where = app_target(app)
     if servers:
         refuse_conf(where.target)
-    yield from diagnose(
-        where.name,
-        options=where.options,
-        target=where.target,
-        **app_uses(app, where.target, roles=roles, worker=worker, queues=queues, sent=sent),
-        servers=servers,
-        timeout=timeout,
-        started=started,
-    )
+
+    def walk(to: AppTarget, side: Side, began: Callable[[str], object]) -> Iterator[Finding]:
+        uses = app_uses(
+            app, to.target, roles=roles, worker=worker, queues=queues, sent=sent, side=side
+        )
+        yield from diagnose(
+            to.name,
+            options=to.options,
+            target=to.target,
+            **uses,
+            servers=servers,
+            timeout=timeout,
+            started=began,
+        )
+
+    broken = False
+    for finding in walk(where, "write", started):
+        yield finding
+        broken = bool(finding.code)
+    if broken or where.target.kind == "kafka":
+        return
+    reading = app_read_target(app)
+    if reading is not None:
+        for finding in walk(reading, "read", lambda link: started(f"{link} {_READ}")):
+            yield replace(finding, link=f"{finding.link} {_READ}")
 
 
 def refuse_conf(target: Target) -> None:
@@ -171,6 +216,7 @@ def app_uses(
     worker: WorkerOptions | None = None,
     queues: Sequence[str] = (),
     sent: Sequence[str] = (),
+    side: Side = "write",
 ) -> dict[str, Any]:
     """Return what an app's roles do on its broker, as keywords of `diagnose`.
 
@@ -181,15 +227,16 @@ def app_uses(
         worker: How its workers are started.
         queues: The queues that its workers consume from, as with `celery worker -Q`.
         sent: Queues that tasks are sent to besides those that the configuration names.
+        side: Over which connections, where those to read are to another broker.
 
     Raises:
         ConfigurationError: There is a role that cannot be played on such a broker.
     """
     if target.kind == "kafka":
         return {"topics": app_topics(app, roles=roles, queues=queues, sent=sent)}
-    uses = _uses(app, roles=roles, worker=worker, queues=queues, sent=sent)
+    uses = _uses(app, side, roles=roles, worker=worker, queues=queues, sent=sent)
     scopes = [element.scope(target.vhost) for element in least_scopes(uses)]
-    every = _uses(app, roles=(), worker=None, queues=queues, sent=sent)
+    every = _uses(app, side, roles=(), worker=None, queues=queues, sent=sent)
     return {
         "operations": operations_of(uses, target.vhost),
         "scopes": scopes,
@@ -223,6 +270,7 @@ def _declared_by_nobody(uses: Sequence[Use], every: Sequence[Use], vhost: str) -
 
 def _uses(
     app: Any,
+    side: Side,
     *,
     roles: Sequence[str],
     worker: WorkerOptions | None,
@@ -230,7 +278,9 @@ def _uses(
     sent: Sequence[str],
 ) -> list[Use]:
     grants = role_grants(app, roles, options=worker, queues=queues, sent=sent)
-    return [use for grant in grants for use in grant.uses]
+    if app_reads_where_it_writes(app):
+        return [use for grant in grants for use in grant.uses]
+    return [use for grant in grants for use in (grant.reads if side == "read" else grant.writes)]
 
 
 def operations_of(uses: Sequence[Use], vhost: str) -> list[Operation]:
@@ -247,19 +297,23 @@ def _tries(use: Use, vhost: str) -> list[Operation]:
     found = []
     for number in range(max(map(len, (keys, *names.values())))):
         on = {role: samples[number % len(samples)] for role, samples in names.items()}
-        exchange = on.get("exchange", "")
         found.append(
             Operation(
                 kind=kind,
-                vhost=vhost,
+                vhost=use.vhost or vhost,
                 queue=on.get("queue", ""),
-                exchange="" if exchange == "amq.default" else exchange,
+                exchange=_as_given(on.get("exchange", "")),
                 source=on.get("source", ""),
                 destination=on.get("destination", ""),
-                dead_letter=on.get("dead_letter", ""),
-                alternate=on.get("alternate", ""),
+                dead_letter=_as_given(on.get("dead_letter")),
+                alternate=_as_given(on.get("alternate")),
                 routing_key=keys[number % len(keys)],
                 topic=use.key is not None,
             )
         )
     return found
+
+
+def _as_given(name: _Name) -> _Name:
+    """Return what an exchange is called where it is named: the default one has no name there."""
+    return "" if name == DEFAULT_EXCHANGE else name

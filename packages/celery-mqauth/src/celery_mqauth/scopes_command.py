@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -147,10 +148,20 @@ def scopes(ctx: click.Context, /, **given: Any) -> None:
         sent=given["sent"],
     )
     tell_what_is_not_counted(ctx.obj.app, [grant.role for grant in grants])
+    _refuse_vhost_of_several(grants, given)
     _refuse_arn_of_several(grants, given)
     if given["check"]:
         ctx.exit(_check(ctx.obj.app, grants, given))
     _print(grants, given)
+
+
+def _refuse_vhost_of_several(grants: Sequence[RoleGrant], given: dict[str, Any]) -> None:
+    several = next((grant.vhosts for grant in grants if len(grant.vhosts) > 1), ())
+    if given["vhost"] is not None and several:
+        raise ConfigurationError(
+            f"--vhost names one virtual host, and the app's URLs name {' and '.join(several)}",
+            remedy="leave --vhost out, or give broker_read_url and broker_write_url the same",
+        )
 
 
 def _refuse_arn_of_several(grants: Sequence[RoleGrant], given: dict[str, Any]) -> None:
@@ -182,12 +193,21 @@ def _print(grants: Sequence[RoleGrant], given: dict[str, Any]) -> None:
             click.echo(f"{gap}# {grant.role}: {grant.title}")
         vhost = given["vhost"] or grant.vhost
         if shape == "regex":
-            click.echo(set_permissions(grant.expressions, vhost, f"{given['name']}-{grant.role}"))
+            user = f"{given['name']}-{grant.role}"
+            for each, elements in _by_vhost(grant, vhost):
+                click.echo(set_permissions(elements, each, user))
         elif shape == "scopes":
             click.echo("\n".join(as_scopes(grant.scopes, vhost, given["prefix"])))
         else:
             rows = [(e.scope(vhost, given["prefix"]), ", ".join(e.why)) for e in grant.scopes]
             print_wrapped_table(("scope", "for"), rows)
+
+
+def _by_vhost(grant: RoleGrant, vhost: str) -> list[tuple[str, tuple[Element, ...]]]:
+    """Return the expressions of a role in each of its virtual hosts."""
+    if len(grant.vhosts) == 1:
+        return [(vhost, grant.expressions)]
+    return [(each, grant.expressions_in(each)) for each in grant.vhosts]
 
 
 def _configuration(grants: Sequence[RoleGrant], given: dict[str, Any]) -> str:
@@ -212,7 +232,8 @@ def _alias(grant: RoleGrant, given: dict[str, Any], *, amazon: bool) -> str:
 
 def _as_json(grant: RoleGrant, given: dict[str, Any]) -> dict[str, Any]:
     vhost = given["vhost"] or grant.vhost
-    return {
+    (_, elements), *others = _by_vhost(grant, vhost)
+    found = {
         "role": grant.role,
         "title": grant.title,
         "vhost": vhost,
@@ -220,8 +241,11 @@ def _as_json(grant: RoleGrant, given: dict[str, Any]) -> dict[str, Any]:
             {"scope": element.scope(vhost, given["prefix"]), "for": list(element.why)}
             for element in grant.scopes
         ],
-        "permissions": as_expressions(grant.expressions),
+        "permissions": as_expressions(elements),
     }
+    if others:
+        found["elsewhere"] = {each: as_expressions(more) for each, more in others}
+    return found
 
 
 def _check(app: Any, grants: Sequence[RoleGrant], given: dict[str, Any]) -> int:
@@ -237,13 +261,7 @@ def _check(app: Any, grants: Sequence[RoleGrant], given: dict[str, Any]) -> int:
 def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
     vhost = given["vhost"] or grant.vhost
     if _is_of_a_user(given):
-        user = RegexGrant(
-            vhost=vhost,
-            configure=given["configure"] or "",
-            write=given["write"] or "",
-            read=given["read"] or "",
-        )
-        return compare_expressions(user, grant.uses, vhost)
+        return _compare_user(grant, given, vhost)
     if given["token_file"] is not None:
         # Read once, and asked for each role.
         if "token" not in given:
@@ -264,6 +282,34 @@ def _compare(app: Any, grant: RoleGrant, given: dict[str, Any]) -> Comparison:
     # What is missing is written with the prefix that the token's broker wants.
     given["prefix"] = asked.grant.prefix
     return compare_scopes(asked.grant, grant.uses, vhost)
+
+
+def _compare_user(grant: RoleGrant, given: dict[str, Any], vhost: str) -> Comparison:
+    """Compare a user of the broker's own, who has the same expressions in each virtual host."""
+    user = RegexGrant(
+        vhost=vhost,
+        configure=given["configure"] or "",
+        write=given["write"] or "",
+        read=given["read"] or "",
+    )
+    found = [
+        compare_expressions(
+            replace(user, vhost=each),
+            [use for use in grant.uses if (use.vhost or vhost) == each],
+            each,
+        )
+        for each, _ in _by_vhost(grant, vhost)
+    ]
+    needed = {text for each in found for text in each.wider}
+    return Comparison(
+        missing=tuple(element for each in found for element in each.missing),
+        unneeded=_once(text for each in found for text in each.unneeded if text not in needed),
+        wider=_once(text for each in found for text in each.wider),
+    )
+
+
+def _once(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
 
 
 def _servers(given: dict[str, Any]) -> list[ResourceServer]:
@@ -296,7 +342,8 @@ def _is_of_a_user(given: dict[str, Any]) -> bool:
 
 def _shown(element: Element, grant: RoleGrant, given: dict[str, Any]) -> str:
     if _is_of_a_user(given):
-        return f"{element.action}: ^{element.name.expression}$"
+        where = f" in {element.vhost}" if element.vhost else ""
+        return f"{element.action}: ^{element.name.expression}${where}"
     return element.scope(given["vhost"] or grant.vhost, given["prefix"])
 
 

@@ -8,9 +8,12 @@ import pytest
 
 from mqauth.errors import ConfigurationError, InvalidCredentialError
 from mqauth.permissions.broker_conf import resource_servers
-from mqauth.permissions.checks import Check
+from mqauth.permissions.checks import ACTIONS, Check
 from mqauth.permissions.credential import scopes_asked, token_asked
 from mqauth.permissions.explain import explain, explain_all
+from mqauth.permissions.least import Use, least_expressions, least_scopes
+from mqauth.permissions.least_check import compare_expressions, compare_scopes
+from mqauth.permissions.name_patterns import Blank, named
 from mqauth.permissions.operations import OPERATIONS, Operation, plan
 from mqauth.permissions.prefix_guess import assumed_server
 from mqauth.permissions.questions import parse_question
@@ -139,6 +142,84 @@ def test_direct_reply_needs_nothing() -> None:
     """The pseudo-queue for direct replies is open to everybody who is let in."""
     grant = ScopeGrant(["read:%2F/nothing"])
     assert allowed(grant, "consume from queue amq.rabbitmq.reply-to")
+
+
+def test_the_scope_claim_is_no_variable() -> None:
+    """The broker has made a list of it before it fills variables in."""
+    claims = {**CLAIMS, "scope": "rabbitmq.read:*/{iat}/{scope} rabbitmq.read:{sub}/*", "sub": "v"}
+    for scope in (claims["scope"], str(claims["scope"]).split()):
+        grant = read_token({**claims, "scope": scope}, (), NEW, now=lambda: NOW).grant
+        assert [each.text for each in grant.permissions("w")] == ["read:*/iat/scope", "read:v/*"]
+
+
+@pytest.mark.parametrize(
+    ("question", "taken"),
+    [
+        ("declare queue 'a\r\nb'", True),
+        ("passively declare queue 'a\nb'", True),
+        ("delete exchange 'a\nb'", True),
+        ("bind exchange ab to exchange 'a\nb'", True),
+        ("unbind queue 'a\nb' from exchange ab", True),
+        ("get from queue 'a\nb'", False),
+        ("purge queue 'a\nb'", False),
+        ("publish to exchange 'a\nb'", False),
+        ("declare queue ab with dead-letter exchange 'a\nb'", False),
+    ],
+)
+def test_line_ends_in_names(question: str, *, taken: bool) -> None:
+    """They are taken out where something is declared, deleted or bound, and nowhere else."""
+    plain = ScopeGrant([f"{action}:%2F/ab" for action in ACTIONS])
+    assert allowed(plain, question) is taken
+    written = [f"{action}:%2F/{name}" for action in ACTIONS for name in ("a%0Ab", "a%0D%0Ab")]
+    assert allowed(ScopeGrant(written), question) is (not taken and "ab with" not in question)
+
+
+def test_samples_of_a_family_have_nothing_in_common() -> None:
+    """A scope that is too narrow for a family is not enough, whatever one of its names holds."""
+    family = named(Blank.NODE, ".celery.pidbox")
+    uses = [Use(operation="basic.consume", on=(("queue", family),))]
+    for narrow in ("*@host*", "*w1@*", "celery@*", "*e*.celery.pidbox"):
+        assert compare_scopes(ScopeGrant([f"read:v/{narrow}"]), uses, "v").missing, narrow
+    assert compare_scopes(ScopeGrant(["read:v/*.celery.pidbox"]), uses, "v").enough
+    levels = [f"read:v/celery_delayed_{level}" for level in ("27", "0", "delivery")]
+    later = [Use(operation="basic.consume", on=(("queue", named("celery_delayed_", Blank.LEVEL)),))]
+    assert compare_scopes(ScopeGrant(levels), later, "v").missing
+
+
+def test_expressions_that_are_wider_than_needed() -> None:
+    """What a user needs not, or not all of, is told as with scopes."""
+    uses = [
+        Use(operation="basic.consume", on=(("queue", named("celery")),)),
+        Use(operation="basic.publish", on=(("exchange", named("amq.default")),)),
+    ]
+    exact = RegexGrant(vhost="v", write=r"^amq\.default$", read="^celery$")
+    found = compare_expressions(exact, uses, "v")
+    assert (found.enough, found.wider, found.unneeded) == (True, (), ())
+    loose = RegexGrant(vhost="v", configure=".*", write=r"^amq\.default$", read="^celery")
+    found = compare_expressions(loose, uses, "v")
+    assert (found.enough, found.wider, found.unneeded) == (
+        True,
+        ("read: ^celery",),
+        ("configure: .*",),
+    )
+    everything = RegexGrant(vhost="v", write="^(amq.default|celery)$", read=".*")
+    assert compare_expressions(everything, uses, "v").wider == (
+        "write: ^(amq.default|celery)$",
+        "read: .*",
+    )
+
+
+def test_uses_in_several_virtual_hosts() -> None:
+    """Each is needed where it is done, and covers nothing elsewhere."""
+    uses = [
+        Use(operation="basic.consume", on=(("queue", named(Blank.ANY)),), vhost="/"),
+        Use(operation="basic.consume", on=(("queue", named("q")),), vhost="b"),
+    ]
+    scopes = [element.scope("unused") for element in least_scopes(uses)]
+    assert scopes == ["read:%2F/*", "read:b/q"]
+    assert len(least_expressions(uses)) == 2
+    found = compare_scopes(ScopeGrant(["read:%2F/*"]), uses, "unused")
+    assert [element.scope("") for element in found.missing] == ["read:b/q"]
 
 
 def test_reserved_names_are_nobody_s() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mqauth.errors import ConfigurationError
-from mqauth.permissions.operations import OPERATIONS
+from mqauth.permissions.checks import broker_name
+from mqauth.permissions.operations import OPERATIONS, plan
 from mqauth.permissions.questions import parse_question
 
 
@@ -79,6 +80,8 @@ def test_every_operation_can_be_asked(kind: object) -> None:
         ("frobnicate queue q", "ask for example: publish to exchange"),
         ("basic.publsh e", "did you mean 'basic.publish'?"),
         ("", "there is no question"),
+        ("declare queue q with dead-letter exchange", "name the exchange"),
+        ("declare exchange e with alternate exchange", "name the exchange"),
         ("declare x", "say whether it is a queue or an exchange"),
         ("bind exchange a", "name both ends of the binding"),
         ("consume from", "name the queue"),
@@ -112,3 +115,27 @@ def test_a_dead_letter_exchange_in_two_words() -> None:
     """It counts, however it is written."""
     for words in ("dead letter exchange", "dead-letter exchange", "dlx"):
         assert parse_question(f"declare queue celery with {words} gone").dead_letter == "gone"
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "words"),
+    [
+        (
+            "declare queue q with dead-letter exchange ''",
+            "queue.declare (with DLX)",
+            "declare queue 'q' with dead-letter exchange '(default)'",
+        ),
+        (
+            "declare exchange e with alternate exchange ''",
+            "exchange.declare (with AE)",
+            "declare exchange 'e' with alternate exchange '(default)'",
+        ),
+    ],
+)
+def test_the_default_exchange_has_an_empty_name(question: str, kind: str, words: str) -> None:
+    """Messages can be left to it as to any other."""
+    for asked in (question, [*question.split()[:-1], ""]):
+        operation = parse_question(asked)
+        assert (operation.kind.title, str(operation)) == (kind, words)
+        (_, *_, last) = plan(operation).steps
+        assert [(each.action, broker_name(each)) for each in last] == [("write", "amq.default")]

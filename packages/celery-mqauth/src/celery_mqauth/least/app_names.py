@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import kombu
+from celery.backends.rpc import RPCBackend
 
-from celery_mqauth.app_connection import write_connection
+from celery_mqauth.app_connection import read_connection, write_connection
 from celery_mqauth.least.destinations import Destinations, destinations
 from mqauth.permissions.name_patterns import Blank, NamePattern, named
 
@@ -35,7 +36,8 @@ class AppNames:
         remote_control: Whether workers answer remote control.
         sent_events: Whether a producer tells of what it sends.
         main_bound: Whether who sends to a queue of several bindings makes the main one too.
-        default_queue: The queue that is declared where a route names none, as for retries.
+        vhost: The virtual host that is sent to.
+        read_vhost: The virtual host that workers consume from and events are read from.
     """
 
     tasks: Destinations
@@ -50,8 +52,8 @@ class AppNames:
     remote_control: bool
     sent_events: bool
     main_bound: bool
-    default_queue: str
     vhost: str = field(default="/")
+    read_vhost: str = field(default="/")
 
 
 def names_of(
@@ -90,11 +92,14 @@ def names_of(
         remote_control=bool(conf.worker_enable_remote_control),
         sent_events=bool(conf.task_send_sent_event),
         main_bound=not conf.task_publish_retry or kombu.VERSION[:2] < _DECLARES_COPIES,
-        default_queue=str(conf.task_default_queue),
         vhost=str(write_connection(app).virtual_host or "/"),
+        read_vhost=str(read_connection(app).virtual_host or "/"),
     )
 
 
 def _has_rpc_results(app: Any) -> bool:
-    backend = str(app.conf.result_backend or "")
-    return backend.partition(":")[0] in ("rpc", "amqp") and not app.conf.task_ignore_result
+    """Tell whether results go through the broker; a task may want its own whatever is the rule."""
+    try:
+        return isinstance(app.backend, RPCBackend)
+    except Exception:  # noqa: BLE001 - another one's library may be missing here
+        return False

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from celery.app.routes import MapRoute
+from celery.backends.base import Backend
 from celery.exceptions import QueueNotFound
 from celery.utils.functional import mlazy
 from celery.utils.nodenames import worker_direct
@@ -30,6 +31,10 @@ from mqauth.permissions.name_patterns import Blank, named
 
 _CELERYS_OWN = "celery."
 _CLEANUP = "celery.backend_cleanup"
+_UNLOCK = "celery.chord_unlock"
+# What routers are asked about under its own name: chunks and mapped tasks in groups, and groups
+# that take a task's place. Chords are sent to the queue of their last task.
+_MADE_OF_TASKS = ("celery.map", "celery.starmap", "celery.accumulate")
 _SHOWN = 5
 _OPTIONS = ("queue", "routing_key", "exchange")
 # Packages whose schedulers, often named on the command line of beat, keep entries in a database.
@@ -47,6 +52,7 @@ class Destinations:
     Attributes:
         configured: The queues of the configuration.
         consumed: The queues that workers consume from.
+        retried: The queues that workers declare as they send tasks again.
         sent: The queues that producers send to.
         scheduled: The queues that beat sends to.
         notes: What cannot be known, in sentences.
@@ -54,6 +60,7 @@ class Destinations:
 
     configured: tuple[TaskQueue, ...]
     consumed: tuple[TaskQueue, ...]
+    retried: tuple[TaskQueue, ...]
     sent: tuple[TaskQueue, ...]
     scheduled: tuple[TaskQueue, ...]
     notes: tuple[str, ...]
@@ -76,16 +83,18 @@ def destinations(
     looked = _Looked(app)
     configured = tuple(map(task_queue, app.amqp.queues.values()))
     more = [looked.named(name) for name in sent]
-    by_tasks = [*looked.by_routes(), *looked.by_tasks()]
+    by_tasks = [*looked.by_routes(), *looked.by_tasks(), *looked.by_routers()]
     producers = merged([*configured, *by_tasks, *more])
     entries = looked.by_beat()
-    known = {queue.name: queue for queue in producers}
+    known = {queue.identity: queue for queue in producers}
     by_default = app.amqp.queues.consume_from.values()
     wanted = [looked.named(name) for name in consumed] or [task_queue(each) for each in by_default]
     direct = looked.direct() if app.conf.worker_direct else []
+    taken = merged([known.get(queue.identity, queue) for queue in (*wanted, *direct)])
     return Destinations(
         configured=configured,
-        consumed=merged([known.get(queue.name, queue) for queue in (*wanted, *direct)]),
+        consumed=taken,
+        retried=merged(looked.retried(taken)),
         sent=producers,
         scheduled=merged([*entries, *more] if looked.beat_is_known() else [*producers, *entries]),
         notes=looked.notes(),
@@ -140,9 +149,47 @@ class _Looked:
 
     def by_tasks(self) -> Iterator[TaskQueue]:
         """Return the queues that the app's own tasks are sent to."""
-        for name, task in sorted(self.app.tasks.items()):
+        for name in sorted(self.app.tasks):
             if not name.startswith(_CELERYS_OWN):
-                yield from self._sent(name, task=task)
+                yield from self._sent(name, task=self.app.tasks[name])
+
+    def by_routers(self) -> Iterator[TaskQueue]:
+        """Return the queues that routers choose for what Celery makes of the app's own tasks."""
+        if all(isinstance(route, MapRoute) for route in self.app.amqp.routes):
+            return  # those are named already, with all that they are for
+        for name in _MADE_OF_TASKS:
+            task = self.app.tasks.get(name)
+            try:
+                routed = self.router.lookup_route(name, (), {}, {}, task)
+            except Exception:  # noqa: BLE001, S112 - told for the app's own tasks, if it is so there
+                continue
+            if routed:
+                yield from self._expanded(_options(routed), f"{name} is routed to {routed!r}")
+
+    def retried(self, taken: Iterable[TaskQueue]) -> Iterator[TaskQueue]:
+        """Return the queues that are declared when tasks of some queues are sent again.
+
+        A task that came by the default exchange goes back by its queue's name. One that came by
+        another goes back to that, and Celery's router adds the queue that it knows for the task:
+        the default one where no route names any.
+
+        Source: `celery.app.task.Task.signature_from_request`.
+        """
+        taken = tuple(taken)
+        yield from (
+            q for q in taken if not q.broadcast and any(not p.exchange for p in q.published)
+        )
+        if not any(way.exchange for queue in taken for way in queue.published):
+            return
+        usual = {queue.identity for queue in taken}
+        usual.add((named(str(self.app.conf.task_default_queue)), None))
+        for queue in (*self.by_tasks(), *self._unlocking()):
+            if queue.identity in usual and not queue.broadcast:
+                yield queue
+
+    def _unlocking(self) -> list[TaskQueue]:
+        """Return where tasks go that wait for chords, unless the backend counts for itself."""
+        return self._sent(_UNLOCK) if _waits_for_chords(self.app) else []
 
     def beat_is_known(self) -> bool:
         """Tell whether all that beat sends stands in the configuration."""
@@ -253,6 +300,15 @@ def _scheduled(entry: Any) -> tuple[str, Mapping[str, Any]]:
     if isinstance(entry, Mapping):
         return str(entry.get("task") or ""), entry.get("options") or {}
     return str(entry.task or ""), entry.options or {}
+
+
+def _waits_for_chords(app: Any) -> bool:
+    """Tell whether a chord is a task that comes again until all is done."""
+    try:
+        app.backend.ensure_chords_allowed()
+        return getattr(app.backend.apply_chord, "__func__", None) is Backend.apply_chord
+    except Exception:  # noqa: BLE001 - there is no backend, or its library may be missing here
+        return False
 
 
 def _is_cleaned_up(app: Any) -> bool:

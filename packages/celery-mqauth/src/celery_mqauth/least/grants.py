@@ -23,8 +23,9 @@ class RoleGrant:
     Attributes:
         role: Its name.
         title: What it is.
-        vhost: The virtual host.
+        vhost: The virtual host; where it sends to, if it reads from another.
         uses: What it does on the broker.
+        reads: Those of the uses that come over connections to `broker_read_url`.
         scopes: The least elements of OAuth 2 scopes.
         expressions: The least elements of regular expressions.
     """
@@ -33,8 +34,23 @@ class RoleGrant:
     title: str
     vhost: str
     uses: tuple[Use, ...]
+    reads: tuple[Use, ...]
     scopes: tuple[Element, ...]
     expressions: tuple[Element, ...]
+
+    @property
+    def writes(self) -> tuple[Use, ...]:
+        """The uses that come over connections to `broker_write_url`."""
+        return self.uses[len(self.reads) :]
+
+    @property
+    def vhosts(self) -> tuple[str, ...]:
+        """All its virtual hosts, that which it sends to first."""
+        return tuple(dict.fromkeys((self.vhost, *(use.vhost or self.vhost for use in self.uses))))
+
+    def expressions_in(self, vhost: str) -> tuple[Element, ...]:
+        """Return the least elements of regular expressions in one of its virtual hosts."""
+        return tuple(each for each in self.expressions if (each.vhost or self.vhost) == vhost)
 
 
 def role_grants(
@@ -61,7 +77,8 @@ def role_grants(
     names = names_of(app, consumed=queues, sent=sent)
     found = []
     for role in roles or ROLES:
-        uses = uses_of(role, names, options)
+        done = uses_of(role, names, options)
+        uses = (*done.reads, *done.writes)
         if uses:
             found.append(
                 RoleGrant(
@@ -69,6 +86,7 @@ def role_grants(
                     title=ROLES[role].title,
                     vhost=names.vhost,
                     uses=uses,
+                    reads=done.reads,
                     scopes=least_scopes(uses),
                     expressions=least_expressions(uses),
                 )

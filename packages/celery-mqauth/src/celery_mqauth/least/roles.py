@@ -7,11 +7,11 @@ and callers of tasks, on brokers of RabbitMQ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from celery_mqauth.least.app_names import AppNames
-from celery_mqauth.least.task_queues import Binding, TaskQueue, keys_for, merged
+from celery_mqauth.least.task_queues import Binding, TaskQueue, delayed_keys, merged
 from mqauth.permissions.least import DEFAULT, Use
 from mqauth.permissions.name_patterns import Blank, NamePattern, named
 from mqauth.permissions.operations import Role as Part
@@ -37,38 +37,73 @@ class WorkerOptions:
     task_events: bool = True
 
 
+def _nothing(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
+    del names, options
+    return iter(())
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role that a process plays.
+    """A role that a process plays, given an app's names and the options of its workers.
 
     Attributes:
         title: What it is.
-        uses: What it does, given an app's names and the options of its workers.
+        writes: What it does over connections to `broker_write_url`.
+        reads: What it does over connections to `broker_read_url`.
     """
 
     title: str
-    uses: Callable[[AppNames, WorkerOptions], Iterator[Use]]
+    writes: Callable[[AppNames, WorkerOptions], Iterator[Use]]
+    reads: Callable[[AppNames, WorkerOptions], Iterator[Use]] = _nothing
 
 
-def uses_of(role: str, names: AppNames, options: WorkerOptions | None = None) -> tuple[Use, ...]:
+@dataclass(frozen=True, slots=True)
+class RoleUses:
+    """What a role does on the broker.
+
+    Attributes:
+        reads: What it does where it reads.
+        writes: What it does where it writes, mostly the same broker.
+    """
+
+    reads: tuple[Use, ...]
+    writes: tuple[Use, ...]
+
+
+def uses_of(role: str, names: AppNames, options: WorkerOptions | None = None) -> RoleUses:
     """Return what a role does; none where the app has no use for that role."""
-    return tuple(ROLES[role].uses(names, options or WorkerOptions()))
+    played, given = ROLES[role], options or WorkerOptions()
+    reads, writes = tuple(played.reads(names, given)), tuple(played.writes(names, given))
+    if names.read_vhost != names.vhost:
+        reads = tuple(replace(use, vhost=names.read_vhost) for use in reads)
+        writes = tuple(replace(use, vhost=names.vhost) for use in writes)
+    return RoleUses(reads, writes)
+
+
+def _worker_reads(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
+    for queue in names.tasks.consumed:
+        yield from _declared(queue, "tasks", main=False)
+        yield _use("basic.consume", "tasks", queue=queue.name)
+    if options.gossip:
+        yield from _listening(names, named("worker.#"), "gossip")
+    if options.mingle:
+        yield from _hearing_replies(names, "mingle")
+    if names.remote_control:
+        yield from _obeying(names)
 
 
 def _worker(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
-    for queue in names.tasks.consumed:
-        retried = names.main_bound and str(queue.name) == names.default_queue
-        yield from _declared(queue, "tasks", main=retried)
-        yield _use("basic.consume", "tasks", queue=queue.name)
-    yield from _published(names, names.tasks.consumed, "retries")
+    tasks = names.tasks
+    for queue in tasks.retried:
+        yield from _declared(queue, "retries", main=names.main_bound)
+    yield from _published(tasks.consumed, "retries")
+    yield from _delayed_to(names, merged([*tasks.consumed, *tasks.retried]))
     if names.results is not None:
         yield _use("basic.publish", "results", exchange=DEFAULT)
     yield from _delivering_later(names)
     yield from _sending_events(names, options)
-    if options.gossip:
-        yield from _listening(names, named("worker.#"), "gossip")
     if options.mingle:
-        yield from _calling(names, "mingle")
+        yield from _commanding(names, "mingle")
     if names.remote_control:
         yield from _answering(names)
 
@@ -87,7 +122,8 @@ def _sending(names: AppNames, queues: Sequence[TaskQueue]) -> Iterator[Use]:
     for queue in queues:
         if not queue.broadcast:
             yield from _declared(queue, "tasks", main=names.main_bound)
-    yield from _published(names, queues, "tasks")
+    yield from _published(queues, "tasks")
+    yield from _delayed_to(names, queues)
     if names.results is not None:
         yield _use("queue.declare", "results", queue=names.results)
     if names.sent_events:
@@ -102,20 +138,25 @@ def _results(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
         yield _use("basic.consume", "results", queue=names.results)
 
 
-def _events(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
+def _events_reads(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
     del options
     yield from _listening(names, named("#"), "events")
-    control = named(names.control)
-    yield _use("exchange.declare", "waking workers", exchange=control)
-    yield _use("basic.publish", "waking workers", exchange=control)
+
+
+def _events(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
+    del options
+    yield from _commanding(names, "waking workers")
 
 
 def _inspect(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
     del options
-    yield from _calling(names, "remote control")
+    yield from _hearing_replies(names, "remote control")
+    yield from _commanding(names, "remote control")
 
 
 def _flower(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
+    # It listens to events where it writes.
+    yield from _events_reads(names, options)
     yield from _events(names, options)
     yield from _inspect(names, options)
 
@@ -127,11 +168,11 @@ def _delayed(names: AppNames, options: WorkerOptions) -> Iterator[Use]:
 
 ROLES: Mapping[str, Role] = MappingProxyType(
     {
-        "worker": Role("a worker", _worker),
+        "worker": Role("a worker", _worker, _worker_reads),
         "producer": Role("whoever sends tasks", _producer),
         "results": Role("whoever sends tasks and waits for rpc results", _results),
         "beat": Role("celery beat", _beat),
-        "events": Role("celery events", _events),
+        "events": Role("celery events", _events, _events_reads),
         "inspect": Role("celery inspect, control and status", _inspect),
         "flower": Role("Flower: events and remote control", _flower),
         "delayed": Role("the part of a worker that sets up native delayed delivery", _delayed),
@@ -164,8 +205,8 @@ def _declared(queue: TaskQueue, why: str, *, main: bool) -> Iterator[Use]:
     for binding in bindings:
         yield from _declared_exchange(binding, why)
     yield _use("queue.declare", why, queue=queue.name)
-    if queue.dead_letter:
-        dead = named(queue.dead_letter)
+    if queue.dead_letter is not None:
+        dead = _exchange(queue.dead_letter)
         yield _use("queue.declare (with DLX)", why, queue=queue.name, dead_letter=dead)
     for binding in bindings:
         if binding.exchange:
@@ -178,19 +219,26 @@ def _declared_exchange(binding: Binding, why: str) -> Iterator[Use]:
         return
     exchange = named(binding.exchange)
     yield _use("exchange.declare", why, exchange=exchange)
-    if binding.alternate:
-        alternate = named(binding.alternate)
+    if binding.alternate is not None:
+        alternate = _exchange(binding.alternate)
         yield _use("exchange.declare (with AE)", why, exchange=exchange, alternate=alternate)
 
 
-def _published(names: AppNames, queues: Sequence[TaskQueue], why: str) -> Iterator[Use]:
-    delays = _delays(names, queues)
+def _exchange(name: str) -> NamePattern:
+    return named(name) if name else DEFAULT
+
+
+def _published(queues: Sequence[TaskQueue], why: str) -> Iterator[Use]:
     for queue in queues:
         for each in queue.published:
-            exchange = named(each.exchange) if each.exchange else DEFAULT
+            exchange = _exchange(each.exchange)
             yield _use("basic.publish", why, exchange=exchange, key=each.topic_key)
-        if delays and _is_delayed_to(queue.main):
-            later = named(Blank.ANY, ".", *keys_for(queue.main.key).parts)
+
+
+def _delayed_to(names: AppNames, queues: Sequence[TaskQueue]) -> Iterator[Use]:
+    for queue in queues if _delays(names, queues) else ():
+        if _is_delayed_to(queue.main):
+            later = delayed_keys(queue.main.key)
             yield _use("basic.publish", "tasks for later", exchange=_LATER, key=later)
 
 
@@ -240,20 +288,29 @@ def _listening(names: AppNames, key: NamePattern, why: str) -> Iterator[Use]:
     yield _use("basic.consume", why, queue=names.event_queue)
 
 
-def _calling(names: AppNames, why: str) -> Iterator[Use]:
-    control, reply = named(names.control), named(names.reply)
+def _hearing_replies(names: AppNames, why: str) -> Iterator[Use]:
+    reply = named(names.reply)
     yield _use("exchange.declare", why, exchange=reply)
     yield _use("queue.declare", why, queue=names.reply_queue)
     yield _use("queue.bind", why, queue=names.reply_queue, exchange=reply)
-    yield _use("exchange.declare", why, exchange=control)
-    yield _use("basic.publish", why, exchange=control)
     yield _use("basic.consume", why, queue=names.reply_queue)
 
 
-def _answering(names: AppNames) -> Iterator[Use]:
-    control, reply, why = named(names.control), named(names.reply), "remote control"
+def _commanding(names: AppNames, why: str) -> Iterator[Use]:
+    control = named(names.control)
+    yield _use("exchange.declare", why, exchange=control)
+    yield _use("basic.publish", why, exchange=control)
+
+
+def _obeying(names: AppNames) -> Iterator[Use]:
+    control, why = named(names.control), "remote control"
     yield _use("exchange.declare", why, exchange=control)
     yield _use("queue.declare", why, queue=names.node_queue)
     yield _use("queue.bind", why, queue=names.node_queue, exchange=control)
     yield _use("basic.consume", why, queue=names.node_queue)
+
+
+def _answering(names: AppNames) -> Iterator[Use]:
+    reply, why = named(names.reply), "remote control"
+    yield _use("exchange.declare", why, exchange=reply)
     yield _use("basic.publish", why, exchange=reply)

@@ -13,6 +13,7 @@ from kombu import Exchange, Queue
 from mqauth.permissions.name_patterns import Blank, NamePattern, named
 
 _GENERATED = re.compile(r"(.*\.)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LIKE_A_DELAY = re.compile(r"\.?[01](\.[01])*")
 _NO_KINDS: Mapping[str, str] = MappingProxyType({})
 # Kombu declares no exchange whose name begins so: they are the broker's own.
 _INTERNAL = "amq."
@@ -86,6 +87,12 @@ class TaskQueue:
     quorum: bool
     broadcast: bool = False
 
+    @property
+    def identity(self) -> tuple[NamePattern, Binding | None]:
+        """What tells it from others: its name, or for a name not known yet also its binding."""
+        known = self.name.exact and bool(str(self.name))
+        return (self.name, None if known else self.main)
+
 
 def task_queue(queue: Any, *, name: NamePattern | None = None) -> TaskQueue:
     """Return what is known of a queue of Kombu's.
@@ -147,7 +154,9 @@ def sent_past_queues(options: Mapping[str, Any], kinds: Mapping[str, str] = _NO_
         options: What routes and tasks say: `exchange`, `exchange_type`, `routing_key`.
         kinds: Types of exchanges, by their names.
     """
-    main = _binding(None, None)
+    # Celery delays what names the type of its exchange, and cannot where a route does not.
+    kind, key = str(options.get("exchange_type") or ""), str(options.get("routing_key") or "")
+    main = _binding(Exchange(_name(options["exchange"]), type=kind, no_declare=True), key)
     return TaskQueue(
         name=named(),
         main=main,
@@ -161,11 +170,11 @@ def sent_past_queues(options: Mapping[str, Any], kinds: Mapping[str, str] = _NO_
 
 def merged(queues: Iterable[TaskQueue]) -> tuple[TaskQueue, ...]:
     """Return each queue once, with all ways of publishing to it."""
-    found: dict[NamePattern, TaskQueue] = {}
+    found: dict[object, TaskQueue] = {}
     for queue in queues:
-        known = found.setdefault(queue.name, queue)
+        known = found.setdefault(queue.identity, queue)
         published = tuple(sorted({*known.published, *queue.published}))
-        found[queue.name] = replace(known, published=published)
+        found[queue.identity] = replace(known, published=published)
     return tuple(found.values())
 
 
@@ -176,6 +185,19 @@ def keys_for(key: str) -> NamePattern:
         parts.append("." if number else "")
         parts.append(Blank.ANY if word in ("#", "*") else word)
     return named(*parts)
+
+
+def delayed_keys(key: str) -> NamePattern:
+    """Return the routing keys that a task is delayed with for a binding of this key."""
+    keys, end = keys_for(key).parts, ""
+    for part in reversed(keys):
+        if isinstance(part, Blank):
+            break
+        end = part + end
+    if _LIKE_A_DELAY.fullmatch(end):
+        # A scope's pattern stops at the first place that looks like its end: within the delay.
+        return named(Blank.ANY)
+    return named(Blank.DELAY, ".", *keys)
 
 
 def _binding(exchange: Any, key: Any) -> Binding:

@@ -17,7 +17,7 @@ from mqauth.errors import ConfigurationError
 from mqauth.permissions.checks import Check
 from mqauth.permissions.explain import Explanation, explain, without_covered
 from mqauth.permissions.least_formats import AMAZON_MQ_PREFIX
-from mqauth.permissions.operations import Operation
+from mqauth.permissions.operations import Operation, plan
 from mqauth.permissions.prefix_guess import assumed_server
 from mqauth.permissions.resource_server import ResourceServer
 from mqauth.permissions.token_scopes import TokenReading, read_token
@@ -142,6 +142,13 @@ class BrokerLinks:
                 operations use and do not declare, unless it may be declared.
         """
         session = self._open()
+        for operation in operations:
+            forbidden = plan(operation).forbidden
+            if forbidden is not None:
+                raise BrokenLinkError(
+                    f"nobody may {operation}: {forbidden}",
+                    remedy="leave it out: no permission allows it",
+                )
         refused: list[tuple[Operation, str]] = []
         for operation in operations:
             said = refusals(session, operation) or self._foreseen(operation)

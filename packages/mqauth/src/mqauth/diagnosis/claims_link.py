@@ -14,11 +14,15 @@ from mqauth.errors import InvalidCredentialError
 from mqauth.jwt_claims import unverified_claims
 from mqauth.permissions.resource_server import Refused, ResourceServer, choose, same_issuer
 from mqauth.permissions.signatures import refused_signature, signature_note
-from mqauth.permissions.versions import NEWEST
+from mqauth.permissions.token_scopes import scopes_with_prefix
+from mqauth.permissions.versions import NEWEST, BrokerVersion
 from mqauth.secret import Secret
 
 LARGEST_TOKEN = 8_000
 """Characters of a token that fit into the first frame of any broker."""
+_VERSIONS = (NEWEST, BrokerVersion(4, 0, 0))
+"""One of those that collect scopes in each way: nobody has asked the broker yet which it is."""
+_SHOWN = 5
 
 
 def claims_of(credentials: BrokerCredentials) -> Mapping[str, Any]:
@@ -78,6 +82,8 @@ def check_claims(
             f"the token is of issuer {found}, and the broker trusts {chosen.issuer}",
             remedy="set auth_oauth2.issuer to the token's, or fetch it from the broker's",
         )
+    if chosen is not None:
+        _check_scopes(claims, chosen)
     more = _as_rabbitmq_looks(credentials.password, chosen) if kind == "rabbitmq" else ""
     told = f"issuer {found}, audience {_shown(claims.get('aud'))}, {size:,} characters"
     if chosen is not None and elsewhere:
@@ -100,6 +106,26 @@ def _as_rabbitmq_looks(token: Secret, server: ResourceServer | None) -> str:
         )
     note = signature_note(token)
     return f"; {note}" if note else ""
+
+
+def _check_scopes(claims: Mapping[str, Any], server: ResourceServer) -> None:
+    """Refuse a token none of whose scopes has the prefix, whatever release the broker is of."""
+    collected = [scopes_with_prefix(claims, server, version) for version in _VERSIONS]
+    refused = [found for found in collected if isinstance(found, Refused)]
+    if len(refused) == len(collected):
+        raise BrokenLinkError(refused[0].reason, remedy=refused[0].remedy)
+    found = [found for found in collected if not isinstance(found, Refused)]
+    if any(kept for kept, _ in found) or not any(dropped for _, dropped in found):
+        return
+    prefix = server.prefix(NEWEST)
+    dropped = list(dict.fromkeys(scope for _, each in found for scope in each))
+    shown = ", ".join(dropped[:_SHOWN]) + ", …" * (len(dropped) > _SHOWN)
+    raise BrokenLinkError(
+        f"no scope of the token begins with the broker's prefix {prefix!r}, and none is an alias: "
+        f"{shown}",
+        remedy=f"have the issuer write scopes as {prefix}read:VHOST/NAME, or set "
+        "auth_oauth2.scope_prefix to what they begin with",
+    )
 
 
 def _check_times(claims: Mapping[str, Any], skew: float) -> None:

@@ -32,6 +32,8 @@ MOST_SKEW = 60.0
 _URLS = ("issuer", "token_endpoint", "endpoint_url")
 _DISCOVERY = "/.well-known/openid-configuration"
 _PEM = "-----BEGIN"
+_OTHER_FILES = {"token-file": "path"}
+"""Options that name files though they do not end in `_file`, by provider."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +59,13 @@ def named_files(config: ResolvedConfig) -> dict[str, Path]:
     for name, value in config.options.items():
         if isinstance(value, FileSecret):
             files[f"{name}_file"] = Path(value.path)
-        elif name.endswith("_file") and isinstance(value, str | Path) and str(value):
-            files[name] = Path(value)
+        elif _names_file(config.provider, name) and isinstance(value, str | Path) and str(value):
+            files[name] = Path(value).expanduser()
     return files
+
+
+def _names_file(provider: str, option: str) -> bool:
+    return option.endswith("_file") or option == _OTHER_FILES.get(provider)
 
 
 def files_as_written(
@@ -86,7 +92,7 @@ def files_as_written(
     return {
         key: Path(value).expanduser()
         for key, value in written.items()
-        if key.endswith("_file") and isinstance(value, str | Path) and str(value)
+        if _names_file(provider, key) and isinstance(value, str | Path) and str(value)
     }
 
 

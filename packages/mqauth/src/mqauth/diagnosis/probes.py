@@ -14,11 +14,12 @@ from dataclasses import replace
 
 from mqauth.diagnosis.session import Refusal, Session
 from mqauth.diagnosis.wire import short, table
-from mqauth.permissions.operations import OPERATIONS, Operation, is_topic_exchange
+from mqauth.permissions.operations import OPERATIONS, Operation
 
 _TICKET = struct.pack("!H", 0)
 _PROBE = table({"x-mqauth-probe": "none has this"})
 _MISSING = 404
+_OF_TOPIC = "access to topic"
 _PERMITTED = (_MISSING, 405, 406)
 REFUSED = 403
 _PUBLISH, _CONSUME = (
@@ -95,19 +96,34 @@ def declaring(looked_for: Operation) -> Operation:
 def refusals(session: Session, operation: Operation) -> str | None:
     """Return the first thing that the broker says against an operation and what comes with it.
 
-    A dead-letter or alternate exchange needs reading what it is set on, and writing to it.
+    A dead-letter or alternate exchange needs reading what it is set on, and writing to it; topics
+    do not come into it.
 
     Raises:
         Refusal: It closed the connection for another reason.
         LostError: It ended the connection without a word.
     """
-    asked = [operation]
-    other = operation.dead_letter or operation.alternate
-    if operation.dead_letter:
-        asked.append(replace(operation, kind=_CONSUME))
-    if other and is_topic_exchange(other) is not True:
-        asked.append(replace(operation, kind=_PUBLISH, exchange=other, routing_key=""))
-    return next(filter(None, (refusal(session, each) for each in asked)), None)
+    said = refusal(session, operation)
+    if said is not None:
+        return said
+    if operation.dead_letter is not None:
+        reading = refusal(session, replace(operation, kind=_CONSUME))
+        return reading or _writing(session, operation, operation.dead_letter)
+    if operation.alternate is not None:
+        # Nothing but a binding reads an exchange, and that wants to write somewhere as well. But
+        # the broker looks for names, whatever they are of.
+        named_so = replace(operation, kind=_CONSUME, queue=operation.exchange)
+        reading = refusal(session, named_so)
+        if reading is not None:
+            return reading.replace(" to queue ", " to exchange ", 1)
+        return _writing(session, operation, operation.alternate)
+    return None
+
+
+def _writing(session: Session, operation: Operation, exchange: str) -> str | None:
+    said = refusal(session, replace(operation, kind=_PUBLISH, exchange=exchange, routing_key=""))
+    # The broker looks at the topic only where it permits writing to the exchange.
+    return None if said is not None and _OF_TOPIC in said else said
 
 
 def refusal(session: Session, operation: Operation) -> str | None:

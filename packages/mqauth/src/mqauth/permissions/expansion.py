@@ -1,8 +1,9 @@
 """Variables in scopes: `{vhost}` and `{claim}`.
 
 What the broker puts in is not encoded: a claim that holds `*` or `/` changes what the scope means.
-A claim that is no string, or that the token does not have, leaves the variable's name; a brace that
-is not closed, or closed late, makes the scope empty.
+A claim that is no string, or that the token does not have, leaves the variable's name; so does the
+scope claim, which the broker has made a list of by then. A brace that is not closed, or closed
+late, makes the scope empty.
 
 Source: RabbitMQ, rabbitmq_auth_backend_oauth2, "Scope aliases and variable expansion".
 """
@@ -45,5 +46,5 @@ def expand(scope: str, claims: Mapping[str, Any], vhost: str) -> str:
 def _value(name: str, claims: Mapping[str, Any], vhost: str) -> str:
     if name == "vhost":
         return vhost
-    value = claims.get(name, name)
-    return value if isinstance(value, str) else name
+    value = claims.get(name)
+    return value if isinstance(value, str) and name != "scope" else name

@@ -126,11 +126,15 @@ def operations_on(subject: Operation) -> Iterable[Operation]:
             exchange=exchange,
             source=exchange if "source" in roles else "",
             destination=(subject.destination or exchange) if "destination" in roles else "",
-            alternate=(subject.alternate or exchange) if "alternate" in roles else "",
-            dead_letter=(subject.dead_letter or exchange) if "dead_letter" in roles else "",
+            alternate=_given(subject.alternate, exchange) if "alternate" in roles else None,
+            dead_letter=_given(subject.dead_letter, exchange) if "dead_letter" in roles else None,
             routing_key=subject.routing_key if kind.topic else "",
             topic=subject.topic,
         )
+
+
+def _given(name: str | None, otherwise: str) -> str:
+    return otherwise if name is None else name
 
 
 def _step(grant: Grant, checks: Sequence[Check]) -> Step:

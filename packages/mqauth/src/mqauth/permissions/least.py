@@ -8,7 +8,8 @@ remains is needed by something.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 
 from mqauth.permissions.checks import DEFAULT_EXCHANGE, Action, Check, Resource
@@ -30,12 +31,15 @@ class Use:
         on: The names, by the role that they play in the row.
         key: Routing keys, where the exchange is a topic exchange; else None.
         why: What for, in a few words.
+        vhost: The virtual host, where a program uses several; else empty: the one that is asked
+            about.
     """
 
     operation: str
     on: tuple[tuple[Role, NamePattern], ...]
     key: NamePattern | None = None
     why: str = ""
+    vhost: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,17 +50,19 @@ class Element:
         action: What it permits.
         name: On what.
         key: With which routing keys; None where it opens no topics.
+        vhost: Where, as in the use that needs it.
         why: What for.
     """
 
     action: Action
     name: NamePattern
     key: NamePattern | None = None
+    vhost: str = ""
     why: tuple[str, ...] = field(default=(), compare=False)
 
     def scope(self, vhost: str, prefix: str = "") -> str:
-        """Return it as a scope."""
-        scope = f"{prefix}{self.action}:{literal(vhost)}/{self.name.wildcard}"
+        """Return it as a scope; `vhost` is for an element that names none itself."""
+        scope = f"{prefix}{self.action}:{literal(self.vhost or vhost)}/{self.name.wildcard}"
         return scope if self.key is None else f"{scope}/{self.key.wildcard}"
 
 
@@ -69,6 +75,7 @@ class Need:
     key: NamePattern | None
     resource: Resource
     topic: bool
+    vhost: str = ""
 
     def checks(self, vhost: str) -> tuple[Check, ...]:
         """Return checks on names of the family, to try."""
@@ -76,7 +83,7 @@ class Need:
         return tuple(
             Check(
                 kind="topic" if self.topic else "resource",
-                vhost=vhost,
+                vhost=self.vhost or vhost,
                 name=name,
                 action=self.action,
                 routing_key=key,
@@ -93,16 +100,18 @@ def needs_of(use: Use) -> tuple[Need, ...]:
     needs = [
         Need(
             need.action,
-            on[need.role],
+            on[need.role].mapped(partial(kind.as_taken, need.role)),
             None,
             "queue" if need.role == "queue" else "exchange",
             topic=False,
+            vhost=use.vhost,
         )
         for need in kind.needs
     ]
     if kind.topic is not None and use.key is not None:
         source = on["source"] if "source" in on else on["exchange"]
-        needs.append(Need(kind.topic, source, use.key, "exchange", topic=True))
+        source = source.mapped(partial(kind.as_taken, "source"))
+        needs.append(Need(kind.topic, source, use.key, "exchange", topic=True, vhost=use.vhost))
     return tuple(needs)
 
 
@@ -111,7 +120,7 @@ def least_scopes(uses: Iterable[Use]) -> tuple[Element, ...]:
     needs = _with_reasons(uses)
     reasons: dict[Element, list[str]] = {}
     for need, why in needs:
-        element = Element(action=need.action, name=need.name, key=need.key)
+        element = Element(action=need.action, name=need.name, key=need.key, vhost=need.vhost)
         reasons.setdefault(element, []).extend(word for word in why if word)
     elements = sorted(reasons, key=_narrow_first)
     checks = {need: need.checks("/") for need, _ in needs}
@@ -126,17 +135,17 @@ def least_scopes(uses: Iterable[Use]) -> tuple[Element, ...]:
 def least_expressions(uses: Iterable[Use]) -> tuple[Element, ...]:
     """Return the least elements of regular expressions that these uses need; topics are free."""
     reasons: dict[Element, list[str]] = {}
-    names: dict[Action, set[str]] = {}
+    names: dict[tuple[Action, str], set[str]] = {}
     for need, why in _with_reasons(uses):
         if need.topic:
             continue
-        element = Element(action=need.action, name=need.name)
+        element = Element(action=need.action, name=need.name, vhost=need.vhost)
         reasons.setdefault(element, []).extend(word for word in why if word)
-        names.setdefault(need.action, set()).update(need.name.samples)
+        names.setdefault(_place(element), set()).update(need.name.samples)
     kept = sorted(reasons, key=_narrow_first)
     for element in tuple(kept):
-        others = [o for o in kept if o != element and o.action == element.action]
-        if all(any(o.name.matches(name) for o in others) for name in names[element.action]):
+        others = [o for o in kept if o != element and _place(o) == _place(element)]
+        if all(any(o.name.matches(name) for o in others) for name in names[_place(element)]):
             kept.remove(element)
     return tuple(_explained(element, reasons[element]) for element in sorted(kept, key=_in_order))
 
@@ -144,8 +153,9 @@ def least_expressions(uses: Iterable[Use]) -> tuple[Element, ...]:
 def element_checks(element: Element, vhost: str) -> tuple[Check, ...]:
     """Return checks that an element allows, on names of its family."""
     topic = element.key is not None
-    need = Need(element.action, element.name, element.key, "queue", topic=topic)
-    plain = Need(element.action, element.name, None, "queue", topic=False)
+    where = element.vhost
+    need = Need(element.action, element.name, element.key, "queue", topic=topic, vhost=where)
+    plain = Need(element.action, element.name, None, "queue", topic=False, vhost=where)
     return (*plain.checks(vhost), *(need.checks(vhost) if topic else ()))
 
 
@@ -170,15 +180,14 @@ def _narrow_first(element: Element) -> tuple[bool, bool, int, str]:
     return (element.key is not None, wild, -len(element.name.wildcard), str(element.name))
 
 
-def _in_order(element: Element) -> tuple[int, str, str]:
+def _place(element: Element) -> tuple[Action, str]:
+    return (element.action, element.vhost)
+
+
+def _in_order(element: Element) -> tuple[str, int, str, str]:
     order = ("configure", "write", "read").index(element.action)
-    return (order, str(element.name), str(element.key or ""))
+    return (element.vhost, order, str(element.name), str(element.key or ""))
 
 
 def _explained(element: Element, why: Sequence[str]) -> Element:
-    return Element(
-        action=element.action,
-        name=element.name,
-        key=element.key,
-        why=tuple(dict.fromkeys(why)),
-    )
+    return replace(element, why=tuple(dict.fromkeys(why)))

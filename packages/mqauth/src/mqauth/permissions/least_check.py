@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mqauth.permissions.checks import Check, Grant
+from mqauth.permissions.checks import ACTIONS, Action, Check, Grant
 from mqauth.permissions.least import (
     Element,
     Use,
@@ -14,8 +14,11 @@ from mqauth.permissions.least import (
     least_scopes,
     needs_of,
 )
+from mqauth.permissions.regexes import RegexGrant
 from mqauth.permissions.scope_grant import ScopeGrant
 from mqauth.permissions.scopes import Scope, parse_scope
+
+_MORE = "mqauth-more"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,8 +27,8 @@ class Comparison:
 
     Attributes:
         missing: What has to be added.
-        unneeded: Scopes that could go without anything being refused.
-        wider: Scopes that are needed, but grant more than that.
+        unneeded: Scopes or expressions that could go without anything being refused.
+        wider: Scopes or expressions that are needed, but grant more than that.
     """
 
     missing: tuple[Element, ...]
@@ -57,9 +60,35 @@ def compare_scopes(grant: ScopeGrant, uses: Sequence[Use], vhost: str) -> Compar
     )
 
 
-def compare_expressions(grant: Grant, uses: Sequence[Use], vhost: str) -> Comparison:
+def compare_expressions(grant: RegexGrant, uses: Sequence[Use], vhost: str) -> Comparison:
     """Compare a user's regular expressions with what these uses need."""
-    return Comparison(missing=_missing(grant, least_expressions(uses), vhost))
+    elements = least_expressions(uses)
+    unneeded: list[str] = []
+    wider: list[str] = []
+    for action in ACTIONS:
+        needed = [element for element in elements if element.action == action]
+        others = {name for element in elements for name in element.name.samples}
+        if any(_permits(grant, action, name, vhost) for name in _beyond(needed, others)):
+            (wider if needed else unneeded).append(f"{action}: {grant.pattern(action)}")
+    return Comparison(
+        missing=_missing(grant, elements, vhost), unneeded=tuple(unneeded), wider=tuple(wider)
+    )
+
+
+def _beyond(needed: Sequence[Element], others: Iterable[str]) -> list[str]:
+    """Return names that no element needs, near to those that they do need and far from them."""
+    names = [name for element in needed for name in element.name.samples]
+    near = [each for name in names for each in (f"{name}{_MORE}", f"{_MORE}{name}")]
+    return [
+        name
+        for name in dict.fromkeys((_MORE, *near, *sorted(others)))
+        if not any(element.name.matches(name) for element in needed)
+    ]
+
+
+def _permits(grant: RegexGrant, action: Action, name: str, vhost: str) -> bool:
+    check = Check(kind="resource", vhost=vhost, name=name, action=action)
+    return grant.decide(check).allow
 
 
 def _missing(grant: Grant, elements: Iterable[Element], vhost: str) -> tuple[Element, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -13,7 +14,8 @@ from mqauth.permissions.wildcards import literal
 class Blank(Enum):
     """A part of a name that is made when the program runs.
 
-    The values are what stands for it in a scope, in an expression, and for trying.
+    The values are what stands for it in a scope, in an expression, and for trying: names that have
+    nothing in common but what all of them have, the first of them the most telling.
     """
 
     ANY = ("*", ".*", ("x", "y.z"))
@@ -24,10 +26,16 @@ class Blank(Enum):
         ("57a92bb9-48fb-3b86-a497-1f5931f492b2", "0d6c1f38-9a57-4e2b-8c04-e61b7f3a95d0"),
     )
     """A UUID."""
-    NODE = ("*@*", "[^@]+@.+", ("celery@host.example.com", "w1@host"))
+    NODE = ("*@*", "[^@]+@.+", ("celery@host.example.com", "w1@9-k"))
     """The name of a worker."""
-    LEVEL = ("*", "([0-9]+|delivery)", ("27", "0", "delivery"))
+    LEVEL = (
+        "*",
+        "([0-9]+|delivery)",
+        ("27", "0", "delivery", *(str(level) for level in range(1, 27))),
+    )
     """What delayed delivery calls its queues and exchanges."""
+    DELAY = ("*", "[01](\\.[01])*", (".".join("0" * 27 + "1"), ".".join("1" * 28)))
+    """How long a message is delayed, bit by bit."""
 
     @property
     def wildcard(self) -> str:
@@ -43,6 +51,9 @@ class Blank(Enum):
     def samples(self) -> tuple[str, ...]:
         """Names to try."""
         return tuple(self.value[2])
+
+
+_FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +93,15 @@ class NamePattern:
     @property
     def few_samples(self) -> tuple[str, ...]:
         """Samples in which each blank changes, not each with each: where trying takes its time."""
-        blanks = [part.samples for part in self.parts if isinstance(part, Blank)]
+        tried = [(part,) if isinstance(part, str) else part.samples[:_FEW] for part in self.parts]
         return tuple(
-            "".join(
-                part if isinstance(part, str) else part.samples[number % len(part.samples)]
-                for part in self.parts
-            )
-            for number in range(max(map(len, blanks), default=1))
+            "".join(options[number % len(options)] for options in tried)
+            for number in range(max(map(len, tried), default=1))
         )
+
+    def mapped(self, change: Callable[[str], str]) -> NamePattern:
+        """Return the family whose names differ from these as a function says."""
+        return named(*(change(part) if isinstance(part, str) else part for part in self.parts))
 
     def matches(self, name: str) -> bool:
         """Tell whether the regular expression matches a name."""

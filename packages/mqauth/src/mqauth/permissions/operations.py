@@ -21,6 +21,7 @@ _TOPIC_EXCHANGES = frozenset(
     {"amq.topic", "amq.rabbitmq.trace", "amq.rabbitmq.log", "amq.rabbitmq.event", "celeryev"}
 )
 _DELAYED = "celery_delayed_"
+_LINE_ENDS = str.maketrans("", "", "\r\n")
 
 
 class UnknownOperationError(MQAuthError, LookupError):
@@ -57,6 +58,16 @@ class OperationKind:
     def title(self) -> str:
         """The method and its variant."""
         return f"{self.name} ({self.variant})" if self.variant else self.name
+
+    def as_taken(self, role: Role, name: str) -> str:
+        """Return the name that the broker makes of one that it is given in a role.
+
+        Line ends are taken out where something is declared, deleted or bound, and stay where
+        messages are published, got or purged, and in arguments.
+        """
+        given = self.name.startswith("basic.") or self.name == "queue.purge"
+        argument = role in ("alternate", "dead_letter")
+        return name if given or argument else name.translate(_LINE_ENDS)
 
 
 def _kind(
@@ -136,8 +147,8 @@ class Operation:
         exchange: The exchange; of a binding of a queue, its source. Empty for the default one.
         destination: Of a binding between exchanges, where messages go.
         source: Of a binding between exchanges, where they come from.
-        alternate: The alternate exchange.
-        dead_letter: The dead-letter exchange.
+        alternate: The alternate exchange, or None. Empty for the default one, as next.
+        dead_letter: The dead-letter exchange, or None.
         routing_key: The routing or binding key.
         also_to: Routing keys of the CC and BCC headers.
         topic: Whether the exchange is a topic exchange; None where nobody knows.
@@ -149,8 +160,8 @@ class Operation:
     exchange: str = ""
     destination: str = ""
     source: str = ""
-    alternate: str = ""
-    dead_letter: str = ""
+    alternate: str | None = None
+    dead_letter: str | None = None
     routing_key: str = ""
     also_to: tuple[str, ...] = field(default=())
     topic: bool | None = None
@@ -166,10 +177,12 @@ class Operation:
         if self.kind.name.startswith("exchange.") and self.kind.topic:
             first, to = words.rsplit(" exchange", 1)[0].rsplit(" ", 1)
             return f"{first} {self.destination!r} {to} exchange {self.source!r}{self._key()}"
-        if self.alternate or self.dead_letter:
+        if " with " in words:
             first, other = words.split(" with ", 1)
-            name = self.exchange if self.alternate else self.queue
-            return f"{first} {name!r} with {other} {self.alternate or self.dead_letter!r}"
+            alternate = self.kind.variant == "with AE"
+            name = self.exchange if alternate else self.queue
+            given = self.alternate if alternate else self.dead_letter
+            return f"{first} {name!r} with {other} {given or '(default)'!r}"
         name = self.queue if words.endswith("queue") else self.exchange or "(default)"
         return f"{words} {name!r}{self._key() if self.kind.topic else ''}"
 
@@ -253,7 +266,7 @@ def _source(operation: Operation) -> str:
 
 
 def _check(operation: Operation, need: Need) -> Check:
-    name: str = getattr(operation, need.role)
+    name = operation.kind.as_taken(need.role, getattr(operation, need.role) or "")
     resource: Resource = "queue" if need.role == "queue" else "exchange"
     if resource == "queue" and not name:
         name = _GENERATED
@@ -266,7 +279,7 @@ def _topic_check(operation: Operation, source: str, key: str) -> Check:
     return Check(
         kind="topic",
         vhost=operation.vhost,
-        name=source,
+        name=operation.kind.as_taken("source", source),
         action=operation.kind.topic,
         routing_key=key,
         resource="exchange",

@@ -72,8 +72,8 @@ class _Names:
         self.key = ""
         self.queue: str | None = None
         self.exchanges: list[str] = []
-        self.dead_letter = ""
-        self.alternate = ""
+        self.dead_letter: str | None = None
+        self.alternate: str | None = None
         self.topic: bool | None = None
         self.passive = False
         self.rest: list[str] = []
@@ -92,6 +92,10 @@ class _Names:
 
     def _next(self) -> str:
         return self._words.popleft() if self._words else ""
+
+    def _named(self, said: str) -> str:
+        """Return the name that has to follow; the default exchange's is empty."""
+        return self._words.popleft() if self._words else _incomplete(said, "name the exchange")
 
     def _skip(self, *words: str) -> None:
         if self._words and self._words[0].lower() in words:
@@ -114,12 +118,12 @@ class _Names:
         if word == "dead":
             self._skip("letter")
         self._skip("exchange")
-        self.dead_letter = self._next()
+        self.dead_letter = self._named("with dead-letter exchange")
 
     def read_alternate(self, word: str) -> None:
         """Read an alternate exchange."""
         self._skip("exchange")
-        self.alternate = self._next()
+        self.alternate = self._named("with alternate exchange")
 
     def read_passive(self, word: str) -> None:
         """Note a passive declaration."""
@@ -198,11 +202,11 @@ def _words(text: str | Sequence[str]) -> list[str]:
         return _words(words[0])
     split: list[str] = []
     for word in words:
-        # queue=celery is the same as queue celery
-        split += word.split("=", 1) if _WORD.match(word) else [word]
+        # queue=celery is the same as queue celery; '' is the name of the default exchange
+        split += filter(None, word.split("=", 1)) if _WORD.match(word) else [word]
     if split and split[-1].endswith("?"):
-        split[-1] = split[-1][:-1]
-    return [word for word in split if word] if any(split) else _not_understood("")
+        split[-1:] = filter(None, [split[-1][:-1]])
+    return split if any(split) else _not_understood("")
 
 
 def _verb(words: list[str]) -> tuple[str, list[str]]:
@@ -295,8 +299,8 @@ def _made(
     variant = ""
     if name.endswith(".declare"):
         variant = " (passive)" if names.passive else ""
-        variant = " (with DLX)" if names.dead_letter else variant
-        variant = " (with AE)" if names.alternate else variant
+        variant = variant if names.dead_letter is None else " (with DLX)"
+        variant = variant if names.alternate is None else " (with AE)"
     kind = operation_kind(name + variant)
     if kind is None:
         return _incomplete(name + variant, "there is no such way of declaring")

@@ -64,8 +64,12 @@ class RegexGrant:
         assert check.action is not None  # noqa: S101 - only a virtual host has none
         if check.kind == "topic":
             return self._topic(check, check.action)
-        pattern = {"configure": self.configure, "write": self.write, "read": self.read}
-        return self._matched(check.action, pattern[check.action] or NOTHING, broker_name(check))
+        return self._matched(check.action, self.pattern(check.action), broker_name(check))
+
+    def pattern(self, action: Action) -> str:
+        """Return the expression for an action."""
+        patterns = {"configure": self.configure, "write": self.write, "read": self.read}
+        return patterns[action] or NOTHING
 
     def missing(self, check: Check) -> str:
         """Return the narrowest expression that would allow it."""

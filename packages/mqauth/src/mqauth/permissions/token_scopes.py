@@ -76,7 +76,7 @@ def read_token(
     if isinstance(collected, Refused):
         refused, collected = refused or collected, []
     prefix = server.prefix(version)
-    kept = [scope[len(prefix) :] for scope in collected if scope.startswith(prefix)]
+    kept, dropped = _by_prefix(collected, prefix)
     if version.has("pipeline"):
         kept = list(dict.fromkeys(kept))
     if len(kept) > MAX_SCOPES and version.has("scope_limit"):
@@ -85,7 +85,6 @@ def read_token(
             "use wildcards, or an alias on the broker",
         )
     grant = ScopeGrant(() if refused else kept, claims=claims, version=version, prefix=prefix)
-    dropped = [scope for scope in collected if not scope.startswith(prefix)]
     return TokenReading(
         grant=grant,
         username=username_of(claims, server, version),
@@ -119,6 +118,26 @@ def collected_scopes(
     if version.has("rar") and "authorization_details" in claims:
         collected = scopes_of_details(claims["authorization_details"], server) + collected
     return collected
+
+
+def scopes_with_prefix(
+    claims: Mapping[str, Any], server: ResourceServer, version: BrokerVersion = NEWEST
+) -> tuple[list[str], list[str]] | Refused:
+    """Return the scopes of a token that have the broker's prefix, without it, and the others."""
+    collected = collected_scopes(claims, server, version)
+    if isinstance(collected, Refused):
+        return collected
+    return _by_prefix(collected, server.prefix(version))
+
+
+def _by_prefix(scopes: Iterable[str], prefix: str) -> tuple[list[str], list[str]]:
+    kept, dropped = [], []
+    for scope in scopes:
+        if scope.startswith(prefix):
+            kept.append(scope[len(prefix) :])
+        else:
+            dropped.append(scope)
+    return kept, dropped
 
 
 def values_at(path: str, claims: Mapping[str, Any], server_id: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from mqauth.diagnosis.target import Target, TopicUse
 from mqauth.diagnosis.walk import TIMEOUT, diagnose
 from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.permissions.broker_conf import read_conf
+from mqauth.permissions.operations import Operation
 from mqauth.permissions.questions import parse_question
 
 
@@ -101,6 +103,7 @@ def command(
         vhost = target.vhost if target else "/"
         servers = read_conf(conf) if conf else []
         operations = [parse_question(question, vhost=vhost) for question in questions]
+        _refuse_other_vhosts(operations, vhost)
     except MQAuthError as error:
         finding = broken("options", error)
         ctx.exit(shown(lambda _: [finding], as_json=as_json))
@@ -120,6 +123,16 @@ def command(
             as_json=as_json,
         )
     )
+
+
+def _refuse_other_vhosts(operations: Sequence[Operation], vhost: str) -> None:
+    for operation in operations:
+        if operation.vhost != vhost:
+            raise ConfigurationError(
+                f"an operation names virtual host {operation.vhost!r}, and the broker's URL "
+                f"{vhost!r}",
+                remedy="name the virtual host in the URL; each takes a walk of its own",
+            )
 
 
 def _refuse_what_does_not_fit(
