@@ -54,6 +54,19 @@ class BrokerState:
     pending: int | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Role:
+    """A role as IAM describes it.
+
+    Args:
+        arn: Its ARN, with its path.
+        trust: Who may assume it.
+    """
+
+    arn: str
+    trust: Document
+
+
 class Account:
     """An AWS account, by the credentials that boto3 finds.
 
@@ -100,16 +113,16 @@ class Account:
         with _translated("AWS IAM"):
             self._iam().enable_outbound_web_identity_federation()
 
-    def trust_policy(self, role: str) -> Document | None:
-        """Return a role's trust policy; None if there is no such role."""
+    def role(self, role: str) -> Role | None:
+        """Return a role; None if there is none of that name."""
         with _translated("AWS IAM"):
             try:
-                found = self._iam().get_role(RoleName=role)
+                found = self._iam().get_role(RoleName=role)["Role"]
             except ClientError as error:
                 if error_code(error) not in _MISSING:
                     raise
                 return None
-        return _document(found["Role"]["AssumeRolePolicyDocument"])
+        return Role(arn=str(found["Arn"]), trust=_document(found["AssumeRolePolicyDocument"]))
 
     def create_role(self, role: str, trust: Document) -> None:
         """Create a role."""
