@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mqauth.amazonmq_setup.policies import Document
 from mqauth.errors import ConfigurationError, IssuerRefusedError, MQAuthError
 from mqauth.providers._aws_errors import error_code, translate
-from mqauth.providers._aws_region import check_region
+from mqauth.providers._aws_region import check_region, no_endpoint
 from mqauth.providers._quiet import quiet
 
 if TYPE_CHECKING:
@@ -252,9 +252,12 @@ class Account:
             bounded = Config(
                 connect_timeout=CALL_TIMEOUT / 4, read_timeout=CALL_TIMEOUT, retries=_RETRIES
             )
-            self._clients[service] = self._session.client(
-                service, region_name=self.region, config=bounded
-            )
+            try:
+                self._clients[service] = self._session.client(
+                    service, region_name=self.region, config=bounded
+                )
+            except ValueError:
+                raise no_endpoint(service) from None
         return self._clients[service]
 
 
