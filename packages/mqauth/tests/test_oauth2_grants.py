@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import stat
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,10 @@ from mqauth.errors import (
     ConfigurationError,
     InvalidCredentialError,
     IssuerRefusedError,
-    IssuerUnavailableError,
     MQAuthError,
 )
 from mqauth.jwt_claims import unverified_claims
 from mqauth.provider import Provider
-from mqauth.providers import _oauth2_client, _oauth2_refresh
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import CertificateAuthority, CertificateFiles
 
@@ -57,10 +54,10 @@ def client(issuer: OidcIssuer, certificates: CertificateFiles) -> Build:
     return make
 
 
-def failure(provider: Provider, timeout: float = 5) -> MQAuthError:
+def failure(provider: Provider) -> MQAuthError:
     """Return the error of a fetch that must fail."""
     with pytest.raises(MQAuthError) as caught:
-        provider.fetch(timeout=timeout)
+        provider.fetch(timeout=5)
     assert caught.value.remedy
     return caught.value
 
@@ -199,52 +196,6 @@ def test_a_used_refresh_token(client: Build, issuer: OidcIssuer, tmp_path: Path)
     error = failure(client(grant_type="refresh_token", refresh_token_file=tmp_path / "refresh"))
     assert f"sign in anew, and put the new one into the file {tmp_path / 'refresh'}" in str(error)
     assert "password" not in str(error)
-
-
-def test_an_answer_that_comes_late(client: Build, issuer: OidcIssuer, tmp_path: Path) -> None:
-    """Whoever asked has given up, but the next token is kept, and nobody uses the old one again."""
-    file = tmp_path / "refresh"
-    first = issuer.refresh_tokens.issue(USER)
-    file.write_text(first)
-    provider = client(grant_type="refresh_token", refresh_token_file=file)
-    provider.fetch(timeout=5)  # the endpoint is known from here on
-    before = file.read_text()
-    with issuer.faults.during("slow", delay=2.0):
-        with pytest.raises(IssuerUnavailableError, match="no complete answer"):
-            provider.fetch(timeout=0.5)
-        assert file.read_text() == before
-        with pytest.raises(IssuerUnavailableError):
-            client(grant_type="refresh_token", refresh_token_file=file).fetch(timeout=0.5)
-    deadline = time.monotonic() + 20
-    while file.read_text() == before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert file.read_text() != before
-    assert provider.fetch(timeout=5).principal == USER
-    assert issuer.fetches == 3
-
-
-def test_an_answer_that_never_comes(
-    client: Build,
-    issuer: OidcIssuer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The wait for a successor has an end, of which the log tells, and the lock is free again."""
-    monkeypatch.setattr(_oauth2_client, "READING_ON", 1.5)
-    monkeypatch.setattr(_oauth2_refresh, "SENDING", 0.2)
-    file = tmp_path / "refresh"
-    file.write_text(issuer.refresh_tokens.issue(USER))
-    provider = client(grant_type="refresh_token", refresh_token_file=file)
-    provider.fetch(timeout=5)
-    with issuer.faults.during("hang"):
-        failure(provider, timeout=0.5)
-        deadline = time.monotonic() + 20
-        while "its successor is lost" not in caplog.text and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert f"{file}: the token endpoint" in caplog.text
-    assert "its successor is lost, and somebody has to sign in anew" in caplog.text
-    assert provider.fetch(timeout=5).principal == USER  # it was never used
 
 
 def test_the_token_as_user_name(client: Build) -> None:

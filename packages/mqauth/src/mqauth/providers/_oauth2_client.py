@@ -23,7 +23,7 @@ from mqauth.providers._token_text import is_token
 from mqauth.providers._urls import check_url
 from mqauth.secret import Secret
 
-READING_ON = 60.0
+READING_ON = 30.0
 """Seconds that an answer with the successor of a refresh token may be late."""
 
 DISCOVERY_PATH = "/.well-known/openid-configuration"
@@ -125,11 +125,7 @@ class OAuth2Client:
         grant: Mapping[str, Secret],
         refresh_tokens: RefreshTokens | None = None,
     ) -> BrokerCredentials:
-        answer, response = self._request_token(endpoint, adapter, grant)
-        successor = answer.pop("refresh_token", None)
-        if refresh_tokens is not None and successor not in (None, grant["refresh_token"]):
-            # Before anything else can go wrong: the issuer takes the old one no more.
-            refresh_tokens.replace(successor)
+        answer, response = self._request_token(endpoint, adapter, grant, refresh_tokens)
         what = f"the token endpoint {endpoint}"
         token = answer.pop("access_token", None)
         if not isinstance(token, Secret):
@@ -199,7 +195,11 @@ class OAuth2Client:
         raise failure
 
     def _request_token(
-        self, endpoint: str, adapter: _http.BoundedAdapter, grant: Mapping[str, Secret]
+        self,
+        endpoint: str,
+        adapter: _http.BoundedAdapter,
+        grant: Mapping[str, Secret],
+        refresh_tokens: RefreshTokens | None,
     ) -> tuple[dict[str, Any], requests.Response]:
         what = f"the token endpoint {endpoint}"
         client = ClientAuthentication(self._config)
@@ -208,7 +208,10 @@ class OAuth2Client:
 
         def check(response: requests.Response) -> requests.Response:
             seen.append(response)
-            json_object(response, what, secrets)
+            successor = _successor(json_object(response, what, secrets), what)
+            if refresh_tokens is not None and successor not in (None, grant["refresh_token"]):
+                # Before anything else can go wrong: the issuer takes the old one no more.
+                refresh_tokens.replace(successor)
             return response
 
         failure: MQAuthError
@@ -243,16 +246,26 @@ class OAuth2Client:
                         remedy="correct the issuer",
                     )
             else:
-                return _with_wrapped_tokens(answer), seen[-1]
+                return _with_wrapped_token(answer), seen[-1]
         raise failure
 
 
-def _with_wrapped_tokens(answer: Mapping[str, Any]) -> dict[str, Any]:
-    tokens = ("access_token", "refresh_token")
+def _with_wrapped_token(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{name: _wrapped(answer.get(name)) for name in tokens},
+        "access_token": _wrapped(answer.get("access_token")),
         "expires_in": answer.get("expires_in"),
     }
+
+
+def _successor(content: Mapping[str, Any], what: str) -> Secret | None:
+    """Return the refresh token that an answer gives, if it does (RFC 6749, 6 and A.17)."""
+    token = _wrapped(content.get("refresh_token"))
+    if token is not None and not is_token(token.reveal().replace(" ", "")):
+        raise InvalidCredentialError(
+            f"{what} answered with a refresh token of characters that none has",
+            remedy="check what answers in the issuer's place",
+        )
+    return token
 
 
 def _wrapped(token: object) -> Secret | None:
