@@ -137,6 +137,13 @@ def oauth2_token(environment: dict[str, str]) -> str:
     )
 
 
+@pytest.mark.parametrize("lifetime", ["nan", "inf", "0"])
+def test_a_lifetime_that_is_none(lifetime: str) -> None:
+    """Tokens live as long as somebody can mean; nothing is started otherwise."""
+    done = run("up", "--token-lifetime", lifetime)
+    assert (done.returncode, "--token-lifetime" in done.stderr) == (2, True)
+
+
 def test_the_printed_environment_leads_to_everything(
     which: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.mq.models import Broker, mq_backends
 from moto.server import ThreadedMotoServer
 
-from mqauth.amazonmq_setup.account import Account
+from mqauth.amazonmq_setup.account import Account, BrokerState
+from mqauth.amazonmq_setup.broker_conf import SignIn, with_sign_in
 from mqauth.amazonmq_setup.procedure import Procedure, Wanted
 from mqauth.cli.root import cli
 from mqauth.errors import ConfigurationError, IssuerRefusedError, IssuerUnavailableError
@@ -362,10 +363,144 @@ def test_the_reboot_is_waited_for(world: World) -> None:
         list(Procedure(account, wanted, poll_every=0.01).apply(lambda _: None))
 
 
+def reboots(world: World) -> int:
+    """Return how often the broker was rebooted."""
+    return len([call for call in world.calls() if call.endswith("/reboot")])
+
+
 def test_without_a_reboot(world: World) -> None:
-    """An operator may choose the moment of the reboot."""
-    report(world, "--apply", "--yes", "--no-reboot")
-    assert not [call for call in world.calls() if call.endswith("/reboot")]
+    """An operator may choose the moment of the reboot, before which nobody can sign in."""
+    assert report(world, "--apply", "--yes", "--no-reboot")["awaits_reboot"]
+    assert not reboots(world)
+
+
+def test_what_is_left_without_a_reboot(world: World) -> None:
+    """As long as the broker has not rebooted it is not said that all is as it ought to be."""
+    done = setup(world, "--apply", "--yes", "--no-reboot")
+    assert done.exit_code == 0, done.output
+    assert "nobody can sign in before the broker's next reboot" in done.stdout
+    assert "as it ought to be" not in done.stdout
+
+
+def test_a_reboot_under_way_is_only_waited_for(world: World) -> None:
+    """A run that is taken up while the broker reboots into its revision reboots it not again."""
+    report(world, "--apply", "--yes")
+    assert reboots(world) == 1
+    account = Account(region=world.account.region)
+    broker_id, done = world.broker_id, account.broker(world.broker_id)
+    rebooting = replace(
+        done, state="REBOOT_IN_PROGRESS", revision=done.revision - 1, pending=done.revision
+    )
+    states = iter([rebooting] * 4)
+
+    class Rebooting(Account):
+        def broker(self, _: str) -> BrokerState:
+            return next(states, done)
+
+    said: list[str] = []
+    procedure = Procedure(
+        Rebooting(region=world.account.region), Wanted(broker_id=broker_id), poll_every=0.01
+    )
+    assert [step.title for step in procedure.apply(said.append)] == [f"broker {broker_id}"]
+    assert said[-1].startswith("the broker is back")
+    assert reboots(world) == 1
+
+
+def sign_in(conf: str) -> str:
+    """Return a configuration with sign-in by IAM added."""
+    wanted = SignIn(issuer="https://i", audience="rabbitmq", role_arn=ROLE, scopes=("rabbitmq/a",))
+    return with_sign_in(conf, wanted)
+
+
+HALVES = ("auth_backends.1.authn = internal", "auth_backends.1.authz = http")
+CRLF = ("# who signs in", " auth_backends.2 = internal # last", "auth_backends.1.authn = ldap", "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "auth_backends.1 = oauth2\nauth_backends.2 = internal\n"),
+        (
+            "\n".join(HALVES),
+            "\n".join(["auth_backends.1 = oauth2", *HALVES, ""]).replace("1.auth", "2.auth"),
+        ),
+        (
+            "\r\n".join(CRLF),
+            "\r\n".join([CRLF[0], "auth_backends.1 = oauth2", *CRLF[1:]])
+            .replace("2 = internal", "3 = internal")
+            .replace("1.authn", "2.authn"),
+        ),
+        ("auth_backends.2 = ldap\n", "auth_backends.2 = ldap\nauth_backends.1 = oauth2\n"),
+        ("auth_backends.1 = ldap", "auth_backends.1 = oauth2\nauth_backends.2 = ldap\n"),
+        ("auth_backends.1 = oauth2 # us\n", "auth_backends.1 = oauth2 # us\n"),
+    ],
+)
+def test_backends_that_are_there_stay_in_their_order(before: str, after: str) -> None:
+    """OAuth 2 comes first, and no position in the chain is taken twice, or RabbitMQ boots not."""
+    written = sign_in(before)
+    assert written.startswith(after)
+    rest = written.removeprefix(after)
+    assert "auth_backends" not in rest
+    assert sign_in(written) == written
+
+
+def test_half_a_backend_of_tokens_is_left_alone() -> None:
+    """Who signs in by token without its scopes would get other permissions: that is refused."""
+    with pytest.raises(ConfigurationError, match=r"auth_backends\.1\.authz \(internal\)"):
+        sign_in("auth_backends.1.authn = oauth2\nauth_backends.1.authz = internal\n")
+
+
+@pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: t.rstrip("\n")])
+def test_line_ends_are_no_change(change: Callable[[str], str]) -> None:
+    """Where nothing but line ends differs, there is nothing to do."""
+    text = change(sign_in(FACTORY_CONF))
+    assert sign_in(text) == text
+
+
+def test_a_role_below_a_path(world: World) -> None:
+    """The alias names the ARN that the role's tokens carry, and a trust policy the caller's."""
+    trust = {"Version": "2012-10-17", "Statement": []}
+    made = [
+        world.client("iam").create_role(
+            RoleName=name, Path=f"/{path}/", AssumeRolePolicyDocument=json.dumps(trust)
+        )["Role"]["Arn"]
+        for name, path in (("Jobs", "teams/a"), ("Admin", "aws-reserved/sso.amazonaws.com"))
+    ]
+
+    class AsRole(Account):
+        def caller_arn(self) -> str:
+            return "arn:aws:sts::123456789012:assumed-role/Admin/me"
+
+    wanted = Wanted(broker_id=world.broker_id, role="Jobs")
+    procedure = Procedure(AsRole(region=world.account.region), wanted, poll_every=0.01)
+    list(procedure.apply(lambda _: None))
+    assert procedure.role_arn == made[0]
+    assert f"auth_oauth2.scope_aliases.1.alias = {made[0]}\n" in world.conf()
+    written = world.client("iam").get_role(RoleName="Jobs")["Role"]["AssumeRolePolicyDocument"]
+    assert [s["Principal"] for s in written["Statement"]] == [{"AWS": made[1]}]
+    assert not any(step.due for step in procedure.plan())
+
+
+def test_a_caller_whose_role_cannot_be_seen(world: World) -> None:
+    """Where IAM does not tell the path of the caller's role, the operator has to."""
+
+    class AsRole(Account):
+        def caller_arn(self) -> str:
+            return "arn:aws:sts::123456789012:assumed-role/Gone/me"
+
+    account = AsRole(region=world.account.region)
+    with pytest.raises(IssuerRefusedError, match="--trust ARN") as caught:
+        Procedure(account, Wanted(broker_id=world.broker_id)).plan()
+    assert "role Gone" in str(caught.value)
+    other = Wanted(broker_id=world.broker_id, trusted=("arn:aws:iam::123456789012:role/W",))
+    assert Procedure(account, other).plan()
+
+
+@pytest.mark.parametrize("limit", ["nan", "inf", "0", "-1"])
+def test_a_limit_that_is_none(world: World, limit: str) -> None:
+    """A reboot is waited for as long as somebody can mean."""
+    done = setup(world, "--timeout", limit)
+    assert (done.exit_code, "--timeout" in done.stderr) == (2, True)
 
 
 def test_who_may_assume_the_role(world: World) -> None:

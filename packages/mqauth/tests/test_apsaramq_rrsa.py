@@ -280,13 +280,13 @@ def test_a_skewed_clock_is_noticed(client: Build, sts: AlibabaSts) -> None:
     assert 895 <= credentials.remaining() <= 900
 
 
-def answering(body: bytes) -> ThreadingHTTPServer:
+def answering(body: bytes, status: int = 200, reason: str | None = None) -> ThreadingHTTPServer:
     """Return a running server that gives every request the same answer."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
+            self.send_response(status, reason)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -315,6 +315,9 @@ GOOD = {
         ({"Credentials": []}, "without Credentials"),
         ({"Credentials": {**GOOD, "SecurityToken": ""}}, "without SecurityToken"),
         ({"Credentials": {**GOOD, "AccessKeyId": 7}}, "without AccessKeyId"),
+        ({"Credentials": {**GOOD, "AccessKeyId": "K\udfff"}}, "that no AccessKeyId has"),
+        ({"Credentials": {**GOOD, "SecurityToken": "\ud800t"}}, "that no SecurityToken has"),
+        ({"Credentials": {**GOOD, "AccessKeySecret": "s\0"}}, "that no AccessKeySecret has"),
         ({"Credentials": {**GOOD, "Expiration": "soon"}}, "Expiration that is no time"),
         ({"Credentials": {**GOOD, "Expiration": "2001-01-01T00:00:00Z"}}, "expired"),
     ],
@@ -328,6 +331,22 @@ def test_answers_that_make_no_credential(client: Build, content: Any, said: str)
                 provider.fetch(timeout=5)
         finally:
             server.shutdown()
+
+
+@pytest.mark.parametrize("where", ["reason", "code"])
+def test_an_echoed_token_is_scrubbed(client: Build, token_file: Path, where: str) -> None:
+    """Whatever STS repeats of what it got, in words or codes, no error shows it."""
+    token = "canary/of+tokens="
+    token_file.write_text(token)
+    body = json.dumps({"Code": token, "Message": "no"} if where == "code" else {}).encode()
+    with answering(body, 403, token) as server:
+        provider = client(endpoint_url=f"http://127.0.0.1:{server.server_port}")
+        try:
+            with pytest.raises(IssuerRefusedError, match=r"\*{8}") as caught:
+                provider.fetch(timeout=5)
+        finally:
+            server.shutdown()
+    assert token not in str(caught.value)
 
 
 def test_everything_missing_is_named_at_once() -> None:

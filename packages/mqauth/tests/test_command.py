@@ -193,6 +193,9 @@ def test_the_identity_tells_the_program_alone(program: Program) -> None:
         ({"token": SECRET, "username": 5}, "username that is no text"),
         ({"token": SECRET, "expires_in": "60"}, "expires_in that is no number"),
         ({"token": SECRET, "expires_in": 1e300}, "expires_in that is no number"),
+        ({"token": SECRET, "expires_in": -1e11}, "expires_in that is no number"),
+        ({"token": SECRET, "expires_at": "0001-01-01T00:00:00+14:00"}, "out of all range"),
+        ({"token": SECRET, "expires_at": "9999-12-31T23:59:59-08:00"}, "out of all range"),
         ({"token": SECRET, "expires_in": -5}, "expired 5 s ago"),
         ({"token": SECRET, "expires_at": "2020-01-01T00:00:00Z"}, r"expired \d+ years ago"),
         ({"token": SECRET, "expires_at": "2020-01-01T00:00:00"}, "with an offset"),
@@ -201,6 +204,7 @@ def test_the_identity_tells_the_program_alone(program: Program) -> None:
         ({"token": SECRET, "expires_at": True}, "no RFC 3339"),
         ({"token": SECRET, "expires_at": 1, "expires_in": 1}, "both expires_at and expires_in"),
         ({"token": "eyJhbGciOiJSUzI1NiJ9.eyJ"}, "no JWT"),
+        ({"token": "eyAiYWxnIjoiUlMyNTYifQ.eyJleHAiOjF9.c2ln"}, r"expired \d+ years ago"),
     ],
 )
 def test_what_is_no_credential(
@@ -280,6 +284,33 @@ def test_complaints_hold_no_secret(
     assert str(error).count("********") == 4
     for secret in ("short-one", "plain", token, SECRET):
         assert secret not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("GET https://bob:hunter2@vault/x: 403", "GET https://********@vault/x: 403"),
+        ("GET https://bob:hun/ter@2@vault/x", "GET https://********@vault/x"),
+        ("GET https://hunter2@vault/x", "GET https://********@vault/x"),
+        ("GET https://vault:8200/x: 403", "GET https://vault:8200/x: 403"),
+        ("sent Authorization: Basic aHVudGVyMg==", "sent Authorization: ********"),
+        ("'authorization': 'Digest a, b=hunter2'", "'authorization': ********"),
+        ("curl -H Bearer hunter2 failed", "curl -H Bearer ******** failed"),
+        ("bearer token has run out", "bearer token has run out"),
+        ("Basic authentication failed", "Basic authentication failed"),
+        ("client_secret=abc hunter2", "client_secret=********"),
+        ('{"password": "a \\"b hunter2", "code": 7}', '{"password": ********, "code": 7}'),
+        ("api_key='a hunter2' is bad", "api_key=******** is bad"),
+        ("token: hunter2 is bad", "token: ******** is bad"),
+    ],
+)
+def test_what_stands_where_secrets_stand_does_not_show(
+    program: Program, said: str, shown: str
+) -> None:
+    """Secrets that nobody told us about are known by their place; the rest is still said."""
+    error = failure(build(program(f"import sys; print({said!r}, file=sys.stderr); sys.exit(1)")))
+    assert f"exit status 1: {shown} (" in str(error)
+    assert "hunter2" not in str(error)
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:

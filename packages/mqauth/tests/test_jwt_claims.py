@@ -78,6 +78,35 @@ def test_what_is_no_jwt_is_refused_without_being_quoted(text: str) -> None:
     assert error.__context__ is None
 
 
+@pytest.mark.parametrize(
+    "tail", ["\0", " ", "\ud800", "c2lnn", "c2+n", "c2/n", "c2ln=", "é", "c2 ln"]
+)
+def test_a_signature_that_cannot_be_one_is_refused(tail: str) -> None:
+    """What stands in the place of the signature is base64url of whole bytes."""
+    text = f"{encoded({'alg': 'RS256'})}.{encoded({'sub': CANARY})}.{tail}"
+    with pytest.raises(InvalidCredentialError, match="its signature is not base64url"):
+        jwt_claims.unverified_claims(text)
+    assert jwt_claims.is_jwt(text)
+
+
+def test_an_unsigned_token_is_read() -> None:
+    """Whether to take tokens without a signature is for the broker to say."""
+    text = f"{encoded({'alg': 'none'})}.{encoded({'sub': 'x'})}."
+    assert jwt_claims.unverified_claims(text) == {"sub": "x"}
+
+
+@pytest.mark.parametrize(
+    "header", ['{"alg":"RS256"}', '{ "alg":"RS256"}', '{\n  "alg": "RS256"\n}']
+)
+def test_a_jwt_is_told_from_an_opaque_token(header: str) -> None:
+    """Whichever way its header is written, and however much of it is there."""
+    text = token({"sub": "x"}, header)
+    for meant in (text, text[:-1], text[: text.rindex(".")], text[: text.index(".")], text[:14]):
+        assert jwt_claims.is_jwt(Secret(meant)), meant
+    for opaque in ("an.opaque.token", "", "..", "e.w.o", "ey", "x" * 70_000, "é.é.é", encoded({})):
+        assert not jwt_claims.is_jwt(opaque), opaque
+
+
 @given(st.text() | st.binary().map(lambda value: value.decode("latin-1")))
 def test_no_input_breaks_the_reader(text: str) -> None:
     """Whatever comes in, only InvalidCredentialError comes out."""

@@ -185,13 +185,17 @@ def test_a_file_that_cannot_be_written(
     assert provider.fetch(timeout=5).principal == "bob"
 
 
-def test_a_used_refresh_token(client: Build, issuer: OidcIssuer) -> None:
+def test_a_used_refresh_token(client: Build, issuer: OidcIssuer, tmp_path: Path) -> None:
     """A token that was used elsewhere is refused; the remedy is to sign in anew."""
     token = issuer.refresh_tokens.issue(USER)
     issuer.refresh_tokens.use(token)
     error = failure(client(grant_type="refresh_token", refresh_token=token))
     assert isinstance(error, IssuerRefusedError)
     assert "sign in anew" in str(error)
+    (tmp_path / "refresh").write_text(token)
+    error = failure(client(grant_type="refresh_token", refresh_token_file=tmp_path / "refresh"))
+    assert f"sign in anew, and put the new one into the file {tmp_path / 'refresh'}" in str(error)
+    assert "password" not in str(error)
 
 
 def test_the_token_as_user_name(client: Build) -> None:

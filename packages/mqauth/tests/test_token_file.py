@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 from pathlib import Path
@@ -32,6 +33,27 @@ def test_a_jwt_brings_its_times(tmp_path: Path, issuer: OidcIssuer) -> None:
     assert 58 <= credentials.remaining() <= 60
     assert 59 <= credentials.lifetime <= 61
     assert credentials.principal == issuer.client_id
+
+
+def test_a_jwt_with_a_spaced_header_ends_too(tmp_path: Path, issuer: OidcIssuer) -> None:
+    """The header's JSON may be written in any way."""
+    _, claims, signature = issuer.mint(lifetime=60).split(".")
+    header = base64.urlsafe_b64encode(b'{\n "alg": "RS256"\n}').rstrip(b"=").decode()
+    file = tmp_path / "token"
+    file.write_text(f"{header}.{claims}.{signature}")
+    assert 30 <= build(file).fetch(timeout=1).remaining() <= 60
+    file.write_text(f"{header}.{claims[:20]}")
+    with pytest.raises(InvalidCredentialError, match="no JWT"):
+        build(file).fetch(timeout=1)
+
+
+def test_a_token_whose_signature_is_cut_off(tmp_path: Path, issuer: OidcIssuer) -> None:
+    """A part of a signature that cannot be all of it is told from a token."""
+    header, claims, signature = issuer.mint().split(".")
+    file = tmp_path / "token"
+    file.write_text(f"{header}.{claims}.{signature[:101]}")
+    with pytest.raises(InvalidCredentialError, match="not all of it is there"):
+        build(file).fetch(timeout=1)
 
 
 def test_the_file_is_read_at_every_fetch(tmp_path: Path, issuer: OidcIssuer) -> None:

@@ -24,6 +24,7 @@ from mqauth_sandbox.rabbitmq.prepare import prepare as prepare_broker
 from mqauth_sandbox.tools import TOOLS, prepare_tool
 
 _CHECK_EVERY = 0.5
+_LONGEST_LIFETIME = 86400.0
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -46,6 +47,15 @@ class _OneLineErrors(click.Group):
             raise click.ClickException(str(error)) from None
 
 
+def _lifetime(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    # Not by click's range, which takes `nan` and `inf`.
+    if not 1 <= value <= _LONGEST_LIFETIME:
+        raise click.BadParameter(
+            f"{value:g} is not from 1 to {_LONGEST_LIFETIME:g} seconds", ctx=ctx, param=param
+        )
+    return value
+
+
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mqauth-sandbox")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
@@ -64,7 +74,8 @@ def main(*, debug: bool) -> None:
 )
 @click.option(
     "--token-lifetime",
-    type=click.FloatRange(min=1),
+    type=float,
+    callback=_lifetime,
     default=60.0,
     show_default=True,
     metavar="SECONDS",

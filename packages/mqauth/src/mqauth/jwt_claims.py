@@ -21,6 +21,9 @@ from mqauth.secret import Secret
 MAX_LENGTH = 64 * 1024
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
+# How the header of a JWT begins: what begins so is one, whole or damaged, never an opaque token.
+_START = "eyJ"  # `{"` and a letter, in base64
+_SPACED_START = re.compile(rb'\{\s+"')
 _YEAR_10000 = 253_402_300_800.0
 
 
@@ -40,6 +43,18 @@ def unverified_header(token: str | Secret) -> Mapping[str, Any]:
         InvalidCredentialError: It is no such token. The message quotes nothing of it.
     """
     return _read(token)[0]
+
+
+def is_jwt(token: str | Secret) -> bool:
+    """Return whether a token is meant to be a JWT, be it whole or damaged, and not opaque."""
+    text = token.reveal() if isinstance(token, Secret) else token
+    if text.startswith(_START):
+        return True
+    header, *others = text[:MAX_LENGTH].split(".")
+    begun = _decoded(header[: len(header) // 4 * 4])
+    if begun is not None and _SPACED_START.match(begun):
+        return True
+    return len(others) == 2 and _json_object(header) is not None
 
 
 def _read(token: str | Secret) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -67,6 +82,9 @@ def _header_and_claims(token: str | Secret) -> tuple[dict[str, Any], dict[str, A
     header, claims = _json_object(segments[0]), _json_object(segments[1])
     if header is None or claims is None:
         return "its parts are not JSON objects in base64url"
+    # Unsigned tokens have an empty one (RFC 7515, A.5); whether to take them is the broker's say.
+    if segments[2] and _decoded(segments[2]) is None:
+        return "its signature is not base64url, or not all of it is there"
     return header, claims
 
 
@@ -113,11 +131,18 @@ def _moment(value: object) -> datetime | None:
 
 
 def _json_object(segment: str) -> dict[str, Any] | None:
-    if not _SEGMENT.fullmatch(segment):
+    decoded = _decoded(segment)
+    if decoded is None:
         return None
     try:
-        padded = segment + "=" * (-len(segment) % 4)
-        value = json.loads(base64.urlsafe_b64decode(padded))
+        value = json.loads(decoded)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _decoded(segment: str) -> bytes | None:
+    # Base64 of whole bytes never leaves one character over.
+    if not _SEGMENT.fullmatch(segment) or len(segment) % 4 == 1:
+        return None
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))

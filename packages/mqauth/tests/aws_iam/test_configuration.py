@@ -115,3 +115,41 @@ def test_a_service_of_somebody_elses_names_its_region(
     error = failure(caller(region=region, endpoint_url=None, ca_file=None))
     assert isinstance(error, IssuerUnavailableError)
     assert "no AWS region" not in str(error)
+
+
+def test_everything_that_is_missing_is_named_at_once(
+    caller: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without credentials and region one run tells of both; with one of them, of the other."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    error = failure(caller(region=None))
+    assert isinstance(error, ConfigurationError)
+    assert "no AWS credentials" in error.message
+    assert "no AWS region" in error.message
+    assert "MQAUTH_AWS_IAM_REGION" in str(error.remedy)
+    assert "region" not in failure(caller()).message
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")  # a part of them
+    assert "no AWS region" in failure(caller(region=None)).message
+
+
+def test_an_endpoint_of_the_environment_that_is_none(
+    caller: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variables that may name it are told."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "junk")
+    error = failure(caller(endpoint_url=None))
+    assert isinstance(error, ConfigurationError)
+    assert "is no URL" in str(error)
+    assert "AWS_ENDPOINT_URL_STS" in str(error.remedy)
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_bundle_of_the_environment_that_is_none(
+    caller: Build, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """A variable that names no authorities is told before the network is blamed."""
+    monkeypatch.setenv(variable, "/not/there")
+    error = failure(caller(ca_file=None))
+    assert isinstance(error, ConfigurationError)
+    assert f"/not/there that {variable} names cannot be read" in str(error)

@@ -10,7 +10,7 @@ from mqauth.provider import Provider
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.tls import CertificateFiles
 from packages.mqauth.tests.oauth2.building import Build, build
-from packages.mqauth.tests.oauth2.servers import Answer, Server
+from packages.mqauth.tests.oauth2.servers import Answer, Serve, Server
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def client(issuer: OidcIssuer, certificates: CertificateFiles) -> Build:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[str], Answer]], Server]]:
+def serve() -> Iterator[Serve]:
     """Start servers for the time of a test."""
     servers: list[Server] = []
 
-    def start(answer: Callable[[str], Answer]) -> Server:
-        servers.append(Server(answer))
+    def start(answer: Callable[[str], Answer], *, reason: str | None = None) -> Server:
+        servers.append(Server(answer, reason=reason))
         return servers[-1]
 
     yield start

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mqauth.errors import ConfigurationError, InsecureTransportError, MQAuthError
-from packages.mqauth.tests.oauth2.building import SECRET, Build, build
+from mqauth.provider import Provider
+from packages.mqauth.tests.oauth2.building import SECRET, Build, build, failure
 
 
 def test_a_file_of_authorities_without_any(client: Build) -> None:
@@ -68,3 +69,40 @@ def test_what_is_on_this_host_passes_no_proxy(
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert client().fetch(timeout=10).password
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://", "ftp://h", "http://h:99999", "http://u:canary@", "squid:3128"]
+)
+def test_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """The variable is blamed and not the issuer, and nothing of it is quoted."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    error = failure(asking_elsewhere("issuer.example"))
+    assert isinstance(error, ConfigurationError)
+    assert "the proxy that HTTPS_PROXY names" in str(error)
+    assert "http://host:port" in str(error.remedy)
+    assert "canary" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"), [("/not/there", "No such file"), ("/etc/passwd", "holds no PEM")]
+)
+def test_a_bundle_that_is_none(monkeypatch: pytest.MonkeyPatch, file: str, problem: str) -> None:
+    """A variable that names no authorities is told before the network is blamed."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", file)
+    error = failure(asking_elsewhere("issuer.example"))
+    assert isinstance(error, ConfigurationError)
+    assert f"{file} that REQUESTS_CA_BUNDLE names" in str(error)
+    assert problem in str(error)
+
+
+def test_a_host_that_is_none() -> None:
+    """A host name that no look-up takes is a fault of the URL's."""
+    error = failure(asking_elsewhere(f"{'a' * 70}.example"))
+    assert isinstance(error, ConfigurationError)
+    assert "is no usable URL" in str(error)
+
+
+def asking_elsewhere(host: str) -> Provider:
+    """Build a provider whose issuer is on another host."""
+    return build(client_id="celery", client_secret=SECRET, token_endpoint=f"https://{host}/token")

@@ -43,6 +43,7 @@ def test_a_secret_from_a_rotated_file(client: Build, issuer: OidcIssuer, tmp_pat
         base64.b64encode(f"celery:{SECRET}".encode()).decode(),
         base64.b64encode(SECRET.encode()).decode(),
         "canary%2Fsecret%2Bwith%3Dsigns",
+        "canary%2fsecret%2bwith%3dsigns",
         "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2ln",
     ],
 )
@@ -56,6 +57,13 @@ def test_an_echoed_secret_is_scrubbed(serve: Serve, field: str, echo: str) -> No
     assert "********" in str(error)
     assert "\x1b" not in str(error)
     assert len(str(error)) < 800
+
+
+def test_a_secret_in_the_reason_phrase(serve: Serve) -> None:
+    """The words behind the status are the issuer's, too."""
+    server = serve(lambda _: (403, {}, b"no"), reason=f"no {SECRET}")
+    error = failure(asking(server))
+    assert "HTTP 403 no ********" in str(error)
 
 
 def test_redirects_are_not_followed(serve: Serve) -> None:

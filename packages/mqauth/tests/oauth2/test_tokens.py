@@ -94,6 +94,26 @@ def test_opaque_tokens_end_as_the_answer_says(serve: Serve) -> None:
     assert credentials.principal == "celery"
 
 
+@pytest.mark.parametrize("odd", ["\0x", " x", "\ud800", "é", "x\r\ny"])
+@pytest.mark.parametrize("token_format", ["jwt", "opaque"])
+def test_a_token_of_other_characters_is_refused(
+    serve: Serve, issuer: OidcIssuer, token_format: str, odd: str
+) -> None:
+    """What no token consists of is an error of ours before any login, log or cache meets it."""
+    content = {"access_token": issuer.mint() + odd, "expires_in": 60}
+    error = failure(asking(serve(lambda _: as_json(content)), token_format=token_format))
+    assert isinstance(error, InvalidCredentialError)
+
+
+def test_a_clock_beyond_all_range(serve: Serve) -> None:
+    """An issuer that lives in the year 9999 gives nothing that ends at a time."""
+    content = {"access_token": "opaque", "expires_in": 60}
+    server = serve(lambda _: as_json(content, Date="Fri, 31 Dec 9999 23:59:59 GMT"))
+    error = failure(asking(server, token_format="opaque"))
+    assert isinstance(error, InvalidCredentialError)
+    assert "beyond the years 1 to 9999" in str(error)
+
+
 @pytest.mark.parametrize("expires_in", [None, 0, -1])
 def test_an_opaque_token_without_an_end_is_refused(serve: Serve, expires_in: object) -> None:
     """Nobody could renew in time what ends at an unknown moment."""

@@ -16,6 +16,7 @@ from mqauth import (
     CredentialFetched,
     CredentialRenewed,
     CredentialSource,
+    IssuerRefusedError,
     IssuerUnavailableError,
     RenewalFailed,
     events,
@@ -184,3 +185,19 @@ def test_events_cannot_be_changed() -> None:
     event = CredentialExpiring(provider="p", identity="i", expires_at=None, remaining=0.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         event.remaining = 1.0  # type: ignore[misc]
+
+
+def test_no_recovery_is_promised_where_asking_again_changes_nothing(
+    scripted: type[ScriptedProvider],
+    source_of: Callable[..., CredentialSource],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What somebody has to correct is told with its remedy, and what may pass with its prospect."""
+    refusal = IssuerRefusedError("the series has ended", remedy="sign in anew")
+    with pytest.raises(IssuerRefusedError):
+        source_of(scripted(refusal)).get()
+    assert "no valid credential; asking again changes nothing: sign in anew" in caplog.text
+    assert "come back by themselves" not in caplog.text
+    with pytest.raises(IssuerUnavailableError):
+        source_of(scripted(IssuerUnavailableError("it is down"))).get()
+    assert "come back by themselves once the issuer answers" in caplog.text

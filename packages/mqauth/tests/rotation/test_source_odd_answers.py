@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +16,12 @@ from mqauth import (
     CredentialExpiredError,
     CredentialRenewed,
     CredentialSource,
+    InvalidCredentialError,
     IssuerUnavailableError,
     MQAuthError,
     RenewalFailed,
 )
+from mqauth.secret import Secret
 from mqauth_sandbox.oidc import OidcIssuer
 
 if TYPE_CHECKING:
@@ -120,3 +123,14 @@ def test_a_provider_with_a_defect_is_an_error_of_ours_and_is_tried_again(
         source.get()
     source._retry_at = -math.inf
     assert not source.get().expired()
+
+
+def test_halves_of_characters_are_an_error_of_ours(
+    scripted: type[ScriptedProvider], source_of: Callable[..., CredentialSource]
+) -> None:
+    """What no login can encode is refused before anything else meets it, and without its text."""
+    good = scripted.credentials()
+    for odd in (replace(good, password=Secret("x\ud800")), replace(good, username="x\ud800")):
+        with pytest.raises(InvalidCredentialError, match="lone surrogates") as caught:
+            source_of(scripted(odd)).get()
+        assert caught.value.__context__ is None

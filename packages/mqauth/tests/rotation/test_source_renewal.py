@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -177,3 +179,49 @@ def test_the_renewal_thread_survives_a_defect(
     source.attach(listener)
     renewal_thread(source).wake()
     listener.wait_for(2)
+
+
+def test_a_defect_of_a_renewal_waits_as_after_any_failure(
+    scripted: type[ScriptedProvider],
+    source_of: Callable[..., CredentialSource],
+    new_listener: type[Listener],
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is no error of ours counts as a failure, so that it is not repeated without a pause."""
+    source = source_of(scripted(lambda _: scripted.credentials(lifetime=2.0)))
+    source.get()
+    monkeypatch.setattr(source, "_take", lambda *_, **__: "\ud800".encode())
+    listener = new_listener()
+    source.attach(listener)
+    failed = recorder.wait_for(RenewalFailed, 2)
+    assert "UnicodeEncodeError" in failed[0].error
+    assert failed[0].retry_in > 0
+    assert source.status().failures_in_a_row >= 2
+
+
+def test_defects_are_spread_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that always breaks is called ever more seldom, whoever wakes the thread."""
+    monkeypatch.setattr(renewal, "AFTER_DEFECT", 0.05)
+    monkeypatch.setattr(renewal, "LONGEST_AFTER_DEFECT", 0.4)
+    calls: list[float] = []
+    enough = threading.Event()
+
+    class Broken:
+        def tick(self) -> float:
+            calls.append(time.monotonic())
+            thread.wake()
+            if len(calls) == 6:
+                enough.set()
+            raise ZeroDivisionError
+
+    broken = Broken()
+    thread = RenewalThread(broken, "broken")
+    thread.start()
+    assert enough.wait(20)
+    thread.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    pauses = [later - sooner for sooner, later in itertools.pairwise(calls)]
+    for pause, least in zip(pauses, (0.05, 0.1, 0.2, 0.4, 0.4), strict=False):
+        assert pause >= least * 0.9

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mqauth.amazonmq_setup.policies import Document
 from mqauth.errors import ConfigurationError, IssuerRefusedError, MQAuthError
 from mqauth.providers._aws_errors import error_code, translate
-from mqauth.providers._aws_region import check_region
+from mqauth.providers._aws_region import check_region, no_endpoint
 from mqauth.providers._quiet import quiet
 
 if TYPE_CHECKING:
@@ -52,6 +52,19 @@ class BrokerState:
     configuration: str
     revision: int
     pending: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Role:
+    """A role as IAM describes it.
+
+    Args:
+        arn: Its ARN, with its path.
+        trust: Who may assume it.
+    """
+
+    arn: str
+    trust: Document
 
 
 class Account:
@@ -100,16 +113,16 @@ class Account:
         with _translated("AWS IAM"):
             self._iam().enable_outbound_web_identity_federation()
 
-    def trust_policy(self, role: str) -> Document | None:
-        """Return a role's trust policy; None if there is no such role."""
+    def role(self, role: str) -> Role | None:
+        """Return a role; None if there is none of that name."""
         with _translated("AWS IAM"):
             try:
-                found = self._iam().get_role(RoleName=role)
+                found = self._iam().get_role(RoleName=role)["Role"]
             except ClientError as error:
                 if error_code(error) not in _MISSING:
                     raise
                 return None
-        return _document(found["Role"]["AssumeRolePolicyDocument"])
+        return Role(arn=str(found["Arn"]), trust=_document(found["AssumeRolePolicyDocument"]))
 
     def create_role(self, role: str, trust: Document) -> None:
         """Create a role."""
@@ -239,9 +252,12 @@ class Account:
             bounded = Config(
                 connect_timeout=CALL_TIMEOUT / 4, read_timeout=CALL_TIMEOUT, retries=_RETRIES
             )
-            self._clients[service] = self._session.client(
-                service, region_name=self.region, config=bounded
-            )
+            try:
+                self._clients[service] = self._session.client(
+                    service, region_name=self.region, config=bounded
+                )
+            except ValueError:
+                raise no_endpoint(service) from None
         return self._clients[service]
 
 

@@ -17,8 +17,11 @@ UNKNOWN_ISSUER = "https://<known once federation is enabled>"
 
 _JWKS_PATH = "/.well-known/jwks.json"
 
-_LINE = re.compile(r"\s*([\w.-]+)\s*=\s*(.*?)\s*")
-_BACKEND = re.compile(r"auth_backends\.(\d+)")
+# What stands behind a `#` is a comment, on lines with a setting, too.
+_LINE = re.compile(r"\s*([\w.-]+)\s*=\s*([^#]*?)\s*(?:#.*)?\s*")
+# One backend for both questions, or one for who somebody is and one for what they may do.
+_BACKEND = re.compile(r"auth_backends\.(\d+)((?:\.auth[nz])?)")
+_FIRST_BACKEND = "auth_backends.1"
 _ALIAS = re.compile(r"auth_oauth2\.scope_aliases\.(\d+)\.alias")
 # Whom else a broker may be told to trust: issuers to discover, keys by file, several at once.
 _OTHER_TRUST = re.compile(
@@ -61,8 +64,10 @@ def with_sign_in(present: str, wanted: SignIn) -> str:
         "management.oauth_enabled": "true",
     }
     _refuse_conflicts(settings, singles)
-    changes = _backends(settings) | singles | _alias(settings, wanted)
-    return _rewritten(present, {k: v for k, v in changes.items() if settings.get(k) != v})
+    backends, renamed = _backends(settings)
+    wanted_all = singles | _alias(settings, wanted)
+    changes = {key: value for key, value in wanted_all.items() if settings.get(key) != value}
+    return _rewritten(present, backends | changes, renamed)
 
 
 def _jwks_url(wanted: SignIn, settings: Mapping[str, str]) -> str:
@@ -87,18 +92,39 @@ def _refuse_conflicts(settings: Mapping[str, str], wanted: Mapping[str, str]) ->
         )
 
 
-def _backends(settings: Mapping[str, str]) -> dict[str, str]:
-    """Put OAuth 2 before the backends that are there; RabbitMQ asks one after the other."""
-    numbered = sorted(
-        (int(match[1]), value)
-        for key, value in settings.items()
-        if (match := _BACKEND.fullmatch(key))
-    )
-    present = [value for _, value in numbered]
-    if any(value in _OAUTH2_BACKENDS for value in present):
-        return {}
-    backends = ["oauth2", *(present or ["internal"])]
-    return {f"auth_backends.{number}": value for number, value in enumerate(backends, start=1)}
+def _backends(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Put OAuth 2 before the backends that are there; RabbitMQ asks one after the other.
+
+    Returns:
+        What is to be set, and new names of settings that stay, as numbers decide on the order.
+    """
+    numbered: dict[int, dict[str, str]] = {}
+    for key, value in settings.items():
+        if match := _BACKEND.fullmatch(key):
+            numbered.setdefault(int(match[1]), {})[match[2]] = value
+    if any(_is_oauth2(number, parts) for number, parts in numbered.items()):
+        return {}, {}
+    if not numbered:
+        return {_FIRST_BACKEND: "oauth2", "auth_backends.2": "internal"}, {}
+    shift = max(0, 2 - min(numbered))
+    renamed = {
+        key: f"auth_backends.{int(match[1]) + shift}{match[2]}"
+        for key in settings
+        if shift and (match := _BACKEND.fullmatch(key))
+    }
+    return {_FIRST_BACKEND: "oauth2"}, renamed
+
+
+def _is_oauth2(number: int, parts: Mapping[str, str]) -> bool:
+    """Return whether tokens tell this backend both who somebody is and what they may do."""
+    by_token = {suffix for suffix, value in parts.items() if value in _OAUTH2_BACKENDS}
+    if by_token and by_token != parts.keys():
+        raise ConfigurationError(
+            "the broker's configuration takes only one half of a sign-in from tokens: "
+            + ", ".join(f"auth_backends.{number}{key} ({parts[key]})" for key in sorted(parts)),
+            remedy="others may sign in by it: if nobody does, take these lines out of it first",
+        )
+    return bool(by_token)
 
 
 def _alias(settings: Mapping[str, str], wanted: SignIn) -> dict[str, str]:
@@ -111,15 +137,23 @@ def _alias(settings: Mapping[str, str], wanted: SignIn) -> dict[str, str]:
     return {f"{prefix}.alias": wanted.role_arn, f"{prefix}.scope": " ".join(wanted.scopes)}
 
 
-def _rewritten(text: str, changes: Mapping[str, str]) -> str:
+def _rewritten(text: str, changes: Mapping[str, str], renamed: Mapping[str, str]) -> str:
+    if not changes and not renamed:
+        return text  # line ends are the operator's business
     left = dict(changes)
+    end = "\r\n" if "\r\n" in text else "\n"
     lines = []
-    for line in text.splitlines():
+    for line in text.splitlines(keepends=True):
         match = _LINE.fullmatch(line)
-        if match and match[1] in changes:
+        if match and match[1] in renamed:
+            if _FIRST_BACKEND in left:
+                lines.append(f"{_FIRST_BACKEND} = {left.pop(_FIRST_BACKEND)}{end}")
+            lines.append(line[: match.start(1)] + renamed[match[1]] + line[match.end(1) :])
+        elif match and match[1] in changes:
             if match[1] in left:
-                lines.append(f"{match[1]} = {left.pop(match[1])}")
-            continue
-        lines.append(line)
-    lines += [f"{key} = {value}" for key, value in left.items()]
-    return "\n".join(lines) + "\n" if lines else ""
+                lines.append(f"{match[1]} = {left.pop(match[1])}{end}")
+        else:
+            lines.append(line)
+    if lines and left and not lines[-1].endswith(("\n", "\r")):
+        lines[-1] += end
+    return "".join(lines) + "".join(f"{key} = {value}{end}" for key, value in left.items())

@@ -48,14 +48,16 @@ def as_text(document: Document | None) -> str:
     return "" if document is None else json.dumps(document, indent=2)
 
 
-def principal_of(caller_arn: str) -> str:
-    """Return the principal that a trust policy names for a caller: of a session, its role."""
+def assumed_role(caller_arn: str) -> str | None:
+    """Return the name of the role whose session a caller is; None where it is none.
+
+    A trust policy names the role itself, and only IAM knows the path in its ARN.
+    """
     # arn:aws:sts::123456789012:assumed-role/NAME/SESSION
     parts = caller_arn.split(":", 5)
     if len(parts) == 6 and parts[2] == "sts" and parts[5].startswith("assumed-role/"):
-        name = parts[5].split("/")[1]
-        return f"{parts[0]}:{parts[1]}:iam::{parts[4]}:role/{name}"
-    return caller_arn
+        return parts[5].split("/")[1]
+    return None
 
 
 def _with(present: Document | None, statement: Mapping[str, Any]) -> Document:

@@ -14,9 +14,9 @@ from mqauth.amazonmq_setup.broker_conf import (
     SignIn,
     with_sign_in,
 )
-from mqauth.amazonmq_setup.policies import allowing_tokens, as_text, principal_of, trusting
+from mqauth.amazonmq_setup.policies import allowing_tokens, as_text, assumed_role, trusting
 from mqauth.amazonmq_setup.steps import Say, Step
-from mqauth.errors import ConfigurationError, IssuerUnavailableError
+from mqauth.errors import ConfigurationError, IssuerRefusedError, IssuerUnavailableError
 
 DEFAULT_ROLE = "RabbitMqAdminRole"
 DEFAULT_SCOPES = (
@@ -42,6 +42,7 @@ _REMEDIES = {
     "audience": "give a text without blanks",
 }
 _OLDEST = (3, 13)
+_REBOOTING = "REBOOT_IN_PROGRESS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,11 +105,17 @@ class Procedure:
         self._wanted = wanted
         self._poll_every = poll_every
         self._caller = account.caller_arn()
+        self._role_arn: str | None = None
+        self.awaits_reboot = False
+        """Whether the broker has what it needs and takes it with its next reboot only."""
         _check(wanted.broker_id, account.broker(wanted.broker_id))
 
     @property
     def role_arn(self) -> str:
-        """ARN of the role that signs in."""
+        """ARN of the role that signs in; while there is none, the one that it gets."""
+        if self._role_arn is not None:
+            return self._role_arn
+        # One that is made here has no path; one that was there before may have.
         partition, number = self._caller.split(":")[1], self._caller.split(":")[4]
         return f"arn:{partition}:iam::{number}:role/{self._wanted.role}"
 
@@ -139,14 +146,34 @@ class Procedure:
 
     def _role(self) -> Step:
         role = self._wanted.role
-        present = self._account.trust_policy(role)
-        wanted = trusting(present, self._wanted.trusted or (principal_of(self._caller),))
+        found = self._account.role(role)
+        self._role_arn = found.arn if found else None
+        present = found.trust if found else None
+        wanted = trusting(present, self._wanted.trusted or (self._principal(),))
         write = self._account.create_role if present is None else self._account.set_trust_policy
         return Step(
             title=f"role {role}: who may assume it",
             present=as_text(present),
             wanted=as_text(wanted),
             act=lambda _: write(role, wanted),
+        )
+
+    def _principal(self) -> str:
+        """Return what a trust policy names for the caller: of a session, its role."""
+        name = assumed_role(self._caller)
+        if name is None:
+            return self._caller
+        why = ""
+        try:
+            found = self._account.role(name)
+        except IssuerRefusedError as error:
+            found, why = None, f": {error.message}"
+        if found is not None:
+            return found.arn
+        raise IssuerRefusedError(
+            f"the ARN of the caller's own role {name}, which may have a path, is not known{why}",
+            remedy="name who may assume the role with --trust ARN; somebody who may ask IAM sees "
+            f"the caller's by aws iam get-role --role-name {name}",
         )
 
     def _policy(self) -> Step:
@@ -205,8 +232,11 @@ class Procedure:
             self._account.associate(broker_id, broker.configuration, revision)
         if not self._wanted.reboot:
             say(f"the broker takes revision {revision} with its next reboot")
+            self.awaits_reboot = True
             return
-        self._account.reboot(broker_id)
+        # An earlier run may have been cut off while it waited.
+        if broker.state != _REBOOTING or broker.pending != revision:
+            self._account.reboot(broker_id)
         self._wait(revision, say)
 
     def _wait(self, revision: int, say: Say) -> None:

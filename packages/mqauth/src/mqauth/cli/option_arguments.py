@@ -20,13 +20,26 @@ from mqauth.secret import Secret
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def time_limit(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    """Return a limit of more than 0 seconds and at most 300: neither `nan` nor for ever."""
-    if not 0 < value <= 300:
-        raise click.BadParameter(
-            f"{value:g} is not more than 0 and at most 300 seconds", ctx=ctx, param=param
-        )
-    return value
+def time_limit_up_to(longest: float) -> Callable[[click.Context, click.Parameter, float], float]:
+    """Return a callback that takes more than 0 and at most `longest` seconds.
+
+    Neither `nan` nor infinity is such a limit, and click's own range takes both.
+    """
+
+    def check(ctx: click.Context, param: click.Parameter, value: float) -> float:
+        if not 0 < value <= longest:
+            raise click.BadParameter(
+                f"{value:g} is not more than 0 and at most {longest:g} seconds",
+                ctx=ctx,
+                param=param,
+            )
+        return value
+
+    return check
+
+
+time_limit = time_limit_up_to(300)
+"""A limit of one step, such as a login."""
 
 
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

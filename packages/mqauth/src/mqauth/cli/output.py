@@ -39,7 +39,12 @@ def examples(*lines: str) -> str:
 
 def print_json(content: Any) -> None:
     """Print JSON, moments in ISO 8601."""
-    click.echo(json.dumps(content, indent=2, default=_plain))
+    click.echo(json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """Return JSON as it is printed."""
+    return json.dumps(content, indent=2, default=_plain)
 
 
 def print_failure(ctx: click.Context, error: Exception, *, code: int | None = None) -> int:
@@ -65,13 +70,20 @@ def print_failure(ctx: click.Context, error: Exception, *, code: int | None = No
 
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values, one to a line; what is None is left out."""
+    for line in fact_lines(facts):
+        click.echo(line)
+
+
+def fact_lines(facts: Mapping[str, object]) -> list[str]:
+    """Return names and values as they are printed, names in bold."""
     shown = {name: value for name, value in facts.items() if value is not None}
     width = max((len(name) for name in shown), default=0)
+    lines = []
     for name, value in shown.items():
-        lines = [text(item) for item in value] if isinstance(value, list) else [text(value)]
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {lines[0] if lines else '-'}")
-        for line in lines[1:]:
-            click.echo(f"{' ' * width}  {line}")
+        texts = [text(item) for item in value] if isinstance(value, list) else [text(value)]
+        lines.append(f"{click.style(name.ljust(width), bold=True)}  {texts[0] if texts else '-'}")
+        lines += [f"{' ' * width}  {each}" for each in texts[1:]]
+    return lines
 
 
 def print_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

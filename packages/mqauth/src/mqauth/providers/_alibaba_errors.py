@@ -70,13 +70,14 @@ def refusal(
         content: Its JSON object, if it is one.
         secrets: Values that must not show in a message.
     """
-    code = _code(response, content)
+    hidden = [secret.reveal() for secret in secrets]
+    code = _code(response, content, hidden)
     status = response.status_code
     if status < 400 and code is None:
         return None
-    said = code or f"HTTP {status} {clean(response.reason)}"
+    said = code or f"HTTP {status} {clean(response.reason, hidden)}"
     if content is not None and content.get("Message"):
-        said += f": {clean(content['Message'], [secret.reveal() for secret in secrets])}"
+        said += f": {clean(content['Message'], hidden)}"
     if status >= 500 or status in _TRANSIENT_STATUS or (code or "").startswith(_TRANSIENT):
         often = status == 429 or (code or "").startswith("Throttling")
         return IssuerUnavailableError(
@@ -93,10 +94,12 @@ def refusal(
     return IssuerRefusedError(message, remedy=_remedy(code))
 
 
-def _code(response: requests.Response, content: Mapping[str, object] | None) -> str | None:
+def _code(
+    response: requests.Response, content: Mapping[str, object] | None, hidden: Sequence[str]
+) -> str | None:
     if content is not None:
         code = content.get("Code")
-        return clean(code) if isinstance(code, str) and code else None
+        return clean(code, hidden) if isinstance(code, str) and code else None
     found = _CODE_IN_XML.search(response.content)
     return found[1].decode() if found else None
 

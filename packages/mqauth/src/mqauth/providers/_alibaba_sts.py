@@ -8,20 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 
-from mqauth.credentials import BrokerCredentials, utc_from_timestamp
+from mqauth.credentials import BrokerCredentials
 from mqauth.errors import InvalidCredentialError, IssuerUnavailableError, MQAuthError
 from mqauth.providers import _http
 from mqauth.providers._alibaba_errors import refusal
 from mqauth.providers._apsaramq_config import ApsaraConfig
 from mqauth.providers._apsaramq_login import login_name, login_password
-from mqauth.providers._bearer import already_expired
+from mqauth.providers._bearer import already_expired, on_issuers_clock
 from mqauth.providers._deadline import Deadline
-from mqauth.providers._token_text import read_token
-from mqauth.providers._urls import is_loopback
+from mqauth.providers._token_text import is_token, read_token
 from mqauth.secret import Secret
 
 _HEADERS = {
@@ -69,7 +67,7 @@ def fetch(config: ApsaraConfig, deadline: Deadline, *, provider: str) -> BrokerC
     credentials = BrokerCredentials(
         username=login_name(config.instance_id, session.access_key_id, session.security_token),
         password=login_password(session.access_key_secret, int(now * 1000)),
-        issued_at=utc_from_timestamp(now),
+        issued_at=on_issuers_clock(now, _WHAT),
         expires_at=session.expires_at,
         principal=session.principal or config.role_arn,
         provider=provider,
@@ -90,11 +88,8 @@ def _ask(config: ApsaraConfig, token: Secret, adapter: _http.BoundedAdapter) -> 
     }
     with requests.Session() as session:
         session.headers.update(_HEADERS)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        if is_loopback(urlsplit(config.endpoint).hostname or ""):
-            # What goes to this host alone must not pass a proxy that the environment names.
-            session.trust_env = False
+        what = f"{_WHAT} at {config.endpoint}"
+        _http.prepare(session, config.endpoint, what, adapter, verify=config.verify)
         try:
             return session.post(
                 config.endpoint,
@@ -105,8 +100,8 @@ def _ask(config: ApsaraConfig, token: Secret, adapter: _http.BoundedAdapter) -> 
                 allow_redirects=False,
                 verify=config.verify,
             )
-        except (requests.RequestException, OSError) as error:
-            failure = _http.unavailable(error, f"{_WHAT} at {config.endpoint}")
+        except _http.FAILURES as error:
+            failure = _http.unavailable(error, what)
     raise failure
 
 
@@ -133,6 +128,12 @@ def _read(content: Mapping[str, Any]) -> Session:
         raise InvalidCredentialError(
             f"{_WHAT} answered without {what}",
             remedy="check endpoint_url: it must be an STS endpoint of Alibaba Cloud",
+        )
+    odd = [name for name in names if not is_token(fields[name])]
+    if odd:
+        raise InvalidCredentialError(
+            f"{_WHAT} answered with characters that no {', '.join(odd)} has",
+            remedy="check endpoint_url and what stands in front of it",
         )
     user = content.get("AssumedRoleUser")
     principal = user.get("Arn") if isinstance(user, Mapping) else None

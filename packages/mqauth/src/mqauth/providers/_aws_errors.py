@@ -26,6 +26,10 @@ from mqauth.secret import Secret
 STS = "AWS STS"
 
 
+class NothingConfiguredError(boto.NoCredentialsError):
+    """Neither credentials nor a region are known: both are told at once, not one a run."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Meaning:
     error: type[MQAuthError]
@@ -109,6 +113,12 @@ _EXCEPTIONS: tuple[
     tuple[tuple[type[Exception], ...], type[MQAuthError], str, str],
     ...,
 ] = (
+    (
+        (NothingConfiguredError,),
+        ConfigurationError,
+        "boto3 finds no AWS credentials, or only a part of them, and no AWS region is known",
+        "set AWS_PROFILE or profile, and AWS_DEFAULT_REGION, {variable} or the option region",
+    ),
     (
         (boto.NoCredentialsError, boto.PartialCredentialsError),
         ConfigurationError,

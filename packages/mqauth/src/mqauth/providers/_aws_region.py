@@ -1,4 +1,4 @@
-"""What the name of an AWS region looks like."""
+"""What the name of an AWS region looks like, and which endpoints AWS's own configuration names."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ def sts_endpoint_of_environment() -> str | None:
     A service of somebody else's may call its region as it likes.
     """
     return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
+
+
+def no_endpoint(service: str) -> ConfigurationError:
+    """Return the error for an endpoint of AWS's own configuration of which boto3 makes no client.
+
+    Args:
+        service: The service, as boto3 names it.
+    """
+    return ConfigurationError(
+        f"the endpoint of AWS {service.upper()} that AWS's own configuration names is no URL",
+        remedy=f"correct AWS_ENDPOINT_URL_{service.upper()}, AWS_ENDPOINT_URL, or endpoint_url in "
+        "~/.aws/config: https://host",
+    )
 
 
 def check_region(region: str, *, option: str = "region") -> str:

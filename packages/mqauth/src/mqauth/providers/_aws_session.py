@@ -11,12 +11,14 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import NoCredentialsError, NoRegionError
+from botocore.exceptions import NoCredentialsError, NoRegionError, PartialCredentialsError
 from botocore.loaders import Loader
 
 from mqauth.aws_credentials import AwsCredentials, AwsIdentity
 from mqauth.providers._aws_config import AwsIamConfig
-from mqauth.providers._aws_region import check_region, sts_endpoint_of_environment
+from mqauth.providers._aws_errors import NothingConfiguredError
+from mqauth.providers._aws_region import check_region, no_endpoint, sts_endpoint_of_environment
+from mqauth.providers._ca_file import check_ca_variables
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._urls import check_url
 from mqauth.secret import Secret
@@ -58,6 +60,20 @@ class AwsSession:
         """
         if self._identity is not None:
             return self._identity.credentials(timeout=deadline.remaining(), lasting=lasting)
+        try:
+            return self._found(deadline)
+        except (NoCredentialsError, PartialCredentialsError):
+            self._check_region(deadline)
+            raise
+
+    def _check_region(self, deadline: Deadline) -> None:
+        """Raise for both where the region is missing beside the credentials."""
+        try:
+            self.region(deadline)
+        except NoRegionError:
+            raise NothingConfiguredError from None
+
+    def _found(self, deadline: Deadline) -> AwsCredentials:
         found = self._made(deadline).get_credentials()
         if found is None:
             raise NoCredentialsError
@@ -80,20 +96,25 @@ class AwsSession:
 
         Raises:
             BotoCoreError: There is no region.
-            InsecureTransportError: The environment names an endpoint that is not safe.
+            ConfigurationError: AWS's own configuration names an endpoint that is none.
+            InsecureTransportError: It names one that is not safe.
         """
         token = signer.session_token
         session = self._made(deadline)
-        client = session.client(
-            "sts",
-            region_name=self.region(deadline),
-            endpoint_url=self._config.endpoint_url,
-            verify=self._config.ca_file,
-            config=_bounded(deadline),
-            aws_access_key_id=signer.access_key_id,
-            aws_secret_access_key=signer.secret_key.reveal(),
-            aws_session_token=token.reveal() if token else None,
-        )
+        region = self.region(deadline)
+        try:
+            client = session.client(
+                "sts",
+                region_name=region,
+                endpoint_url=self._config.endpoint_url,
+                verify=self._config.ca_file,
+                config=_bounded(deadline),
+                aws_access_key_id=signer.access_key_id,
+                aws_secret_access_key=signer.secret_key.reveal(),
+                aws_session_token=token.reveal() if token else None,
+            )
+        except ValueError:
+            raise no_endpoint("sts") from None
         check_url(client.meta.endpoint_url, "the STS endpoint")
         return client
 
@@ -124,6 +145,9 @@ class AwsSession:
             core.set_config_variable("sts_regional_endpoints", "regional")
             # For the calls that botocore makes by itself to find credentials.
             core.set_default_client_config(_bounded(deadline))
+            if self._config.ca_file is None:
+                configured = core.get_config_variable("ca_bundle")
+                check_ca_variables(["AWS_CA_BUNDLE" if configured else "REQUESTS_CA_BUNDLE"])
             self._session = boto3.Session(botocore_session=core)
         return self._session
 

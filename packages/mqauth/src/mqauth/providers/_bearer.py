@@ -36,7 +36,7 @@ def from_jwt(
     """
     claims = jwt_claims.unverified_claims(token)
     ends = [moment for moment in (jwt_claims.expiry(claims), ends_by) if moment is not None]
-    now = utc_from_timestamp(time.time() + clock_skew)
+    now = on_issuers_clock(time.time() + clock_skew, origin)
     issued_at = jwt_claims.issued_at(claims)
     if issued_at is None or issued_at > now:
         # A start in the future is a clock's error; it would make the life look shorter than it is.
@@ -53,6 +53,22 @@ def from_jwt(
     if credentials.expired():
         raise already_expired(credentials, origin)
     return credentials
+
+
+def on_issuers_clock(seconds: float, origin: str) -> datetime:
+    """Return the UTC time of a POSIX timestamp that depends on what an issuer says.
+
+    Raises:
+        InvalidCredentialError: It is none between the years 1 and 9999.
+    """
+    try:
+        return utc_from_timestamp(seconds)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise InvalidCredentialError(
+        f"by the clock of {origin} the token begins or ends beyond the years 1 to 9999",
+        remedy="correct that clock, which its Date header tells, or the life that it gives tokens",
+    )
 
 
 def already_expired(credentials: BrokerCredentials, origin: str) -> InvalidCredentialError:

@@ -24,14 +24,13 @@ from typing import Any
 
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
 from mqauth.errors import InvalidCredentialError
+from mqauth.jwt_claims import is_jwt
 from mqauth.providers._bearer import already_expired, from_jwt
 from mqauth.secret import Secret
 
 VERSION = 1
 
 _YEAR_10000 = 253_402_300_800.0
-# `{"` in base64: what begins so is a JWT or a damaged one, never an opaque token.
-_JWT_START = "eyJ"
 
 
 def credentials_from(
@@ -91,7 +90,7 @@ def _credentials(content: Mapping[str, Any], provider: str) -> BrokerCredentials
         raise _Unusable("printed a username with control characters")
     secret, now = _secret(content), time.time()
     ends = _end(content, now)
-    if secret.reveal().startswith(_JWT_START):
+    if is_jwt(secret):
         credentials = from_jwt(
             secret, provider=provider, origin="it", username=username, ends_by=ends
         )
@@ -133,7 +132,7 @@ def _end(content: Mapping[str, Any], now: float) -> datetime | None:
         raise _Unusable("printed both expires_at and expires_in")
     if life is not None:
         seconds = _number(life)
-        if seconds is None or not -_YEAR_10000 < now + seconds < _YEAR_10000:
+        if seconds is None or not 0 < now + seconds < _YEAR_10000:
             raise _Unusable("printed an expires_in that is no number of seconds")
         return utc_from_timestamp(now + seconds)
     return None if at is None else _moment(at)
@@ -151,7 +150,10 @@ def _moment(value: object) -> datetime:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise _Unusable("printed an expires_at that is no RFC 3339 time with an offset such as Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise _Unusable("printed an expires_at out of all range") from None
 
 
 def _number(value: object) -> float | None:

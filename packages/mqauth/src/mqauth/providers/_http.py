@@ -8,18 +8,36 @@ import time
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
 from mqauth.errors import ConfigurationError, IssuerUnavailableError, MQAuthError
+from mqauth.providers._ca_file import check_ca_variables
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._http_dates import clock_skew
+from mqauth.providers._proxies import check_proxy
+from mqauth.providers._urls import is_loopback
 
 MAX_BODY = 256 * 1024
 AFTERWARDS = 0.1
 """Seconds by which a socket outlasts the deadline, so that who waits for it says what is wrong."""
+
+
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that requests takes the authorities from; the first that is set counts."""
+
+FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+"""What asking may raise: a host name that cannot be one is found as late as at its look-up."""
+
+_UNUSABLE_URL = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    urllib3.exceptions.LocationValueError,
+    UnicodeError,
+)
 
 
 class AnswerTooLargeError(requests.RequestException):
@@ -33,12 +51,14 @@ class BoundedAdapter(HTTPAdapter):
 
     Args:
         deadline: When to stop.
+        reading: When to stop waiting for an answer to what has been sent; as `deadline` if None.
     """
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, *, reading: Deadline | None = None) -> None:
         """Never retry: when to try again is the business of the credential source."""
         super().__init__(max_retries=0)
         self._deadline = deadline
+        self._reading = reading or deadline
         self.sent_at = math.nan
         self.answered_at = math.nan
 
@@ -47,8 +67,9 @@ class BoundedAdapter(HTTPAdapter):
     ) -> requests.Response:
         """Send `request`; the response's body has been read."""
         self.sent_at = time.time()
-        limit = self._time_left(request) + AFTERWARDS
-        options.update(stream=True, timeout=(limit, limit))
+        to_connect = _time_left(self._deadline, request) + AFTERWARDS
+        to_read = _time_left(self._reading, request) + AFTERWARDS
+        options.update(stream=True, timeout=(to_connect, to_read))
         response = super().send(request, *args, **options)
         self.answered_at = time.time()
         with response.raw:
@@ -63,25 +84,46 @@ class BoundedAdapter(HTTPAdapter):
                 size += len(chunk)
                 if size > MAX_BODY:
                     raise AnswerTooLargeError(response=response)
-                self._time_left(response.request)
+                _time_left(self._reading, response.request)
                 yield chunk
         except urllib3.exceptions.ReadTimeoutError:
             raise requests.Timeout(request=response.request) from None
         except urllib3.exceptions.HTTPError as error:
             raise requests.ConnectionError(error, request=response.request) from None
 
-    def _time_left(self, request: requests.PreparedRequest) -> float:
-        left = self._deadline.remaining()
-        if left <= 0:
-            raise requests.Timeout(request=request)
-        return left
-
     def clock_skew(self, response: requests.Response) -> float:
         """Return the seconds the issuer's clock is ahead of ours; 0 if it is hard to tell."""
         return clock_skew(response.headers, (self.sent_at + self.answered_at) / 2)
 
 
-def unavailable(error: requests.RequestException | OSError, what: str) -> MQAuthError:
+def prepare(
+    session: requests.Session, url: str, what: str, adapter: BoundedAdapter, *, verify: str | bool
+) -> None:
+    """Have a session ask by `adapter`, after a look at what the environment adds to that.
+
+    Args:
+        session: The session.
+        url: What it is going to ask.
+        what: Whose URL that is, for error messages.
+        adapter: Sends the requests.
+        verify: What the certificate is verified with; True for what the environment says.
+
+    Raises:
+        ConfigurationError: The environment names a proxy or authorities that cannot be used.
+    """
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    if is_loopback(urlsplit(url).hostname or ""):
+        # A proxy that the environment names is another host: what may go to this host alone in
+        # clear text must not pass it.
+        session.trust_env = False
+        return
+    check_proxy(url, what)
+    if verify is True and url.startswith("https:"):
+        check_ca_variables(BUNDLES)
+
+
+def unavailable(error: Exception, what: str) -> MQAuthError:
     """Return the error to raise when `what` could not be asked.
 
     The libraries' own texts stay out: they may hold a proxy's password.
@@ -95,7 +137,7 @@ def unavailable(error: requests.RequestException | OSError, what: str) -> MQAuth
         return IssuerUnavailableError(
             f"{what} did not answer in time", remedy="check the network and the issuer's load"
         )
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+    if isinstance(error, _UNUSABLE_URL):
         return ConfigurationError(f"{what} is no usable URL", remedy="write https://host/path")
     reason = _reason(error)
     if isinstance(error, requests.exceptions.SSLError):
@@ -111,6 +153,13 @@ def unavailable(error: requests.RequestException | OSError, what: str) -> MQAuth
     return IssuerUnavailableError(
         f"{what} cannot be reached: {reason}", remedy="check the URL, name resolution and firewall"
     )
+
+
+def _time_left(deadline: Deadline, request: requests.PreparedRequest) -> float:
+    left = deadline.remaining()
+    if left <= 0:
+        raise requests.Timeout(request=request)
+    return left
 
 
 def _chunks(raw: Any) -> Iterator[bytes]:

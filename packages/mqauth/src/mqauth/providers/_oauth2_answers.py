@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import requests
@@ -20,8 +20,7 @@ _REMEDIES = {
     "invalid_client": "check client_id, auth_method, and client_secret, key or certificate",
     "unauthorized_client": "allow this client the grant type at the issuer",
     "unsupported_grant_type": "allow the grant type at the issuer, or set another grant_type",
-    "invalid_grant": "check the resource owner's name and password, or sign in anew for another "
-    "refresh token",
+    "invalid_grant": "check the resource owner's name and password",
     "unauthorized": "check client_id and client_secret, and the resource owner's password",
     "invalid_scope": "check the option scope against what the client may have",
     "invalid_target": "check the options audience and resource",
@@ -71,7 +70,7 @@ def json_object(
             remedy="configure the address it redirects to, or get past the login page in between",
         )
     if response.status_code >= 400 and code is None:
-        raise _refused_without_code(response, what)
+        raise _refused_without_code(response, what, secrets)
     if content is None:
         raise _no_json(response, what)
     return content
@@ -83,8 +82,19 @@ def refusal(
     description: object,
     what: str,
     secrets: Iterable[Secret],
+    *,
+    remedies: Mapping[str, str] | None = None,
 ) -> MQAuthError:
-    """Return the error for an OAuth error answer (RFC 6749, 5.2)."""
+    """Return the error for an OAuth error answer (RFC 6749, 5.2).
+
+    Args:
+        response: The answer.
+        code: Its error code.
+        description: What it says besides.
+        what: Who gave it.
+        secrets: Values that must not show.
+        remedies: What to do about a code where that depends on the grant.
+    """
     if str(code) in _TRANSIENT_CODES:
         return _not_now(response, code, what, secrets)
     hidden = [secret.reveal() for secret in secrets]
@@ -93,7 +103,9 @@ def refusal(
         said += f": {clean(description, hidden)}"
     return IssuerRefusedError(
         f"{what} refused: {said}",
-        remedy=_REMEDIES.get(str(code), "see the issuer's log for the reason"),
+        remedy={**_REMEDIES, **(remedies or {})}.get(
+            str(code), "see the issuer's log for the reason"
+        ),
     )
 
 
@@ -108,9 +120,12 @@ def _not_now(
     )
 
 
-def _refused_without_code(response: requests.Response, what: str) -> IssuerRefusedError:
+def _refused_without_code(
+    response: requests.Response, what: str, secrets: Iterable[Secret] = ()
+) -> IssuerRefusedError:
+    said = clean(response.reason, [secret.reveal() for secret in secrets])
     return IssuerRefusedError(
-        f"{what} answered HTTP {response.status_code} {clean(response.reason)}",
+        f"{what} answered HTTP {response.status_code} {said}",
         remedy="check the URL and what stands in front of it",
     )
 

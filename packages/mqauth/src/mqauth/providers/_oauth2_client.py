@@ -5,23 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from authlib.integrations.base_client import OAuthError
 
-from mqauth.credentials import BrokerCredentials, utc_from_timestamp
+from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, InvalidCredentialError, MQAuthError
 from mqauth.providers import _http
-from mqauth.providers._bearer import from_jwt
+from mqauth.providers._bearer import from_jwt, on_issuers_clock
 from mqauth.providers._deadline import Deadline
 from mqauth.providers._oauth2_answers import discovery_document, json_object, refusal
 from mqauth.providers._oauth2_authentication import ClientAuthentication
 from mqauth.providers._oauth2_config import OAuth2Config
 from mqauth.providers._oauth2_refresh import RefreshTokens
 from mqauth.providers._text import clean
-from mqauth.providers._urls import check_url, is_loopback
+from mqauth.providers._token_text import is_token
+from mqauth.providers._urls import check_url
 from mqauth.secret import Secret
+
+READING_ON = 30.0
+"""Seconds that an answer with the successor of a refresh token may be late."""
 
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 
@@ -96,10 +99,15 @@ class OAuth2Client:
             ConfigurationError: The client's secret, key or certificate cannot be used.
         """
         if refresh_tokens is None:
-            return self._fetch(endpoint, deadline, provider, self._owner())
+            adapter = _http.BoundedAdapter(deadline)
+            return self._fetch(endpoint, adapter, provider, self._owner())
         with refresh_tokens.exclusive(deadline):
             grant = {"refresh_token": refresh_tokens.present()}
-            return self._fetch(endpoint, deadline, provider, grant, refresh_tokens)
+            # Whoever asked may give up at the deadline: its successor is worth waiting for longer.
+            reading = Deadline(deadline.remaining() + READING_ON)
+            adapter = _http.BoundedAdapter(deadline, reading=reading)
+            with refresh_tokens.answer_expected(deadline):
+                return self._fetch(endpoint, adapter, provider, grant, refresh_tokens)
 
     def _owner(self) -> dict[str, Secret]:
         """Return what the grant password sends of the resource owner."""
@@ -112,17 +120,12 @@ class OAuth2Client:
     def _fetch(
         self,
         endpoint: str,
-        deadline: Deadline,
+        adapter: _http.BoundedAdapter,
         provider: str,
         grant: Mapping[str, Secret],
         refresh_tokens: RefreshTokens | None = None,
     ) -> BrokerCredentials:
-        adapter = _http.BoundedAdapter(deadline)
-        answer, response = self._request_token(endpoint, adapter, grant)
-        successor = answer.pop("refresh_token", None)
-        if refresh_tokens is not None and successor not in (None, grant["refresh_token"]):
-            # Before anything else can go wrong: the issuer takes the old one no more.
-            refresh_tokens.replace(successor)
+        answer, response = self._request_token(endpoint, adapter, grant, refresh_tokens)
         what = f"the token endpoint {endpoint}"
         token = answer.pop("access_token", None)
         if not isinstance(token, Secret):
@@ -153,6 +156,11 @@ class OAuth2Client:
         provider: str,
     ) -> BrokerCredentials:
         life = _seconds(answer.get("expires_in"))
+        if not is_token(token.reveal()):
+            raise InvalidCredentialError(
+                "the issuer's opaque token holds characters that no token has",
+                remedy="check what answers in the issuer's place",
+            )
         if life is None:
             raise InvalidCredentialError(
                 "the issuer does not say when its opaque token ends (expires_in)",
@@ -162,8 +170,8 @@ class OAuth2Client:
             username=self._username(token),
             password=token,
             # Counted from before the request: rather a little too short than too long.
-            issued_at=utc_from_timestamp(asked_at),
-            expires_at=utc_from_timestamp(asked_at + life),
+            issued_at=on_issuers_clock(asked_at, "the issuer"),
+            expires_at=on_issuers_clock(asked_at + life, "the issuer"),
             principal=self._config.client_id,
             provider=provider,
             clock_skew=skew,
@@ -174,20 +182,24 @@ class OAuth2Client:
         failure: MQAuthError
         with requests.Session() as session:
             session.headers.update(_HEADERS)
-            _mount(session, _http.BoundedAdapter(deadline))
-            _keep_off_proxies(session, url)
+            adapter = _http.BoundedAdapter(deadline)
+            _http.prepare(session, url, what, adapter, verify=self._config.verify)
             try:
                 response = session.get(
                     url, auth=_no_authentication, allow_redirects=False, verify=self._config.verify
                 )
-            except (requests.RequestException, OSError) as error:
+            except _http.FAILURES as error:
                 failure = _http.unavailable(error, what)
             else:
                 return discovery_document(response, what)
         raise failure
 
     def _request_token(
-        self, endpoint: str, adapter: _http.BoundedAdapter, grant: Mapping[str, Secret]
+        self,
+        endpoint: str,
+        adapter: _http.BoundedAdapter,
+        grant: Mapping[str, Secret],
+        refresh_tokens: RefreshTokens | None,
     ) -> tuple[dict[str, Any], requests.Response]:
         what = f"the token endpoint {endpoint}"
         client = ClientAuthentication(self._config)
@@ -196,15 +208,17 @@ class OAuth2Client:
 
         def check(response: requests.Response) -> requests.Response:
             seen.append(response)
-            json_object(response, what, secrets)
+            successor = _successor(json_object(response, what, secrets), what)
+            if refresh_tokens is not None and successor not in (None, grant["refresh_token"]):
+                # Before anything else can go wrong: the issuer takes the old one no more.
+                refresh_tokens.replace(successor)
             return response
 
         failure: MQAuthError
         with client.session() as session:
             session.headers.update(_HEADERS)
-            _mount(session, adapter)
+            _http.prepare(session, endpoint, what, adapter, verify=self._config.verify)
             session.register_compliance_hook("access_token_response", check)
-            _keep_off_proxies(session, endpoint)
             try:
                 answer = session.fetch_token(
                     endpoint,
@@ -215,25 +229,43 @@ class OAuth2Client:
                     **{name: value.reveal() for name, value in grant.items()},
                 )
             except OAuthError as error:
-                failure = refusal(seen[-1], error.error, error.description, what, secrets)
-            except (requests.RequestException, OSError) as error:
-                failure = _http.unavailable(error, what)
-            except (TypeError, ValueError, OverflowError):
-                failure = InvalidCredentialError(
-                    f"{what} answered with an expires_in that is no number of seconds",
-                    remedy="correct the issuer",
+                failure = refusal(
+                    seen[-1],
+                    error.error,
+                    error.description,
+                    what,
+                    secrets,
+                    remedies=self._config.remedies,
                 )
+            except (*_http.FAILURES, TypeError, OverflowError) as error:
+                failure = _http.unavailable(error, what)
+                if seen and not isinstance(error, requests.RequestException):
+                    # Authlib reckons with it as soon as the answer is there.
+                    failure = InvalidCredentialError(
+                        f"{what} answered with an expires_in that is no number of seconds",
+                        remedy="correct the issuer",
+                    )
             else:
-                return _with_wrapped_tokens(answer), seen[-1]
+                return _with_wrapped_token(answer), seen[-1]
         raise failure
 
 
-def _with_wrapped_tokens(answer: Mapping[str, Any]) -> dict[str, Any]:
-    tokens = ("access_token", "refresh_token")
+def _with_wrapped_token(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{name: _wrapped(answer.get(name)) for name in tokens},
+        "access_token": _wrapped(answer.get("access_token")),
         "expires_in": answer.get("expires_in"),
     }
+
+
+def _successor(content: Mapping[str, Any], what: str) -> Secret | None:
+    """Return the refresh token that an answer gives, if it does (RFC 6749, 6 and A.17)."""
+    token = _wrapped(content.get("refresh_token"))
+    if token is not None and not is_token(token.reveal().replace(" ", "")):
+        raise InvalidCredentialError(
+            f"{what} answered with a refresh token of characters that none has",
+            remedy="check what answers in the issuer's place",
+        )
+    return token
 
 
 def _wrapped(token: object) -> Secret | None:
@@ -243,18 +275,6 @@ def _wrapped(token: object) -> Secret | None:
 def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
     # In its place requests would look for a password in ~/.netrc.
     return request
-
-
-def _keep_off_proxies(session: requests.Session, url: str) -> None:
-    # A proxy that the environment names is another host: what may go to this host alone in clear
-    # text must not pass it.
-    if is_loopback(urlsplit(url).hostname or ""):
-        session.trust_env = False
-
-
-def _mount(session: requests.Session, adapter: _http.BoundedAdapter) -> None:
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
 
 
 def _seconds(value: object) -> float | None:

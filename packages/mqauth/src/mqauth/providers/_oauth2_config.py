@@ -184,6 +184,18 @@ class OAuth2Config:
         return {name: value for name, value in asked.items() if value}
 
     @property
+    def remedies(self) -> dict[str, str]:
+        """What to do about codes of refusals whose cause depends on the grant."""
+        if self.grant_type != "refresh_token":
+            return {}
+        token = self.refresh_token
+        place = f"the file {token.path}" if isinstance(token, FileSecret) else "refresh_token"
+        return {
+            "invalid_grant": "the refresh token has run out, was revoked, or was used and its "
+            f"successor lost: sign in anew, and put the new one into {place}"
+        }
+
+    @property
     def owner(self) -> str:
         """Whose token is asked for, without a secret and different for each; empty: the client's.
 

@@ -24,6 +24,9 @@ from mqauth.errors import IssuerUnavailableError
 from mqauth.providers._deadline import Deadline
 from mqauth.secret import Secret
 
+SENDING = 1.0
+"""Seconds after a deadline at which whatever has not failed yet has been sent before it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -58,9 +61,31 @@ class RefreshTokens:
             raise _busy()
         try:
             with self._host_lock(deadline):
+                if deadline.passed:
+                    raise _busy()  # nobody waits for the answer any more
                 yield
         finally:
             self._flight.release()
+
+    @contextlib.contextmanager
+    def answer_expected(self, deadline: Deadline) -> Iterator[None]:
+        """Tell the log of an answer that never came once nobody waits for it any more.
+
+        Args:
+            deadline: When who asked has given up, and nothing is sent any more.
+        """
+        sent_by = Deadline(deadline.remaining() + SENDING)
+        try:
+            yield
+        except IssuerUnavailableError as error:
+            if sent_by.passed:
+                logger.warning(
+                    "%s: %s. If the issuer has replaced the refresh token all the same, its "
+                    "successor is lost, and somebody has to sign in anew",
+                    self._file or "refresh_token",
+                    error.message,
+                )
+            raise
 
     def present(self) -> Secret:
         """Return the token to use next.

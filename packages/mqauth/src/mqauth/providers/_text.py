@@ -13,6 +13,7 @@ MAX_LENGTH = 200
 
 # Whatever looks like a token of somebody's is none of a log's business.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*")
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _MIN_SECRET = 4
 
 
@@ -35,12 +36,16 @@ def clean(text: object, secrets: Iterable[str] = ()) -> str:
 def _spellings(secret: str) -> list[str]:
     if len(secret) < _MIN_SECRET:
         return []
-    encoded = base64.b64encode(secret.encode()).decode()
+    # What came as JSON may hold halves of characters.
+    content = secret.encode(errors="surrogatepass")
+    encoded = base64.b64encode(content).decode()
+    escaped = {quote(content, safe=""), quote_plus(content)}
     spellings = {
         secret,
         secret.strip(),
-        quote(secret, safe=""),
-        quote_plus(secret),
+        content.decode("latin-1"),  # as a header's bytes are read
+        *escaped,
+        *(_ESCAPE.sub(lambda found: found[0].lower(), each) for each in escaped),
         encoded,
         encoded.rstrip("="),
     }

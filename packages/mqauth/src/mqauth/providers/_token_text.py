@@ -18,6 +18,11 @@ from mqauth.secret import Secret
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
+def is_token(text: str) -> bool:
+    """Return whether a text consists of what tokens may consist of."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def read_token(path: Path) -> Secret:
     """Return what the file holds now, without the white space around it.
 
@@ -33,7 +38,7 @@ def read_token(path: Path) -> Secret:
             failure = _invalid(path, f"is larger than {MAX_BYTES} bytes")
         elif not (text := content.decode().strip()):
             failure = _invalid(path, "is empty")
-        elif not _TOKEN.fullmatch(text):
+        elif not is_token(text):
             failure = _invalid(path, "holds characters that no token has")
         else:
             return Secret(text)

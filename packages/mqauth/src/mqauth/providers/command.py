@@ -39,9 +39,19 @@ _REFUSED = 77
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASS|KEY|CREDENTIAL", re.IGNORECASE)
 # A long word of letters and digits may be a key or a token of a kind that nobody told us about.
 _SECRET_WORD = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9+_=~-]{24,}")
-# What stands after such a name, as in `password=...` or `"token": "..."`.
-_NAMED_SECRET = re.compile(
-    r"""([\w-]*(?:secret|token|pass|key|credential)[\w-]*["']?\s*[:=]\s*)\S+""", re.IGNORECASE
+# What stands after such a name, as in `password=...` or `"token": "..."`: all of a text in quotes,
+# else of a password all there is, as it may hold blanks, and one word of what holds none.
+_NAMED = r"""([\w-]*(?:{names})[\w-]*["']?\s*[:=]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|{value})"""
+# Each with what stays of it: the name before the secret.
+_SECRETS_BY_PLACE = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"([a-z][a-z0-9+.-]*://)(?:[^\s/@:]*:\S*|[^\s/@]*)(?=@)",  # user and password in a URL
+        r"""(authorization["']?\s*[:=]\s*).+""",  # a header, whose value may be many words
+        r"(\b(?:basic|bearer)\s+)(?!(?:auth|token|scheme|realm|error|is|was)\b|authenticat)\S+",
+        _NAMED.format(names="secret|pass", value=".+"),
+        _NAMED.format(names="token|key|credential", value=r"\S+"),
+    )
 )
 
 
@@ -130,6 +140,8 @@ def _said(finished: Finished) -> str:
     last = next((line for line in reversed(lines) if line.strip()), "")
     named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
     secrets = [*secrets_in(finished.stdout), *(value for value in named if len(value) > 5)]
+    said = clean(last, secrets)
+    for pattern in _SECRETS_BY_PLACE:
+        said = pattern.sub(rf"\1{REDACTED}", said)
     # What was cut at the front of the limit may be the rest of a secret.
-    without_named = _NAMED_SECRET.sub(rf"\1{REDACTED}", clean(last, secrets))
-    return clean(_SECRET_WORD.sub(REDACTED, without_named))
+    return clean(_SECRET_WORD.sub(REDACTED, said))

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from mqauth.credentials import BrokerCredentials
+from mqauth.jwt_claims import is_jwt
 from mqauth.provider import Option
 from mqauth.providers._bearer import from_jwt
 from mqauth.providers._token_text import read_token
-
-# `{"` in base64: what begins so is a JWT or a damaged one, never an opaque token.
-_JWT_START = "eyJ"
 
 
 class TokenFileProvider:
@@ -66,7 +64,7 @@ class TokenFileProvider:
             ConfigurationError: This user may not read it.
         """
         token = read_token(self._path)
-        if token.reveal().startswith(_JWT_START):
+        if is_jwt(token):
             return from_jwt(
                 token, provider=self.name, origin=f"the file {self._path}", username=self._username
             )

@@ -74,13 +74,15 @@ class Announcer:
                 retry_in=retry_in,
             )
         )
-        self._warn_of_expiry(current, remaining)
+        self._warn_of_expiry(current, remaining, error)
 
     def calm_down(self) -> None:
         """All is well again: the next trouble is announced from its beginning."""
         self._thresholds_left = len(EXPIRING_BELOW)
 
-    def _warn_of_expiry(self, current: BrokerCredentials | None, remaining: float) -> None:
+    def _warn_of_expiry(
+        self, current: BrokerCredentials | None, remaining: float, error: MQAuthError
+    ) -> None:
         part = remaining / current.lifetime if current else 0.0
         passed = sum(part > threshold for threshold in EXPIRING_BELOW)
         if passed >= self._thresholds_left:
@@ -90,11 +92,10 @@ class Announcer:
             trouble = f"the credential expires in {duration(remaining)} and connections drop then"
         else:
             trouble = "no valid credential"
-        logger.error(
-            "%s: %s; connections come back by themselves once the issuer answers",
-            self._provider.identity,
-            trouble,
-        )
+        prospect = "connections come back by themselves once the issuer answers"
+        if not error.retryable:
+            prospect = f"asking again changes nothing: {error.remedy or 'see the error above'}"
+        logger.error("%s: %s; %s", self._provider.identity, trouble, prospect)
         events.emit(events.CredentialExpiring(**self._common(current), remaining=remaining))
 
     def _common(self, credentials: BrokerCredentials | None) -> _Common:

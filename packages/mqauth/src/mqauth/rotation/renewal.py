@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from typing import Protocol
 
@@ -13,6 +14,8 @@ LONGEST_SLEEP = 5.0
 """Seconds. `Event.wait` counts monotonic time, which stands still while a laptop is suspended;
 short sleeps keep the wall clock, which decides about expiry, in view."""
 AFTER_DEFECT = 1.0
+LONGEST_AFTER_DEFECT = 10.0
+"""Seconds of pause after the first defect, and after many in a row."""
 
 
 class Ticking(Protocol):
@@ -35,6 +38,7 @@ class RenewalThread(threading.Thread):
         super().__init__(name=name, daemon=True)
         self._wakeup = wakeup = threading.Event()
         self._stopped = False
+        self._defects = 0
         self._ticking = weakref.ref(target, lambda _: wakeup.set())
 
     def wake(self) -> None:
@@ -52,16 +56,28 @@ class RenewalThread(threading.Thread):
             delay = self._tick()
             if delay is None:
                 return
+            self._rest(delay)
+
+    def _rest(self, delay: float) -> None:
+        """Wait; news ends the wait, but not the one that a defect asks for."""
+        end = time.monotonic() + delay
+        while True:
             self._wakeup.wait(min(delay, LONGEST_SLEEP))
             self._wakeup.clear()
+            delay = end - time.monotonic()
+            if not self._defects or self._stopped or self._ticking() is None or delay <= 0:
+                return
 
     def _tick(self) -> float | None:
         target = self._ticking()
         if target is None:
             return None
         try:
-            return target.tick()
+            delay = target.tick()
         except Exception:
             # Renewal must survive whatever happens once, or every connection dies at expiry.
             logger.exception("the renewal thread met a defect")
-            return AFTER_DEFECT
+            self._defects += 1
+            return min(AFTER_DEFECT * 2.0 ** min(self._defects - 1, 16), LONGEST_AFTER_DEFECT)
+        self._defects = 0
+        return delay

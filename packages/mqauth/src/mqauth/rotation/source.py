@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from mqauth import forks
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
-from mqauth.errors import CredentialExpiredError, MQAuthError
+from mqauth.errors import CredentialExpiredError, InvalidCredentialError, MQAuthError
 from mqauth.provider import Provider
 from mqauth.rotation.announcements import Announcer
 from mqauth.rotation.apart import DefectError, call_apart
@@ -278,8 +278,15 @@ class CredentialSource:
             thread.wake()
 
     def _attempt_in_background(self, seen: BrokerCredentials | None) -> None:
-        with contextlib.suppress(MQAuthError):  # already recorded, logged and scheduled
+        try:
             self._attempt(seen)
+        except MQAuthError:
+            pass  # already recorded, logged and scheduled
+        except Exception as defect:
+            # No signal handler runs on this thread, so that it is nobody else's exception: it
+            # waits as after any failure, or the same is tried again and again without a pause.
+            logger.exception("%s: the renewal met a defect", self.provider.identity)
+            self._record_failure(_unexpected(defect))
 
     def _obtain(self, seen: BrokerCredentials | None) -> BrokerCredentials:
         remembered = self._error
@@ -398,6 +405,7 @@ class CredentialSource:
                 MQAuthError,
                 limit=timeout + LIMIT_OF_DEFECT,
             )
+        _check_encodable(fetched, self.provider.identity)
         if fetched.expired():
             raise CredentialExpiredError(
                 f"{self.provider.identity} gave a credential that has already expired",
@@ -478,6 +486,22 @@ class CredentialSource:
 
     def __repr__(self) -> str:
         return f"<CredentialSource {self.provider.identity}>"
+
+
+def _check_encodable(fetched: BrokerCredentials, identity: str) -> None:
+    """Refuse half a surrogate pair, which no login, cache or comparison can encode."""
+    for text in (fetched.username, fetched.password.reveal()):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            break
+    else:
+        return
+    # Not raised where it is caught: the cause would show the text.
+    raise InvalidCredentialError(
+        f"{identity} gave a user name or password with halves of characters (lone surrogates)",
+        remedy="check what issues it",
+    )
 
 
 def _again(error: MQAuthError) -> MQAuthError:

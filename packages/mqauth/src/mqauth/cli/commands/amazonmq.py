@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mqauth.amazonmq import broker_id_from_host, region_from_host
+from mqauth.cli.option_arguments import time_limit_up_to
 from mqauth.cli.output import examples, json_option, print_json, progress
 from mqauth.config.extras import require
 
@@ -68,7 +69,8 @@ def command() -> None:
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=1),
+    type=float,
+    callback=time_limit_up_to(86400),
     default=1800.0,
     show_default=True,
     help="How long the reboot may take.",
@@ -131,9 +133,17 @@ def setup(
         done = list(procedure.apply(progress))
         progress(f"done in {time.monotonic() - started:.0f} s")
     if as_json:
-        print_json(_report(procedure.role_arn, steps, done, applied=apply))
+        report = _report(procedure.role_arn, steps, done, applied=apply)
+        print_json({**report, "awaits_reboot": procedure.awaits_reboot})
+    elif due and not apply:
+        click.echo(f"{len(due)} changes are due; --apply makes them")
+    elif procedure.awaits_reboot:
+        click.echo(
+            "nobody can sign in before the broker's next reboot: run this again without "
+            f"--no-reboot, or reboot it yourself, then sign in with role_arn = {procedure.role_arn}"
+        )
     else:
-        click.echo(_summary(procedure.role_arn, due, applied=apply))
+        click.echo(f"everything is as it ought to be: sign in with role_arn = {procedure.role_arn}")
 
 
 def _print_step(step: Any) -> None:
@@ -152,12 +162,6 @@ def _confirm(due: list[Any]) -> None:
     consequences = [step.consequence for step in due if step.consequence]
     also = f"; {', '.join(consequences)}" if consequences else ""
     click.confirm(f"make {len(due)} changes{also}?", abort=True, err=True)
-
-
-def _summary(role_arn: str, due: list[Any], *, applied: bool) -> str:
-    if due and not applied:
-        return f"{len(due)} changes are due; --apply makes them"
-    return f"everything is as it ought to be: sign in with role_arn = {role_arn}"
 
 
 def _report(role_arn: str, steps: list[Any], done: list[Any], *, applied: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 
+from mqauth.cli.clipboard import Clipboard
 from mqauth.cli.option_arguments import (
     name_argument,
     parsed,
@@ -13,7 +14,7 @@ from mqauth.cli.option_arguments import (
     refuse_secrets,
     the_only_entry,
 )
-from mqauth.cli.output import examples, json_option, print_facts, print_json
+from mqauth.cli.output import examples, fact_lines, json_option, json_text, progress
 from mqauth.diagnosis.one_fetch import fetch_once
 from mqauth.hosts import derived_from_host
 
@@ -24,6 +25,7 @@ from mqauth.hosts import derived_from_host
         "mqauth token aws-iam --host b-1234.mq.eu-west-1.on.aws",
         'mqauth token oauth2 --option scope="rabbitmq.read:*/*" --json',
         "mqauth token billing --raw | wc -c",
+        "mqauth token billing --copy",
     ),
 )
 @name_argument
@@ -33,6 +35,9 @@ from mqauth.hosts import derived_from_host
 )
 @click.option("--fresh", is_flag=True, help="Ask the issuer, whatever this host's cache holds.")
 @click.option("--raw", is_flag=True, help="Print the token (or password) itself and nothing else.")
+@click.option(
+    "--copy", is_flag=True, help="Copy what would be printed to the clipboard, and print it not."
+)
 @json_option
 def command(
     *,
@@ -41,20 +46,27 @@ def command(
     host: str | None,
     fresh: bool,
     raw: bool,
+    copy: bool,
     as_json: bool,
 ) -> None:
     """Fetch a credential and tell whose it is, for what, and for how long.
 
     ENTRY is a table of the file that MQAUTH_CONFIG names; it may be left out if there is only
-    one. The token itself is printed with --raw alone.
+    one. The token itself is printed, or copied, with --raw alone.
     """
+    clipboard = Clipboard() if copy else None  # before anything is asked for in vain
     name = name or the_only_entry()
     explicit = parsed(options)
     refuse_secrets(name, explicit)
     fetched = fetch_once(name, explicit=explicit, derived=derived_from_host(host), fresh=fresh)
     if raw:
-        click.echo(fetched.token.reveal())
+        text = fetched.token.reveal()
     elif as_json:
-        print_json(asdict(fetched.facts))
+        text = json_text(asdict(fetched.facts))
     else:
-        print_facts(fetched.facts.for_people())
+        text = "\n".join(fact_lines(fetched.facts.for_people()))
+    if clipboard is None:
+        click.echo(text)
+        return
+    clipboard.copy(click.unstyle(text))
+    progress(f"copied: {'the token itself' if raw else 'what is known of the token'}")
