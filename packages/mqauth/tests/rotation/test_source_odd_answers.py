@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from mqauth import (
     CredentialExpiredError,
     CredentialRenewed,
     CredentialSource,
+    InvalidCredentialError,
     IssuerUnavailableError,
     MQAuthError,
     RenewalFailed,
@@ -70,6 +72,22 @@ def test_a_credential_that_is_dead_on_arrival_is_an_error(
     source = source_of(scripted(scripted.credentials(lifetime=60, age=61)))
     with pytest.raises(CredentialExpiredError, match="already expired"):
         source.get()
+    assert source.current is None
+
+
+@pytest.mark.parametrize("field", ["username", "password"])
+def test_a_credential_that_no_login_can_carry_is_an_error_without_it(
+    scripted: type[ScriptedProvider], source_of: Callable[..., CredentialSource], field: str
+) -> None:
+    """Encoding it for the broker would end in an error that quotes it."""
+    text = "CANARY\udce4ss"
+    given = scripted.credentials(token=text if field == "password" else None)
+    if field == "username":
+        given = replace(given, username=text)
+    source = source_of(scripted(given))
+    with pytest.raises(InvalidCredentialError, match="UTF-8") as caught:
+        source.get()
+    assert "CANARY" not in repr(caught.value)
     assert source.current is None
 
 
