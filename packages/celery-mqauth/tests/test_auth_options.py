@@ -13,6 +13,7 @@ from kombu.utils.json import dumps, loads
 
 import celery_mqauth  # noqa: F401 - registers the schemes
 from celery_mqauth.auth_options import AuthOptions
+from celery_mqauth.endpoints import source_for
 from mqauth.errors import ConfigurationError
 from mqauth.secret import Secret
 from mqauth.shared import forget_shared_sources, shared_source
@@ -82,6 +83,56 @@ def test_an_error_in_the_options_holds_no_secret() -> None:
         connection("oauth2", client_id="celery").connect()
     report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert "canary" not in "".join(report.format())
+
+
+@pytest.mark.parametrize("scheme", ["mqauths", "mqauths-kafka"])
+@pytest.mark.parametrize(
+    ("who", "wrong"),
+    [
+        ("oauth2", {"timeout": "soon"}),
+        ("oauth2", {"client_secre": "canary-2"}),
+        ("oauth2", {"provider": "static"}),
+        ("oauth", {}),
+    ],
+    ids=["setting", "option", "two providers", "no provider"],
+)
+def test_whatever_is_wrong_no_frame_holds_a_secret(
+    scheme: str, who: str, wrong: dict[str, str]
+) -> None:
+    """A wrong setting or name leaves nobody to say what is secret, so that everything is."""
+    with pytest.raises(ConfigurationError) as caught:
+        connection(who, scheme=scheme, **wrong).connect()
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = report.stack[1:]  # the first is this test's
+    assert frames
+    assert "canary" not in "".join(report.stack.from_list(frames).format())
+
+
+def test_what_has_worked_goes_on_though_nobody_knows_what_is_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a named entry cannot be read, its options are the same ones as before."""
+    config = tmp_path / "mqauth.toml"
+    config.write_text('[billing]\nprovider = "static"\n')
+    monkeypatch.setenv("MQAUTH_CONFIG", str(config))
+    options = {"auth": {"username": "celery", "password": "canary-1"}}
+    client = kombu.Connection("mqauths://billing@localhost/v", transport_options=options)
+    try:
+        before = source_for(client)
+        config.write_text("[billing")
+        assert source_for(client) is before
+    finally:
+        forget_shared_sources()
+
+
+@pytest.mark.parametrize("secret", ["canary\ud800", "canary\udce4ss"])
+def test_a_secret_that_is_no_text_shows_nowhere(secret: str) -> None:
+    """Neither its digest nor its refusal ends in an error that quotes it."""
+    options = {"auth": {"username": "celery", "password": secret}}
+    tried = kombu.Connection("mqauths://static@localhost/v", transport_options=options)
+    with pytest.raises(ConfigurationError, match="option password") as caught:
+        tried.connect()
+    assert "canary" not in f"{caught.value!r} {caught.value.__context__!r} {tried.info()}"
 
 
 def test_wrapped_secrets_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

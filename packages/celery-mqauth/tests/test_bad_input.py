@@ -20,6 +20,7 @@ from celery_mqauth.errors import (
     TokenTooLargeError,
     VirtualHostError,
 )
+from celery_mqauth.protection import reason_of_tls
 from mqauth import ConfigurationError, InsecureTransportError, MQAuthError, UnknownProviderError
 from mqauth.config.registry import provider_names
 from mqauth_sandbox import Broker, OidcIssuer
@@ -122,6 +123,94 @@ def test_transport_options_do_not_sign_in_by_other_means(option: str) -> None:
     error = failure(configured(url, options={option: "s3cret"}))
     assert type(error) is ConfigurationError
     assert f"the transport option '{option}' contradicts the broker URL" in str(error)
+
+
+@pytest.mark.parametrize("option", ["credentials", "source", "frame_writer"])
+def test_transport_options_do_not_take_the_place_of_ours(option: str) -> None:
+    """What the transport itself hands to its connections is none of the user's."""
+    error = failure(configured("mqauth://oauth2@localhost//", options={option: "s3cret"}))
+    assert type(error) is ConfigurationError
+    assert f"the transport option '{option}' contradicts" in str(error)
+
+
+@pytest.mark.parametrize("option", ["provider", "rotation", "cache", "renew_at", "insecure"])
+def test_settings_belong_inside_of_auth(option: str) -> None:
+    """Beside it nobody would read them, `insecure` and `cache` among them."""
+    error = failure(configured("mqauth://oauth2@localhost//", options={option: "replace"}))
+    assert type(error) is ConfigurationError
+    assert f"'{option}' stands beside 'auth'" in str(error)
+    assert "write it inside 'auth'" in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["mqauths", "mqauths-kafka"])
+@pytest.mark.parametrize("host", ["rabbit..example.com", f"{'a' * 64}.example.com", ".example.com"])
+def test_a_host_that_is_no_name_is_refused(host: str, scheme: str) -> None:
+    """Python fails on an empty or overlong label with an error that is no network's."""
+    error = failure(configured(f"{scheme}://oauth2@{host}/prod"))
+    assert type(error) is ConfigurationError
+    assert "the host of the broker URL is no host name" in str(error)
+
+
+def test_a_virtual_host_that_no_frame_has_room_for_is_refused() -> None:
+    """255 bytes are the most that AMQP's short strings hold."""
+    error = failure(configured(f"mqauth://oauth2@localhost/{'%C3%BC' * 128}"))
+    assert type(error) is ConfigurationError
+    assert "the virtual host in the broker URL has 256 bytes" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("?heartbeat=-5", {}),
+        ("", {"heartbeat": -1}),
+        ("", {"heartbeat": 70000}),
+        ("", {"heartbeat": "often"}),
+        ("", {"heartbeat": float("nan")}),
+    ],
+    ids=["URL", "negative", "long", "text", "no number"],
+)
+def test_a_heartbeat_that_cannot_be_sent_is_refused(query: str, options: dict[str, Any]) -> None:
+    """py-amqp would fail while it packs the frame, in the middle of the handshake."""
+    error = failure(configured(f"mqauth://oauth2@localhost//{query}", options=options))
+    assert type(error) is ConfigurationError
+    assert "the heartbeat of the broker connection is" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"ciphers": "NONSENSE"}, "ciphers of broker_use_ssl cannot be used: this host's OpenSSL"),
+        ({"ciphers": 5}, "ciphers of broker_use_ssl cannot be used: it is an int"),
+        ({"ca_certs": 5}, "names as ca_certs cannot be used: it is an int"),
+        ({"certfile": "a\0b"}, "names as certfile cannot be used: no path has such characters"),
+        ({"context": {"cafile": 5}}, "names as context.cafile cannot be used: it is an int"),
+        ({"server_hostname": "a..b"}, "server_hostname of broker_use_ssl is no host name"),
+        ({"server_hostname": 5}, "server_hostname of broker_use_ssl is no host name"),
+    ],
+    ids=["ciphers", "no ciphers", "no path", "NUL", "no path in context", "name", "no name"],
+)
+def test_tls_options_that_no_library_takes_are_named(options: dict[str, Any], says: str) -> None:
+    """Seen before anything is tried, as Python's own errors are not those of a network."""
+    error = failure(configured("mqauths://oauth2@localhost//", ssl=options))
+    assert type(error) is ConfigurationError
+    assert says in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "otherwise", "told"),
+    [
+        (ssl.SSLError("No cipher can be selected."), None, "No cipher can be selected."),
+        (ssl.SSLError("No cipher can be selected."), "no certificates", "no certificates"),
+        (ssl.SSLError(8, "EOF occurred"), None, "EOF occurred"),
+        (ssl.SSLError(), None, "SSLError"),
+    ],
+    ids=["its words", "other words", "with a number", "no words"],
+)
+def test_an_error_of_tls_without_a_reason_is_told(
+    error: ssl.SSLError, otherwise: str | None, told: str
+) -> None:
+    """Python's own errors of this class have no `reason` at all."""
+    assert reason_of_tls(error, otherwise) == told
 
 
 @pytest.mark.parametrize("password", ["s3cret", lambda: "s3cret"], ids=["text", "callable"])

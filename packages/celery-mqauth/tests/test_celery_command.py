@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from celery_mqauth.command import mqauth
+from celery_mqauth.status_command import _describe
+from mqauth import CredentialSource
 from tests.separate_streams import runner
 
 PROJECT = """
@@ -100,3 +102,12 @@ def test_help_shows_each_example_on_a_line(name: str) -> None:
     for line in examples:
         assert line.strip().startswith(f"celery -A proj mqauth {name}"), line
     assert "\\b" not in shown
+
+
+def test_an_identity_without_a_credential_has_none_that_lasts() -> None:
+    """A source that never got a credential is not told to have one that never expires."""
+    config = {"provider": "static", "username": "celery", "password": "s3cret"}
+    source = CredentialSource.from_config(config)
+    assert "static user celery, no credential, " in _describe(source.status().as_dict())
+    source.get()
+    assert "static user celery, never expires, " in _describe(source.status().as_dict())

@@ -150,7 +150,7 @@ def test_a_token_becomes_a_login(client: Build, sts: AlibabaSts) -> None:
 
 def test_what_is_asked_for_arrives(client: Build, sts: AlibabaSts) -> None:
     """Session name, policy and duration reach STS as they were given."""
-    policy = '{"Version": "1", "Statement": []}'
+    policy = '{\n  "Version": "1",\n  "Statement": []\n}'
     client(role_session_name="worker@host-1", policy=policy, duration=1800).fetch(timeout=5)
     sent = sts.calls[-1].parameters
     assert (sent["RoleSessionName"], sent["Policy"]) == ("worker@host-1", policy)

@@ -33,6 +33,7 @@ class Sample:
         Option(name="audience", default=("rabbitmq",), help="for whom"),
         Option(name="tags", default={}, help="claims"),
         Option(name="region", help="where"),
+        Option(name="policy", several_lines=True, help="what it may do"),
     )
     shareable: ClassVar[bool] = True
 
@@ -67,6 +68,7 @@ def test_defaults_fill_what_is_not_given() -> None:
         "audience": ("rabbitmq",),
         "tags": {},
         "region": None,
+        "policy": None,
     }
 
 
@@ -123,6 +125,40 @@ def test_a_wrong_type_is_named_without_its_value(option: str, written: object) -
         checked(**{option: written})
     assert environment_name("sample-idp", option) in str(caught.value)
     assert repr(written) not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["CANARY\ud800", "CANARY\udce4ss", Secret("CANARY\udce4ss")])
+def test_a_secret_that_is_no_text_is_refused_without_its_value(secret: object) -> None:
+    """A byte that is no UTF-8, or half of a surrogate pair: no error quotes it."""
+    with pytest.raises(ConfigurationError, match="client_secret") as caught:
+        checked(client_secret=secret)
+    assert caught.value.__context__ is None
+    assert "MQAUTH_SAMPLE_IDP_CLIENT_SECRET" in str(caught.value)
+    assert "CANARY" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "written"),
+    [
+        ("region", "a\nb"),
+        ("region", "a\x1b[2Jb"),
+        ("region", "a\u2028b"),
+        ("audience", ["a", "b\rc"]),
+        ("tags", {"team": "a\nb"}),
+        ("tags", {"te\nam": "a"}),
+    ],
+)
+def test_line_breaks_are_refused_where_they_would_break_a_log(option: str, written: object) -> None:
+    """What stands in identities, and so in logs and on terminals, is one line."""
+    with pytest.raises(ConfigurationError, match=f"{option} .*must not hold line breaks"):
+        checked(**{option: written})
+
+
+def test_an_option_may_have_several_lines_where_it_says_so() -> None:
+    """A policy is JSON in several lines; tabs and line breaks at the ends do no harm."""
+    options = checked(policy='{\n"a": 1\n}', region="a\tb\n")
+    assert options["policy"] == '{\n"a": 1\n}'
+    assert options["region"] == "a\tb"
 
 
 def test_an_unknown_option_names_the_nearest() -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mqauth.secret import REDACTED, Secret
+from mqauth.secret import REDACTED, Secret, as_bytes
 
 _DIGEST_KEY = os.urandom(32)
 
@@ -58,5 +58,5 @@ class AuthOptions(Mapping[str, Any]):
 
 def _digest(value: Any) -> str:
     text = value.reveal() if isinstance(value, Secret) else str(value)
-    digest = hmac.new(_DIGEST_KEY, text.encode(), hashlib.sha256).hexdigest()
+    digest = hmac.new(_DIGEST_KEY, as_bytes(text), hashlib.sha256).hexdigest()
     return f"{REDACTED}-{digest[:8]}"

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery_mqauth.auth_options import AuthOptions
+from mqauth.config.hiding import hidden, plain
 from mqauth.config.resolution import secret_options
+from mqauth.config.source_settings import SETTINGS
 from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.hosts import derived_from_host
 from mqauth.provider import Provider
-from mqauth.secret import Secret
 from mqauth.shared import SharedSource, shared_source
 from mqauth.wording import kind_of
 
@@ -19,7 +20,12 @@ AUTH = "auth"
 CONNECT_TIMEOUT = 10.0
 """Seconds, where neither Celery nor Kombu set a time limit."""
 
-_SIGNS_IN = frozenset({"authentication", "login_method", "login_response", "password", "userid"})
+_SIGNS_IN = frozenset(
+    {"authentication", "login_method", "login_response", "password", "userid"}
+    | {"credentials", "source", "frame_writer"}
+)
+_BESIDE_AUTH = frozenset({"provider", *SETTINGS} - {"timeout"})
+"""What is read inside of `auth` alone; Kombu reads a `timeout` of its own beside it."""
 _SAID_ELSEWHERE = frozenset({"host", "ssl", "virtual_host"})
 
 
@@ -30,27 +36,22 @@ def source_for(client: Any) -> SharedSource:
         ConfigurationError: Nobody is named, a secret stands in the URL, or options do not fit.
         UnknownProviderError: Neither a provider nor a named entry has that name.
     """
-    auth = (client.transport_options or {}).get(AUTH) or {}
-    if not isinstance(auth, Mapping):
+    given = (client.transport_options or {}).get(AUTH) or {}
+    if not isinstance(given, Mapping):
         raise ConfigurationError(
-            f"the transport option {AUTH!r} is {kind_of(auth)}",
+            f"the transport option {AUTH!r} is {kind_of(given)}",
             remedy="give a mapping of provider options",
         )
+    # Whoever reports an error with the variables of its frames shows no secret.
+    auth = given = hidden(given)
     if client.password:
         raise ConfigurationError(
             "the broker URL holds a password",
             remedy="take it out, and out of the places it has been copied to; the part before @ "
             "only names who signs in",
         )
-    name = _who_signs_in(client.userid, auth.get("provider"))
-    secret = _secret_options(name, auth) or ()
-    # Wrapped: whoever reports an error with the variables of its frames shows no secret.
-    options = {
-        key: Secret(value) if key in secret and isinstance(value, str) else value
-        for key, value in auth.items()
-        if key != "provider"
-    }
-    return shared_source(name, explicit=options, derived=derived_from_host(client.hostname))
+    name = _who_signs_in(client.userid, plain(auth.pop("provider", None)))
+    return shared_source(name, explicit=auth, derived=derived_from_host(client.hostname))
 
 
 def _who_signs_in(user_part: str | None, provider: str | None) -> str:
@@ -84,7 +85,7 @@ def hide_inline_secrets(client: Any) -> None:
 def _secret_options(name: str | None, auth: Mapping[str, Any]) -> frozenset[str] | None:
     """Return the names of options that hold secrets; None if nobody knows whose they are."""
     try:
-        return secret_options(name, dict(auth)) if name else None
+        return secret_options(name, auth) if name else None
     except MQAuthError:
         return None
 
@@ -104,9 +105,15 @@ def broker_options(transport_options: Mapping[str, Any] | None) -> dict[str, Any
     """Return the transport options that are meant for py-amqp's connection.
 
     Raises:
-        ConfigurationError: One of them would sign in by other means, or somewhere else.
+        ConfigurationError: One of them would sign in by other means, or somewhere else, or is a
+            setting of `auth`.
     """
     options = {k: v for k, v in (transport_options or {}).items() if k != AUTH}
+    for key in sorted(_BESIDE_AUTH & options.keys()):
+        raise ConfigurationError(
+            f"the transport option {key!r} stands beside {AUTH!r}, where nobody reads it",
+            remedy=f"write it inside {AUTH!r}",
+        )
     for key in sorted(_SIGNS_IN & options.keys()):
         raise ConfigurationError(
             f"the transport option {key!r} contradicts the broker URL's scheme",

@@ -21,7 +21,7 @@ from celery_mqauth.errors import (
     TokenTooLargeError,
     VirtualHostError,
 )
-from celery_mqauth.protection import unusable_file
+from celery_mqauth.protection import reason_of_tls, unusable_file
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.rotation.source import CredentialSource
@@ -186,7 +186,7 @@ def _link_error(
         )
     if isinstance(error, ssl.SSLError):
         return BrokerUnreachableError(
-            f"no TLS with {endpoint}: {error.reason or error}",
+            f"no TLS with {endpoint}: {reason_of_tls(error)}",
             remedy="is this the TLS port? AMQPS usually is 5671",
         )
     reason = error.strerror or str(error) or type(error).__name__

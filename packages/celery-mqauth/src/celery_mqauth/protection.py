@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +13,8 @@ from amqp.transport import SSLTransport
 
 from mqauth.config.small_file import check_readable, reason
 from mqauth.errors import ConfigurationError, InsecureTransportError
+from mqauth.host_names import is_host_name
+from mqauth.wording import kind_of
 
 _PLAIN_OPTIONS = SSLTransport._wrap_socket_sni  # noqa: SLF001 - whose keywords they are
 _FILES = ("ca_certs", "certfile", "keyfile")
@@ -27,7 +30,7 @@ def link_protection(given: Any, host: str, *, insecure: bool) -> dict[str, Any] 
 
     Raises:
         InsecureTransportError: The link is not safe and nobody said `insecure`.
-        ConfigurationError: There is no such TLS option.
+        ConfigurationError: There is no such TLS option, or it cannot have that value.
     """
     if given is not None and given is not False:
         return _tls_options(given, host, insecure=insecure)
@@ -62,13 +65,25 @@ def unusable_file(options: Any) -> ConfigurationError | None:
         if "ca_certs" in given:
             context.load_verify_locations(given["ca_certs"])
     except ssl.SSLError as error:
-        return _unusable("ca_certs", given["ca_certs"], error.reason or "no certificates")
+        return _unusable("ca_certs", given["ca_certs"], reason_of_tls(error, "no certificates"))
     try:
         if "certfile" in given:
             context.load_cert_chain(given["certfile"], given.get("keyfile"))
     except ssl.SSLError as error:
-        return _unusable("certfile", given["certfile"], error.reason or "no certificate and key")
+        why = reason_of_tls(error, "no certificate and key")
+        return _unusable("certfile", given["certfile"], why)
     return None
+
+
+def reason_of_tls(error: ssl.SSLError, otherwise: str | None = None) -> str:
+    """Return OpenSSL's reason, which Python's own errors of this class do not have.
+
+    Args:
+        error: The error.
+        otherwise: What to say without a reason; None for the error's own words.
+    """
+    words = error.args[-1] if error.args else type(error).__name__
+    return str(getattr(error, "reason", None) or otherwise or words)
 
 
 def _unusable(key: str, path: object, why: str) -> ConfigurationError:
@@ -87,6 +102,9 @@ def _tls_options(given: Any, host: str, *, insecure: bool) -> dict[str, Any]:
         # py-amqp leaves the host name unchecked here, and the handshake without time limit.
         options["context"] = context = {"check_hostname": True, **context}
         options.setdefault("do_handshake_on_connect", False)
+        _check_paths(context, "context.")
+    _check_paths(options)
+    _check_ciphers(options.get("ciphers"))
     verifies = options.get("cert_reqs", ssl.CERT_REQUIRED) == ssl.CERT_REQUIRED
     if not insecure and not (verifies and (context or {}).get("check_hostname", True)):
         raise InsecureTransportError(
@@ -95,7 +113,49 @@ def _tls_options(given: Any, host: str, *, insecure: bool) -> dict[str, Any]:
         )
     if options.get("server_hostname") is None:
         options["server_hostname"] = host
+    name = options["server_hostname"]
+    if not isinstance(name, str) or not is_host_name(name):
+        raise ConfigurationError(
+            "the option server_hostname of broker_use_ssl is no host name",
+            remedy="write the name that the broker's certificate bears, or leave it out",
+        )
     return options
+
+
+def _check_paths(options: Mapping[str, Any], where: str = "") -> None:
+    """Refuse what no library takes as a path; whether the files are well is seen on connecting."""
+    for key in (*_FILES, "cafile", "capath"):
+        path = options.get(key)
+        if path is None:
+            continue
+        if not isinstance(path, str | bytes | os.PathLike):
+            raise _unusable(where + key, path, f"it is {kind_of(path)}")
+        if not _is_path(path):
+            raise _unusable(where + key, ascii(path), "no path has such characters")
+
+
+def _is_path(path: str | bytes | os.PathLike[Any]) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeError:
+        return False
+
+
+def _check_ciphers(ciphers: object) -> None:
+    if ciphers is None:
+        return
+    problem = f"it is {kind_of(ciphers)}"
+    if isinstance(ciphers, str):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(ciphers)
+        except (ssl.SSLError, ValueError):
+            problem = "this host's OpenSSL knows none of them"
+        else:
+            return
+    raise ConfigurationError(
+        f"the option ciphers of broker_use_ssl cannot be used: {problem}",
+        remedy="write a list in OpenSSL's format, or leave it out",
+    )
 
 
 def _refuse_unknown(options: Mapping[str, Any], taker: Callable[..., Any], besides: str) -> None:

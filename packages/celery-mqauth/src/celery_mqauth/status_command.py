@@ -60,14 +60,17 @@ def _lines(worker: str, reply: dict[str, Any]) -> list[str]:
 
 
 def _describe(source: dict[str, Any]) -> str:
-    parts = [source["identity"], _time_left(source["expires_at"])]
+    parts = [source["identity"], _time_left(source)]
     parts += [f"{source[count]} {count}" for count in ("rotations", "fetches", "failures")]
     if source["last_error"]:
         parts.append(f"last error: {source['last_error']}")
     return ", ".join(parts)
 
 
-def _time_left(expires_at: str | None) -> str:
+def _time_left(source: dict[str, Any]) -> str:
+    expires_at = source["expires_at"]
+    if source["issued_at"] is None:
+        return "no credential"
     if expires_at is None:
         return "never expires"
     left = (datetime.fromisoformat(expires_at) - datetime.now(UTC)).total_seconds()

@@ -51,10 +51,12 @@ from celery_mqauth.endpoints import (
     source_for,
     without_secrets_shown,
 )
+from celery_mqauth.limits import check_heartbeat, check_virtual_host
 from celery_mqauth.login import Endpoint, Opener, sign_in
 from celery_mqauth.misspelt_options import amqp_options, warn_of_misspelt
 from celery_mqauth.protection import link_protection
 from celery_mqauth.rotation_mode import Rotation, RotationMode
+from mqauth.broker_url import check_host
 from mqauth.credentials import BrokerCredentials
 from mqauth.rotation.source import CredentialSource
 
@@ -105,10 +107,14 @@ class Transport(pyamqp.Transport):
         endpoint = Endpoint(
             host=client.hostname, port=client.port, virtual_host=client.virtual_host or "/"
         )
+        check_host(endpoint.host)
+        check_virtual_host(endpoint.virtual_host)
         limits = {
             "connect_timeout": client.connect_timeout or CONNECT_TIMEOUT,
             "heartbeat": client.heartbeat,
         }
+        options = limits | broker_options(client.transport_options)
+        check_heartbeat(options["heartbeat"])
         open_connection = functools.partial(
             self._prepare,
             source=shared.source,
@@ -120,7 +126,7 @@ class Transport(pyamqp.Transport):
             host=str(endpoint),
             virtual_host=endpoint.virtual_host,
             ssl=link_protection(client.ssl, endpoint.host, insecure=shared.insecure),
-            **(limits | broker_options(client.transport_options)),
+            **options,
         )
         return self._sign_in(shared.source, endpoint, open_connection)
 

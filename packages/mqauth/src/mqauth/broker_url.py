@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from mqauth.errors import ConfigurationError
+from mqauth.host_names import is_host_name
 
 _TAKEN = frozenset({"heartbeat"})
 _LONGEST = 40
@@ -27,6 +28,24 @@ def check_parameters(query: str) -> None:
             f"the broker URL has parameters that mqauth does not read: {', '.join(unknown)}",
             remedy="take them out: options of the provider go into broker_transport_options"
             "['auth'] or environment variables, those of TLS into broker_use_ssl",
+        )
+
+
+def check_host(host: str) -> None:
+    """Refuse a host that no look-up takes.
+
+    Args:
+        host: The host alone. It does not show in the error: in a URL that was put together wrongly
+            it may be a part of a password.
+
+    Raises:
+        ConfigurationError: It is no host name.
+    """
+    if not is_host_name(host):
+        raise ConfigurationError(
+            "the host of the broker URL is no host name: a part between its dots is empty, longer "
+            "than 63 characters, or not to be encoded",
+            remedy="correct it; what stands behind @ is the host",
         )
 
 

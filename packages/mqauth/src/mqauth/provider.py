@@ -19,6 +19,8 @@ class Option:
         required: Whether the provider cannot work without it.
         secret: Whether the value is wrapped in `Secret`; such an option may also be given as
             `<name>_file`, a file that holds it.
+        several_lines: Whether the value, if no secret, may have line breaks; it must stay out of
+            `Provider.identity` then.
         default: Value where nothing is given.
     """
 
@@ -26,6 +28,7 @@ class Option:
     help: str
     required: bool = False
     secret: bool = False
+    several_lines: bool = False
     default: Any = None
 
 

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import hmac
+import re
 from typing import NoReturn
 
 REDACTED = "********"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encodable(text: str) -> bool:
+    """Return whether `text` can be written in UTF-8, found out without an error that quotes it.
+
+    A byte that is no UTF-8 in an environment variable becomes half of a surrogate pair (PEP 383),
+    and JSON can spell one.
+    """
+    return _SURROGATE.search(text) is None
+
+
+def as_bytes(text: str) -> bytes:
+    """Return `text` as bytes, different ones for different texts, be they encodable or not."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 class Secret:
@@ -28,7 +44,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.__value.encode(), other.__value.encode())
+        return hmac.compare_digest(as_bytes(self.__value), as_bytes(other.__value))
 
     def __hash__(self) -> int:
         return hash((Secret, self.__value))

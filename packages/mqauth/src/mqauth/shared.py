@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mqauth import forks
+from mqauth.config.hiding import hidden
 from mqauth.config.resolution import ResolvedConfig, resolve
 from mqauth.config.source_settings import ROTATIONS
 from mqauth.errors import ConfigurationError
@@ -71,8 +72,9 @@ def shared_source(
         ConfigurationError: The name or an option cannot work.
     """
     # Wrapped, as it may hold secrets that the user wrote out; those wrapped by now all look alike.
-    text = Secret(repr((name, _frozen(explicit or {}), _frozen(derived or {}))))
-    wrapped = (value for value in (explicit or {}).values() if isinstance(value, Secret))
+    explicit = hidden(explicit or {})
+    text = Secret(repr((name, _frozen(explicit), _frozen(derived or {}))))
+    wrapped = (explicit[key] for key in sorted(explicit) if isinstance(explicit[key], Secret))
     request = (text, *wrapped)
     try:
         shared = _registry.get(resolve(name, explicit=explicit, derived=derived))

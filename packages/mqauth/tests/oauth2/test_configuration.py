@@ -29,6 +29,8 @@ def test_a_file_of_authorities_without_any(client: Build) -> None:
         ({"issuer": "https://issuer.example:x"}, ConfigurationError, "no absolute URL"),
         ({"issuer": "https://[::1"}, ConfigurationError, "no absolute URL"),
         ({"issuer": "https://a b"}, ConfigurationError, "no absolute URL"),
+        ({"issuer": "https://a..b/"}, ConfigurationError, "option issuer is no host name"),
+        ({"token_endpoint": f"https://{'a' * 64}.b/"}, ConfigurationError, "no host name"),
         ({"issuer": "https://me:canary@issuer.example"}, ConfigurationError, "user name"),
         ({"issuer": "https://i", "auth_method": "none"}, ConfigurationError, "auth_method"),
         ({"issuer": "https://i", "token_format": "saml"}, ConfigurationError, "token_format"),

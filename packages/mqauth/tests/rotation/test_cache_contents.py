@@ -70,6 +70,8 @@ def rewrite(write: Callable[[Path], object]) -> Callable[[Path, pytest.MonkeyPat
         pytest.param(rewrite(lambda p: change(p, padding="x" * 300_000)), id="huge"),
         pytest.param(rewrite(lambda p: change(p, format=2)), id="another format"),
         pytest.param(rewrite(lambda p: change(p, password=None)), id="no password"),
+        pytest.param(rewrite(lambda p: change(p, password="x\ud800")), id="half a password"),
+        pytest.param(rewrite(lambda p: change(p, username="x\udce4")), id="user name in Latin"),
         pytest.param(rewrite(lambda p: change(p, username=7)), id="user name of no text"),
         pytest.param(rewrite(lambda p: change(p, principal=["x"])), id="principal of no text"),
         pytest.param(rewrite(lambda p: change(p, expires_at="soon")), id="expiry of no number"),

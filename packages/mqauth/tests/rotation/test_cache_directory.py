@@ -90,3 +90,9 @@ def test_what_is_read_from_this_host_is_not_cached(own_runtime_directory: Path) 
     source.get()
     assert source._cache is None
     assert list(own_runtime_directory.iterdir()) == []
+
+
+def test_a_path_that_cannot_be_is_an_error_of_ours(tmp_path: Path) -> None:
+    """A NUL character ends a path for the system, and Python takes none with one."""
+    with pytest.raises(ConfigurationError, match="no path has such characters"):
+        private_directory(tmp_path / "a\0b")

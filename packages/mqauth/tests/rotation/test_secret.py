@@ -23,7 +23,8 @@ from mqauth import (
     RenewalFailed,
     Secret,
 )
-from mqauth.config.resolution import resolve
+from mqauth.config.resolution import resolve, secret_options
+from mqauth.shared import shared_source
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.oidc import OidcIssuer
 
@@ -76,6 +77,12 @@ def test_a_secret_gives_itself_away_only_when_asked() -> None:
     assert (secret == CANARY) is False
     assert not Secret("")
     assert not hasattr(secret, "__dict__")
+
+
+def test_secrets_that_no_encoding_takes_are_compared() -> None:
+    """Comparing must not end in an error that quotes one of them."""
+    assert Secret(f"{CANARY}\ud800") == Secret(f"{CANARY}\ud800")
+    assert Secret(f"{CANARY}\ud800") != Secret(f"{CANARY}\ud801")
 
 
 def test_credentials_show_neither_password_nor_user_name() -> None:
@@ -168,6 +175,60 @@ def test_a_resolved_configuration_shows_no_secret(config: dict[str, Any]) -> Non
     resolved = resolve("oauth2", explicit={**config, "client_secret": CANARY})
     assert resolved.options["client_secret"] == Secret(CANARY)
     assert CANARY not in repr(resolved)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": "soon"},
+        {"provider": "oauth3"},
+        {"provider": "static"},
+        {"client_secre": f"{CANARY}-2"},
+        {"passphrase": f"{CANARY}-2"},
+        {"client_secret_file": "/run/secret"},
+        {"client_secret": f"{CANARY}\ud800"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_wrong_configuration_shows_no_secret_with_locals(
+    wrong: dict[str, str],
+) -> None:
+    """A wrong setting, provider or name of an option: no frame of ours holds a secret in clear."""
+    config = {"provider": "oauth2", "client_id": "celery", "client_secret": CANARY, **wrong}
+    provider, options = config["provider"], {k: v for k, v in config.items() if k != "provider"}
+    for attempt in (
+        lambda: CredentialSource.from_config(config),
+        lambda: shared_source(provider, explicit=options),
+        lambda: resolve(provider, explicit=options),
+    ):
+        with pytest.raises(MQAuthError) as caught:
+            attempt()
+        trace = caught.value.__traceback__
+        while trace is not None and "mqauth/tests" in trace.tb_frame.f_code.co_filename:
+            trace = trace.tb_next
+        assert trace is not None
+        assert CANARY not in _with_locals(caught.value.with_traceback(trace))
+
+
+@pytest.mark.parametrize("variable", ["MQAUTH_TIMEOUT", "MQAUTH_OAUTH2_INSECURE_ISSUER"])
+def test_the_environment_does_not_show_with_locals(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong variable is reported without the others, which may hold secrets."""
+    monkeypatch.setenv("MQAUTH_OAUTH2_CLIENT_SECRET", CANARY)
+    monkeypatch.setenv(variable, "perhaps")
+    with pytest.raises(MQAuthError) as caught:
+        resolve("oauth2")
+    assert variable in str(caught.value)
+    assert CANARY not in _with_locals(caught.value)
+
+
+def test_what_an_option_is_called_wrongly_counts_as_secret() -> None:
+    """Nobody knows whether `client_secre` holds one, so it does not show."""
+    given = {"client_id": "celery", "client_secre": CANARY, "cache": "off"}
+    secret = secret_options("oauth2", given)
+    assert {"client_secret", "client_secre"} <= secret
+    assert not {"client_id", "cache"} & secret
 
 
 def _with_locals(error: BaseException) -> str:

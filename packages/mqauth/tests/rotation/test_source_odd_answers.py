@@ -76,6 +76,22 @@ def test_a_credential_that_is_dead_on_arrival_is_an_error(
     assert source.current is None
 
 
+@pytest.mark.parametrize("field", ["username", "password"])
+def test_a_credential_that_no_login_can_carry_is_an_error_without_it(
+    scripted: type[ScriptedProvider], source_of: Callable[..., CredentialSource], field: str
+) -> None:
+    """Encoding it for the broker would end in an error that quotes it."""
+    text = "CANARY\udce4ss"
+    given = scripted.credentials(token=text if field == "password" else None)
+    if field == "username":
+        given = replace(given, username=text)
+    source = source_of(scripted(given))
+    with pytest.raises(InvalidCredentialError, match="UTF-8") as caught:
+        source.get()
+    assert "CANARY" not in repr(caught.value)
+    assert source.current is None
+
+
 def test_tokens_that_are_due_on_arrival_do_not_make_it_hammer_the_issuer(
     scripted: type[ScriptedProvider], source_of: Callable[..., CredentialSource]
 ) -> None:

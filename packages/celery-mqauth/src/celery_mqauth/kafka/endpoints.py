@@ -13,7 +13,7 @@ from celery_mqauth.endpoints import AUTH, source_for
 from celery_mqauth.kafka.limits import LIMITS, check_limits
 from celery_mqauth.misspelt_options import warn_of_misspelt
 from celery_mqauth.protection import is_loopback, unusable_file
-from mqauth.broker_url import unreadable
+from mqauth.broker_url import check_host, unreadable
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError, InsecureTransportError
 from mqauth.provider import Provider
@@ -143,6 +143,8 @@ def link_to(
         InsecureTransportError: Tokens would cross the network in clear.
     """
     _check_options(options, insecure=insecure)
+    for host, _ in addresses:
+        check_host(host)
     servers = tuple(_joined(host, port) for host, port in addresses)
     settings = {"bootstrap.servers": ",".join(servers), "sasl.mechanism": "OAUTHBEARER"}
     if given_tls is None or given_tls is False:

@@ -17,6 +17,8 @@ from mqauth.wording import kind_of
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+# All but the tab; the last two break lines as well.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
@@ -46,6 +48,23 @@ def parse_bool(value: object) -> bool:
     if spelling in _FALSE:
         return False
     raise ValueError("must be true or false")
+
+
+def check_one_line(value: object) -> None:
+    """Check the texts of a converted value, which end up in logs and on terminals.
+
+    Raises:
+        ValueError: One has a line break or another control character.
+    """
+    if isinstance(value, CommandLine):
+        return  # a script is an argument like others, and is not shown
+    texts: tuple[object, ...] = (value,)
+    if isinstance(value, Mapping):
+        texts = (*value, *value.values())
+    elif isinstance(value, tuple):
+        texts = value
+    if any(isinstance(text, str) and _CONTROL.search(text) for text in texts):
+        raise ValueError("must not hold line breaks or other control characters")
 
 
 def _text(value: object) -> str:

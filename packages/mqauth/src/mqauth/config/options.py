@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mqauth.config.option_values import convert
+from mqauth.config.option_values import check_one_line, convert
 from mqauth.config.secret_file import FileSecret
 from mqauth.errors import ConfigurationError
 from mqauth.provider import Option, Provider
-from mqauth.secret import Secret
+from mqauth.secret import Secret, encodable
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +120,8 @@ def _value(provider: str, option: Option, given: Mapping[str, Any]) -> Any:
         return None
     kind = str if option.default is None else type(option.default)
     value = _converted(provider, option.name, given[option.name], kind)
+    if not option.several_lines:
+        _check_one_line(provider, option.name, value)
     return None if value == "" else value
 
 
@@ -131,15 +133,18 @@ def _secret(provider: str, option: Option, given: Mapping[str, Any]) -> Secret |
             remedy="give one of them",
         )
     if file_key in given:
-        secret = FileSecret(_converted(provider, file_key, given[file_key], str))
-        secret.reveal()
-        return secret
+        in_file = FileSecret(_converted(provider, file_key, given[file_key], str))
+        in_file.reveal()
+        return in_file
     value = given.get(option.name)
-    if isinstance(value, Secret) or value is None:
-        return value or None
-    if not isinstance(value, str):
+    if isinstance(value, FileSecret) or value is None:
+        return value
+    if not isinstance(value, str | Secret):
         raise _wrong(provider, option.name, "must be text")
-    return Secret(value) if value else None
+    secret = value if isinstance(value, Secret) else Secret(value)
+    if not encodable(secret.reveal()):
+        raise _wrong(provider, option.name, "holds characters that UTF-8 cannot write")
+    return secret or None
 
 
 def _converted(provider: str, key: str, value: object, kind: type) -> Any:
@@ -147,6 +152,16 @@ def _converted(provider: str, key: str, value: object, kind: type) -> Any:
         return convert(value, kind)
     except ValueError as error:
         problem = str(error)
+    raise _wrong(provider, key, problem)
+
+
+def _check_one_line(provider: str, key: str, value: object) -> None:
+    try:
+        check_one_line(value)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        return
     raise _wrong(provider, key, problem)
 
 

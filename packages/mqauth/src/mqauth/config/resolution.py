@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mqauth.config.hiding import HiddenVariables, hidden, plain
 from mqauth.config.named_entries import (
     NamedEntry,
     named_entries,
@@ -17,7 +18,7 @@ from mqauth.config.options import from_environment, merge, option_keys, validate
 from mqauth.config.registry import provider_class, provider_names, unknown_provider
 from mqauth.config.source_settings import settings_from_environment, split_settings
 from mqauth.errors import ConfigurationError
-from mqauth.provider import Provider
+from mqauth.provider import Option, Provider
 
 __all__ = ["ResolvedConfig", "register_named_entries", "resolve", "secret_options"]
 
@@ -43,7 +44,7 @@ def resolve(
     *,
     explicit: Mapping[str, Any] | None = None,
     derived: Mapping[str, Any] | None = None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
 ) -> ResolvedConfig:
     """Find out which provider a name means, and with which options.
 
@@ -56,19 +57,22 @@ def resolve(
             `provider` may say what the name does not.
         derived: Options guessed from elsewhere, such as the region in a broker's host name; those
             that the provider does not have are left out.
-        environ: Environment variables.
+        environ: Environment variables; None for those of the process.
 
     Raises:
         UnknownProviderError: The name is neither a named entry nor an installed provider.
         ConfigurationError: An option or a setting cannot work.
     """
-    given, given_settings = split_settings(explicit or {})
+    explicit = hidden(explicit or {})
+    environ = HiddenVariables(os.environ if environ is None else environ)
+    given, given_settings = split_settings(explicit)
     entries = named_entries(environ)
     entry = entries.get(name_or_provider, NamedEntry(options={}))
-    named, entry_settings = split_settings(entry.options)
+    named, entry_settings = split_settings(hidden(entry.options))
     cls = provider_class(_provider_name(name_or_provider, given, named, entries))
-    layers = (given, named, from_environment(cls, environ), _known(cls, derived or {}))
-    options = validate(cls, merge(cls, layers))
+    variables = hidden(from_environment(cls, environ))
+    layers = (given, named, variables, _known(cls, derived or {}))
+    options = validate(cls, _readable(cls, merge(cls, layers)))
     warn_if_exposed(entry, _inline_secrets(cls, named))
     settings = settings_from_environment(environ) | entry_settings | given_settings
     return ResolvedConfig(provider=cls.name, options=options, settings=settings)
@@ -77,22 +81,26 @@ def resolve(
 def secret_options(
     name_or_provider: str,
     explicit: Mapping[str, Any],
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
 ) -> frozenset[str]:
     """Return the names of those options of the provider that a name means that hold secrets.
 
-    See `resolve` for the arguments; nothing is checked but whose options they are.
+    Given options that it does not have are among them: one may be a misspelt secret. See `resolve`
+    for the arguments; nothing is checked but whose options they are.
 
     Raises:
         UnknownProviderError: The name is neither a named entry nor an installed provider.
         ConfigurationError: The provider is named twice, or a setting cannot work.
     """
+    explicit = hidden(explicit)
+    environ = HiddenVariables(os.environ if environ is None else environ)
     given, _ = split_settings(explicit)
     entries = named_entries(environ)
     entry = entries.get(name_or_provider, NamedEntry(options={}))
-    named, _ = split_settings(entry.options)
+    named, _ = split_settings(hidden(entry.options))
     cls = provider_class(_provider_name(name_or_provider, given, named, entries))
-    return frozenset(option.name for option in cls.options if option.secret)
+    secret = {option.name for option in cls.options if option.secret}
+    return frozenset(secret | (given.keys() - option_keys(cls).keys()))
 
 
 def _provider_name(
@@ -101,7 +109,8 @@ def _provider_name(
     options: dict[str, Any],
     entries: Mapping[str, NamedEntry],
 ) -> str:
-    said = {str(mapping.pop("provider")) for mapping in (given, options) if "provider" in mapping}
+    mappings = [mapping for mapping in (given, options) if "provider" in mapping]
+    said = {str(plain(mapping.pop("provider"))) for mapping in mappings}
     installed = name in provider_names()
     if installed and name not in entries:
         said.add(name)
@@ -126,6 +135,19 @@ def _provider_name(
 def _known(cls: type[Provider], derived: Mapping[str, Any]) -> dict[str, Any]:
     keys = option_keys(cls)
     return {key: value for key, value in derived.items() if key in keys}
+
+
+def _readable(cls: type[Provider], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of which those that hold no secret are hidden no longer."""
+    keys = option_keys(cls)
+    return {
+        key: plain(value) if key in keys and not _holds_secret(keys[key], key) else value
+        for key, value in options.items()
+    }
+
+
+def _holds_secret(option: Option, key: str) -> bool:
+    return option.secret and key == option.name
 
 
 def _inline_secrets(cls: type[Provider], options: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mqauth.config.hiding import plain
 from mqauth.config.option_values import convert, parse_bool
 from mqauth.config.options import suggestion
 from mqauth.errors import ConfigurationError
@@ -27,7 +28,7 @@ def split_settings(mapping: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     """
     options = {key: value for key, value in mapping.items() if key not in _PARSERS}
     settings = {
-        key: _parsed(key, mapping[key])
+        key: _parsed(key, plain(mapping[key]))
         for key in _PARSERS
         if key in mapping and mapping[key] is not None
     }
@@ -95,3 +96,6 @@ _PARSERS: Mapping[str, Callable[[object], Any]] = {
     "timeout": _seconds,
     "rotation": _rotation,
 }
+
+SETTINGS = tuple(_PARSERS)
+"""Names of all settings."""

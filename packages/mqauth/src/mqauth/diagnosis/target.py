@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from mqauth.broker_url import check_parameters, unreadable
+from mqauth.broker_url import check_host, check_parameters, unreadable
 from mqauth.errors import ConfigurationError
 
 _TLS_SCHEMES = ("mqauths", "amqps")
@@ -98,6 +98,7 @@ class Target:
             )
         _refuse_password(parts)
         check_parameters(parts.query)
+        check_host(parts.hostname)
         tls = parts.scheme in _TLS_SCHEMES
         return cls(
             host=parts.hostname,
@@ -127,6 +128,8 @@ class Target:
                     "the broker URL is none that mqauth knows",
                     remedy=f"write it as {scheme}://PROVIDER@HOST[,HOST...]:PORT",
                 )
+            for host in hosts:
+                check_host(host)
             users.add(unquote(parts.username or ""))
             servers += [(host, port) for host in hosts]
         if len(users) > 1:

@@ -44,7 +44,11 @@ OPTIONS = (
     Option(name="vpc", default=False, help="whether to ask the region's STS inside of the VPC"),
     Option(name="endpoint_url", help="another URL for STS"),
     Option(name="role_session_name", help="the name of the role's session, mqauth if not given"),
-    Option(name="policy", help="a policy in JSON that narrows what the role may do"),
+    Option(
+        name="policy",
+        several_lines=True,
+        help="a policy in JSON that narrows what the role may do",
+    ),
     Option(
         name="duration", default=3600, help=f"the session's life, {SHORTEST} to {LONGEST} seconds"
     ),

@@ -6,6 +6,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from mqauth.errors import ConfigurationError, InsecureTransportError
+from mqauth.host_names import is_host_name
 
 
 def check_url(url: str, what: str, *, insecure: bool = False) -> str:
@@ -33,6 +34,12 @@ def check_url(url: str, what: str, *, insecure: bool = False) -> str:
         raise ConfigurationError(
             f"{what} holds a user name or password, which would end up in logs",
             remedy="give them as options of the provider",
+        )
+    if not is_host_name(host):
+        raise ConfigurationError(
+            f"the host in {what} is no host name: a part between its dots is empty, longer than 63 "
+            "characters, or not to be encoded",
+            remedy="write it as https://host/path",
         )
     if parts.scheme == "http" and not insecure and not is_loopback(host):
         raise InsecureTransportError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mqauth.config.hiding import hidden, plain
 from mqauth.config.registry import provider_class
 from mqauth.config.resolution import ResolvedConfig, resolve
 from mqauth.errors import ConfigurationError
@@ -38,13 +39,13 @@ def parts_from_mapping(config: Mapping[str, Any]) -> Parts:
     Raises:
         ConfigurationError: The provider or an option is unknown, missing or contradictory.
     """
-    options = dict(config)
-    name = options.pop("provider", None)
+    config = hidden(config)
+    name = plain(config.pop("provider", None))
     if not isinstance(name, str) or not name:
         raise ConfigurationError(
             "the configuration names no provider", remedy='add the key "provider"'
         )
-    return parts(resolve(name, explicit=options))
+    return parts(resolve(name, explicit=config))
 
 
 def parts(config: ResolvedConfig) -> Parts:

@@ -23,7 +23,7 @@ import platformdirs
 
 from mqauth.credentials import BrokerCredentials
 from mqauth.errors import ConfigurationError
-from mqauth.secret import Secret
+from mqauth.secret import Secret, encodable
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +131,9 @@ def private_directory(path: Path) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.lstat()
     except OSError as error:
-        raise ConfigurationError(
-            f"the credential cache directory {path} cannot be used: {error.strerror}",
-            remedy="name another with MQAUTH_CACHE, or set MQAUTH_CACHE=off",
-        ) from None
+        raise _unusable(path, error.strerror or type(error).__name__) from None
+    except ValueError:
+        raise _unusable(path, "no path has such characters") from None
     if (
         not stat.S_ISDIR(status.st_mode)
         or status.st_uid != os.geteuid()
@@ -145,6 +144,13 @@ def private_directory(path: Path) -> Path:
             remedy="make it a directory of mode 0700 owned by this user, or set MQAUTH_CACHE=off",
         )
     return path
+
+
+def _unusable(path: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the credential cache directory {path} cannot be used: {why}",
+        remedy="name another with MQAUTH_CACHE, or set MQAUTH_CACHE=off",
+    )
 
 
 def _read_private_file(path: Path) -> bytes:
@@ -191,6 +197,8 @@ def _decode(content: bytes) -> BrokerCredentials:
     for text in ("username", "password", "provider"):
         if not isinstance(data[text], str):
             raise TypeError(text)
+    if not (encodable(data["username"]) and encodable(data["password"])):
+        raise ValueError("no text")
     if not math.isfinite(clock_skew) or not isinstance(data["principal"], str | None):
         raise ValueError("not what this version writes")
     return BrokerCredentials(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from mqauth import forks
+from mqauth.config.hiding import hidden
 from mqauth.credentials import BrokerCredentials, utc_from_timestamp
 from mqauth.errors import CredentialExpiredError, InvalidCredentialError, MQAuthError
 from mqauth.provider import Provider
@@ -24,6 +25,7 @@ from mqauth.rotation.freshness import Freshness, RotationPolicy
 from mqauth.rotation.listeners import CredentialListener, Listeners
 from mqauth.rotation.renewal import RenewalThread
 from mqauth.rotation.status import Counters, SourceStatus
+from mqauth.secret import encodable
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class CredentialSource:
         Raises:
             ConfigurationError: The provider or an option is unknown, missing or contradictory.
         """
+        config = hidden(config)  # not shown by whoever reports an error with this frame's variables
         return cls.from_parts(parts_from_mapping(config))
 
     @classmethod
@@ -410,6 +413,12 @@ class CredentialSource:
             raise CredentialExpiredError(
                 f"{self.provider.identity} gave a credential that has already expired",
                 remedy="compare the clocks of this host, the issuer and the broker",
+            )
+        if not (encodable(fetched.username) and encodable(fetched.password.reveal())):
+            raise InvalidCredentialError(
+                f"{self.provider.identity} gave a credential with characters that UTF-8 cannot "
+                "write",
+                remedy="look at what it reads or asks: it is not in UTF-8",
             )
         if self._cache is not None:
             self._cache.store(fetched)
