@@ -414,12 +414,6 @@ class CredentialSource:
                 f"{self.provider.identity} gave a credential that has already expired",
                 remedy="compare the clocks of this host, the issuer and the broker",
             )
-        if not (encodable(fetched.username) and encodable(fetched.password.reveal())):
-            raise InvalidCredentialError(
-                f"{self.provider.identity} gave a credential with characters that UTF-8 cannot "
-                "write",
-                remedy="look at what it reads or asks: it is not in UTF-8",
-            )
         if self._cache is not None:
             self._cache.store(fetched)
         return self._take(fetched, fetched_in=time.monotonic() - started)
@@ -499,18 +493,11 @@ class CredentialSource:
 
 def _check_encodable(fetched: BrokerCredentials, identity: str) -> None:
     """Refuse half a surrogate pair, which no login, cache or comparison can encode."""
-    for text in (fetched.username, fetched.password.reveal()):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            break
-    else:
-        return
-    # Not raised where it is caught: the cause would show the text.
-    raise InvalidCredentialError(
-        f"{identity} gave a user name or password with halves of characters (lone surrogates)",
-        remedy="check what issues it",
-    )
+    if not (encodable(fetched.username) and encodable(fetched.password.reveal())):
+        raise InvalidCredentialError(
+            f"{identity} gave a credential with characters that UTF-8 cannot write",
+            remedy="look at what it reads or asks: it is not in UTF-8",
+        )
 
 
 def _again(error: MQAuthError) -> MQAuthError:
