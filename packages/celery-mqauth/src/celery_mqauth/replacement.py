@@ -53,8 +53,8 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
         if not connection.told_immovable:
             connection.told_immovable = True
             logger.warning(
-                "a connection cannot be replaced: it has a transaction, or an exclusive queue "
-                "that nobody consumes; it goes on for %s",
+                "a connection cannot be replaced: it has a transaction, an exclusive consumer, or "
+                "an exclusive queue that nobody consumes; it goes on for %s",
                 duration(connection.credentials.remaining()),
             )
         return connection
@@ -255,8 +255,15 @@ def _movable(connection: RotatingConnection) -> bool:
     channels = _channels(connection)
     consumed = set().union(*map(_consumed, channels))
     # Messages of an exclusive queue that nobody consumes would be lost.
-    exclusive = connection.exclusive_queues.keys() <= consumed
-    return exclusive and not any(channel.in_transaction for channel in channels)
+    if not connection.exclusive_queues.keys() <= consumed:
+        return False
+    return not any(channel.in_transaction or _consumes_alone(channel) for channel in channels)
+
+
+def _consumes_alone(channel: Channel) -> bool:
+    # The broker lets no other consume what such a one does. Were it cancelled first, whoever waits
+    # for the place would have it.
+    return any(subscription.get("exclusive") for subscription in channel.subscriptions.values())
 
 
 def _consumed(channel: Channel) -> set[str]:
