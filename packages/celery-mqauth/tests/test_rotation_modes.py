@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import amqp
 import kombu
 import pytest
+from kombu.asynchronous import Hub
 
 from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError
 from mqauth.errors import ConfigurationError
@@ -48,6 +50,12 @@ def read_for_ever(connection: Any) -> None:
     while True:
         with contextlib.suppress(TimeoutError):
             connection.drain_events(timeout=0.1)
+
+
+def repeat(step: Callable[[], object], *, until: float) -> None:
+    """Call `step` again and again until a time of `time.time()`."""
+    while time.time() < until:
+        step()
 
 
 def updates(broker: Broker, since: int, ports: list[int]) -> int:
@@ -103,6 +111,65 @@ def test_a_connection_may_be_left_to_its_end(
     assert bodies(connection, queue) == ["x"]
     assert connection.connection is not first
     assert updates(broker, since, ports) == 0
+
+
+def test_an_idle_event_loop_ends_it_in_time(
+    *, connect: Connect, eventually: Eventually, issuer: OidcIssuer, queue: str
+) -> None:
+    """With `reconnect` an event loop that reads nothing ends the connection before the broker."""
+    issuer.token_lifetime = LIFETIME
+    connection = connect(auth={**QUICK, "rotation": "reconnect"})
+    raw = connection.connection
+    kombu.Consumer(connection.channel(), [kombu.Queue(queue, no_declare=True)]).consume()
+    with contextlib.closing(Hub()) as hub:
+        hub.propagate_errors = connection.connection_errors
+        connection.register_with_event_loop(hub)
+        eventually(lambda: raw.left_behind, "a renewal")
+        with pytest.raises(CredentialRanOutError):
+            repeat(hub.run_once, until=raw.credentials.local_expiry)
+
+
+def test_what_was_closed_early_ends_nothing_later(
+    *, connect: Connect, eventually: Eventually, issuer: OidcIssuer
+) -> None:
+    """A connection that was awaited to its end, and closed before, is of no concern to its loop."""
+    issuer.token_lifetime = LIFETIME
+    connection = connect(auth={**QUICK, "rotation": "reconnect"})
+    raw = connection.connection
+    with contextlib.closing(Hub()) as hub:
+        hub.propagate_errors = connection.connection_errors
+        connection.register_with_event_loop(hub)
+        eventually(lambda: raw.left_behind, "a renewal")
+        hub.run_once()
+        assert raw.end_awaited
+        hub.remove(raw.sock)
+        raw.collect()
+        repeat(hub.run_once, until=raw.usable_until + 0.5)
+
+
+@pytest.mark.parametrize("rotation", ["replace", "reconnect"])
+def test_whoever_only_polls_is_renewed_too(
+    *, connect: Connect, eventually: Eventually, issuer: OidcIssuer, queue: str, rotation: str
+) -> None:
+    """`basic_get` changes or ends connections as reading does; what is not answered yet can be."""
+    issuer.token_lifetime = LIFETIME
+    connection = connect(auth={**QUICK, "rotation": rotation})
+    first = connection.connection
+    polled = kombu.Queue(queue, no_declare=True)(connection.channel())
+    for body in ("one", "two"):
+        kombu.Producer(polled.channel).publish(body, routing_key=queue)
+    kept = polled.get()
+    assert kept.payload == "one"
+    eventually(lambda: first.superseded or first.left_behind, "a renewal")
+    if rotation == "reconnect":
+        with pytest.raises(CredentialRanOutError):
+            repeat(polled.get, until=first.credentials.local_expiry)
+        return
+    assert polled.get(no_ack=True).payload == "two"
+    assert connection.connection is not first
+    assert first.connected
+    kept.ack()
+    eventually(lambda: polled.get() is None and not first.connected, "the end of the first")
 
 
 def test_an_unknown_mode_is_refused(connect: Connect) -> None:
@@ -198,6 +265,18 @@ def test_another_subject_is_not_even_tried(picky: Picky, eventually: Eventually)
         picky.next_token(eventually, sub="two")
         assert bodies(connection, queue) == ["x"]
         assert connection.connection is not first
+
+
+def test_the_reason_for_another_users_secret(picky: Picky, eventually: Eventually) -> None:
+    """With `update-secret` the error tells that the user changes, and promises no replacement."""
+    picky.write_token(sub="one")
+    with picky.connection(rotation="update-secret") as connection:
+        raw = connection.connect()
+        picky.next_token(eventually, sub="two")
+        eventually(lambda: raw.left_behind, "the news")
+        said = str(raw.expired_for(CredentialRanOutError))
+    assert "rotation = update-secret renews it in place only" in said
+    assert "another user's" in said
 
 
 def test_in_place_or_not_at_all(picky: Picky, eventually: Eventually) -> None:

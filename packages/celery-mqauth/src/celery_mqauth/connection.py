@@ -94,6 +94,10 @@ class RotatingConnection(pyamqp.Connection):
     """How many reads are under way; nothing may be replaced meanwhile."""
     hub: Any = None
     """The event loop that reads it, if one does."""
+    hub_thread: int = 0
+    """The thread that runs the event loop."""
+    end_awaited: bool = False
+    """Whether the event loop is to look at it when its credential runs out."""
     inherited: bool = False
     """Whether this process was forked from the one whose connection it is."""
 
@@ -185,14 +189,16 @@ class RotatingConnection(pyamqp.Connection):
 
     def _outdated_by(self, credentials: BrokerCredentials) -> None:
         self.user_changes = credentials.username != self.credentials.username
-        if not self.rotation.by_replacement:
+        if self.rotation.by_replacement:
+            self.superseded = not (self.inherited or self.retired)
+        else:
             self.left_behind = True
-            return
-        self.superseded = not (self.inherited or self.retired)
         hub = self.hub
+        # An idle event loop would notice at the broker's next heartbeat only.
         if hub is not None and self.superseded:
-            # An idle event loop would notice at the broker's next heartbeat only.
             hub.call_soon(self.client.transport.on_readable, self, hub)
+        elif hub is not None and self.left_behind:
+            hub.call_soon(replacement.await_end, self)
 
     def send_postponed(self) -> None:
         """Send the renewal that the renewal thread could not; the caller holds the frame lock."""
@@ -300,11 +306,19 @@ class RotatingConnection(pyamqp.Connection):
         """Return the error for what cannot be sent since the credential has run out."""
         failure = self.source.status().last_error
         if self.left_behind:
-            failure = f"rotation = {self.rotation.mode} renews it by a new connection only"
+            failure = self._why_left_behind()
         return kind(
             f"the credential of this connection ran out: {failure or 'it was not renewed in time'}",
             remedy="nothing was sent; the next connection signs in anew",
         )
+
+    def _why_left_behind(self) -> str:
+        mode = f"rotation = {self.rotation.mode}"
+        if not self.rotation.in_place:
+            return f"{mode} leaves it to the next connection to renew it"
+        if self.credentials.certificate is not None:
+            return f"{mode} renews it in place only, and a link shows its certificate once"
+        return f"{mode} renews it in place only, and the newer one is another user's"
 
     def give_up_inherited(self) -> NoReturn:
         """Let go of the connection of the process that this one was forked from.

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,24 @@ CLOSE_LIMIT = 2.0
 """Seconds that a broker gets to answer the end of an old connection."""
 
 _FAILURES = (amqp.AMQPError, OSError, MQAuthError)
+
+
+def up_to_date(connection: RotatingConnection) -> RotatingConnection:
+    """Return the connection to go on with before something is read or fetched.
+
+    Raises:
+        CredentialRanOutError: Its credential has run out, and by the setting `rotation` the next
+            connection is the one to renew it.
+    """
+    if connection.superseded:
+        connection = renewed(connection)
+    elif connection.left_behind:
+        if time.time() >= connection.usable_until:
+            connection.give_up_expired()
+        await_end(connection)
+    if connection.predecessors and not connection.busy:
+        tend(connection)
+    return connection
 
 
 def renewed(connection: RotatingConnection) -> RotatingConnection:
@@ -124,6 +144,25 @@ def consumer_gone(connection: RotatingConnection, queue: str) -> None:
         return
     if not any(queue in _consumed(channel) for channel in _channels(connection)):
         del connection.exclusive_queues[queue]
+
+
+def await_end(connection: RotatingConnection) -> None:
+    """Have the event loop look at a connection that is left alone when its credential runs out."""
+    hub = connection.hub
+    if hub is None or connection.end_awaited or math.isinf(connection.usable_until):
+        return
+    connection.end_awaited = True
+    hub.call_later(max(0.0, connection.usable_until - time.time()), _at_end, connection, hub)
+
+
+def _at_end(connection: RotatingConnection, hub: Any) -> None:
+    # A worker that is told to end has its timers run by another thread, while its tasks may still
+    # acknowledge. And what has been closed is nothing to end another connection for.
+    if threading.get_ident() != connection.hub_thread or not connection.connected:
+        return
+    connection.end_awaited = False  # the clocks differ after a suspension: it may be too early
+    if connection.hub is hub:
+        connection.client.transport.on_readable(connection, hub)
 
 
 def close_quietly(channel: Channel) -> None:

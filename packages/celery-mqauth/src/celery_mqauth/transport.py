@@ -35,7 +35,7 @@ import errno
 import functools
 import importlib
 import sys
-import time
+import threading
 from typing import Any
 
 import amqp
@@ -133,7 +133,7 @@ class Transport(pyamqp.Transport):
 
     def drain_events(self, connection: Any, **options: Any) -> Any:
         """Read, over the connection that carries the newest credential."""
-        return self._renewed(connection).drain_events(**options)
+        return replacement.up_to_date(connection).drain_events(**options)
 
     def heartbeat_check(self, connection: Any, rate: int = 2) -> Any:
         """Send heartbeats, on earlier connections too."""
@@ -144,7 +144,9 @@ class Transport(pyamqp.Transport):
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Have an event loop read the connection."""
-        connection.hub = loop
+        connection.hub, connection.hub_thread = loop, threading.get_ident()
+        if connection.left_behind:
+            replacement.await_end(connection)
         super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call]
 
     def on_readable(self, connection: Any, loop: Any) -> None:
@@ -155,7 +157,7 @@ class Transport(pyamqp.Transport):
         if connection.retired:
             replacement.read_on(connection)
             return
-        connection = self._renewed(connection)
+        connection = replacement.up_to_date(connection)
         if not connection.connected:
             raise amqp.RecoverableConnectionError("Socket was disconnected")
         try:
@@ -167,15 +169,6 @@ class Transport(pyamqp.Transport):
                 return
             raise
         loop.call_soon(self.on_readable, connection, loop)
-
-    def _renewed(self, connection: Any) -> Any:
-        if connection.superseded:
-            connection = replacement.renewed(connection)
-        elif connection.left_behind and time.time() >= connection.usable_until:
-            connection.give_up_expired()
-        if connection.predecessors and not connection.busy:
-            replacement.tend(connection)
-        return connection
 
     def _prepare(self, credentials: BrokerCredentials, **options: Any) -> RotatingConnection:
         if credentials.certificate is not None:
