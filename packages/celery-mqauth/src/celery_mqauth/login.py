@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import amqp
 
+from celery_mqauth import replacement
 from celery_mqauth.client_certificate import certificate_error, external_not_offered
 from celery_mqauth.connection import RotatingConnection, usable_until
 from celery_mqauth.errors import (
@@ -84,6 +85,16 @@ def sign_in(
             _refuse(source, endpoint, fresh, second_refusal, "twice")
     _has_signed_in.add((source.provider.identity, str(endpoint)))
     return connection
+
+
+def lets_in(credentials: BrokerCredentials, *, open_connection: Opener, endpoint: Endpoint) -> bool:
+    """Return whether the broker lets a credential in, by a connection that is closed at once."""
+    try:
+        connection = _open(open_connection, credentials, endpoint)
+    except (amqp.AMQPError, OSError, MQAuthError):
+        return False
+    replacement.dismiss(connection)
+    return True
 
 
 def _get(source: CredentialSource) -> BrokerCredentials:

@@ -100,6 +100,7 @@ def tend(connection: RotatingConnection) -> None:
             old.collect()
         elif not any(channel.unacknowledged for channel in _channels(old)):
             connection.predecessors.remove(old)
+            old.try_in_place(connection.credentials)
             dismiss(old)
 
 

@@ -36,6 +36,7 @@ import functools
 import importlib
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import amqp
@@ -51,10 +52,10 @@ from celery_mqauth.endpoints import (
     source_for,
     without_secrets_shown,
 )
-from celery_mqauth.login import Endpoint, Opener, sign_in
+from celery_mqauth.login import Endpoint, lets_in, sign_in
 from celery_mqauth.misspelt_options import amqp_options, warn_of_misspelt
 from celery_mqauth.protection import link_protection
-from celery_mqauth.rotation_mode import Rotation, RotationMode
+from celery_mqauth.rotation_mode import NOT_AT_ALL, Rotation, RotationMode
 from mqauth.credentials import BrokerCredentials
 from mqauth.rotation.source import CredentialSource
 
@@ -125,10 +126,19 @@ class Transport(pyamqp.Transport):
         return self._sign_in(shared.source, endpoint, open_connection)
 
     def _sign_in(
-        self, source: CredentialSource, endpoint: Endpoint, open_connection: Opener
+        self,
+        source: CredentialSource,
+        endpoint: Endpoint,
+        open_connection: Callable[..., RotatingConnection],
     ) -> RotatingConnection:
         connection = sign_in(source, endpoint, open_connection)
         connection.reopen = functools.partial(self._sign_in, source, endpoint, open_connection)
+        connection.lets_in = functools.partial(
+            lets_in,
+            # Whoever only looks is told of no renewal.
+            open_connection=functools.partial(open_connection, rotation=NOT_AT_ALL),
+            endpoint=endpoint,
+        )
         return connection
 
     def drain_events(self, connection: Any, **options: Any) -> Any:
