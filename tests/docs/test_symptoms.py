@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from packaging.version import Version
 from celery_mqauth import login
 from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.transport import Transport
+from mqauth.secret import Secret
 from mqauth.shared import forget_shared_sources
 from mqauth_sandbox import FaultMode, OidcIssuer, Sandbox
 from mqauth_sandbox.ports import free_ports
@@ -189,6 +191,14 @@ def _(scene: Scene) -> None:
 def _(scene: Scene) -> None:
     scene.issuer.scopes = [f"rabbitmq.read:*/{'x' * 50}{number}" for number in range(200)]
     scene.sign_in()
+
+
+@causes("refused the renewed credential of")
+def _(scene: Scene) -> None:
+    connection = scene.sign_in()
+    foreign = Secret(scene.issuer.mint(aud=["another-broker"]))
+    connection.credentials_renewed(replace(connection.credentials, password=foreign))
+    connection.drain_events(timeout=4)
 
 
 @causes("ran out")

@@ -266,6 +266,35 @@ def test_a_transaction_stays_where_it_is(
     reader.read_until(lambda: reader.bodies == ["x"])
 
 
+def test_an_exclusive_consumer_stays_where_it_is(
+    cloud: Sandbox, sign_in: Connect, inbox: kombu.Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection whose consumer lets no other in goes on, without any attempt to replace it."""
+    cloud.alibaba_sts.session_lifetime = 60
+    receiver = sign_in(auth={"renew_at": 0.02})
+    came: list[Any] = []
+    channel = receiver.channel()
+    channel.basic_consume(inbox.name, exclusive=True, no_ack=True, callback=came.append)
+    first = receiver.connection
+
+    def read_until(condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end
+            with contextlib.suppress(TimeoutError):
+                receiver.drain_events(timeout=0.02)
+
+    read_until(lambda: first.superseded)
+    logins = len(cloud.apsaramq.logins)
+    later = time.monotonic() + RETRY_DELAY * 1.5
+    read_until(lambda: time.monotonic() > later)
+    assert receiver.connection is first
+    assert len(cloud.apsaramq.logins) == logins
+    assert caplog.text.count("cannot be replaced") == 1
+    kombu.Producer(channel).publish("x", routing_key=inbox.name, retry=False)
+    read_until(lambda: came)
+
+
 def test_a_message_of_a_lost_connection_is_an_error(sign_in: Connect, inbox: kombu.Queue) -> None:
     """Acknowledging what came over a link that broke says so; the message comes again."""
     receiver = sign_in()

@@ -124,6 +124,8 @@ def test_a_wrong_password_is_refused_with_its_remedy(connect: Connect, user: str
     with pytest.raises(LoginRefusedError, match="check the user name, the password") as refused:
         connect(who="static", only_auth={"username": user, "password": "canary-x1"})
     assert "canary" not in str(refused.value)
+    # It was sent once: what was fetched anew is the same.
+    assert f"refused the login of static user {user}, and there is no other" in str(refused.value)
 
 
 @pytest.mark.parametrize("vhost", ["closed", "nowhere"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 import threading
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import pytest
 
 from celery_mqauth.connection import RotatingConnection
 from celery_mqauth.errors import CredentialRefusedError
+from celery_mqauth.unanswered import KEPT, Unanswered
 from celery_mqauth.update_secret import encode_update_secret
 from mqauth.credentials import BrokerCredentials
+from mqauth.secret import Secret
 from mqauth.shared import shared_sources
 from mqauth_sandbox import OidcIssuer, TcpProxy
 
@@ -87,6 +90,75 @@ def test_a_refused_secret_is_a_recoverable_error(connect: Connect, mint: Mint) -
     assert "\n" not in text
     assert foreign.password.reveal() not in text
     assert not raw.connected
+
+
+@pytest.fixture
+def thrown_away(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> list[BrokerCredentials]:
+    """What the source was told to throw away."""
+    connect().release()
+    (source,) = shared_sources()
+    gone: list[BrokerCredentials] = []
+    monkeypatch.setattr(source, "invalidate", gone.append)
+    return gone
+
+
+def test_a_secret_that_the_broker_stumbles_over_is_refused(
+    connect: Connect, mint: Mint, thrown_away: list[BrokerCredentials]
+) -> None:
+    """A token cut short makes RabbitMQ fail; the connection is lost, and nothing else."""
+    connection = connect()
+    raw = connection.connection
+    whole = mint()
+    begin, _, signature = whole.password.reveal().rpartition(".")
+    cut = dataclasses.replace(whole, password=Secret(f"{begin}.{signature[:101]}"))
+    assert raw.credentials_renewed(cut)
+    with pytest.raises(CredentialRefusedError, match="INTERNAL_ERROR") as raised:
+        drain_until_closed(raw)
+    assert isinstance(raised.value, connection.recoverable_connection_errors)
+    assert thrown_away == [cut]
+    assert raw.rotation.in_place
+
+
+def test_a_broker_that_fails_for_other_reasons_refuses_nothing(
+    connect: Connect, mint: Mint, thrown_away: list[BrokerCredentials]
+) -> None:
+    """Once a renewal is answered, an internal error is an internal error."""
+    raw = connect().connection
+    assert raw.credentials_renewed(mint())
+    raw.channel()
+    with pytest.raises(amqp.InternalError):
+        raw._on_close(541, "INTERNAL_ERROR", 0, 0)
+    assert thrown_away == []
+
+
+def test_the_refused_one_is_thrown_away_and_no_later_one(
+    connect: Connect, mint: Mint, thrown_away: list[BrokerCredentials]
+) -> None:
+    """What was sent after the refused secret, before anybody read the refusal, is not blamed."""
+    raw = connect().connection
+    foreign = mint(aud=["another-service"])
+    for credentials in (mint(), foreign, mint()):
+        assert raw.credentials_renewed(credentials)
+    with pytest.raises(CredentialRefusedError):
+        drain_until_closed(raw)
+    assert thrown_away == [foreign]
+
+
+def test_renewals_that_nobody_reads_about_are_not_kept_for_ever(mint: Mint) -> None:
+    """Only the last few are kept, and each answer still counts for the renewal it belongs to."""
+    sent = [mint() for _ in range(KEPT + 2)]
+    unanswered = Unanswered()
+    for credentials in sent:
+        unanswered.add(credentials)
+    for _ in range(2):
+        assert unanswered.next is None
+        assert unanswered.answered() is None
+    for credentials in sent[2:]:
+        assert unanswered.next is not None
+        assert unanswered.next.credentials is credentials
+        unanswered.answered()
+    assert unanswered.next is None
+    assert unanswered.answered() is None
 
 
 @pytest.mark.parametrize("sandbox", ["4"], indirect=True)

@@ -124,6 +124,8 @@ class Channel(pyamqp.Channel):
 
     def basic_get(self, queue: str = "", no_ack: bool = False, **options: Any) -> Any:
         """Return one message of a queue, if there is one."""
+        if self.connection is not None:
+            replacement.up_to_date(self.connection)
         message = super().basic_get(queue, no_ack, **options)
         if message is not None:
             number = message.delivery_info["delivery_tag"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -20,6 +21,7 @@ from celery_mqauth.exclusive_queues import ExclusiveQueue
 from celery_mqauth.rotation_mode import Rotation
 from celery_mqauth.sasl import answer_with
 from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
+from celery_mqauth.unanswered import Sent, Unanswered
 from celery_mqauth.update_secret import (
     UPDATE_SECRET,
     UPDATE_SECRET_OK,
@@ -39,6 +41,10 @@ _Error = TypeVar("_Error", bound=OneLineError)
 REASON = "credential renewed"
 UNKNOWN_METHOD = frozenset({503, 540})
 """Reply codes of a broker that does not know `update-secret`: COMMAND_INVALID, NOT_IMPLEMENTED."""
+INTERNAL_ERROR = 541
+"""What RabbitMQ answers if it stumbles over a secret, such as half a token: no method is named."""
+PROMPT = 5.0
+"""Seconds after a renewal was sent within which a login tells why it was refused."""
 IN_FLIGHT_MARGIN = 1.0
 """Seconds before expiry at which publishing stops: what is written later may arrive too late."""
 
@@ -82,6 +88,10 @@ class RotatingConnection(pyamqp.Connection):
     """The Kombu connection that it serves."""
     reopen: Callable[[], RotatingConnection] | None = None
     """Opens another connection that signs in with the present credential."""
+    lets_in: Callable[[BrokerCredentials], bool] | None = None
+    """Says whether the broker lets a credential in on a new connection."""
+    on_trial: bool = False
+    """Whether it was sent a new secret only to see whether the broker takes it."""
     superseded: bool = False
     """Whether there is a newer credential that it cannot take over; see `replacement`."""
     retired: bool = False
@@ -94,6 +104,10 @@ class RotatingConnection(pyamqp.Connection):
     """How many reads are under way; nothing may be replaced meanwhile."""
     hub: Any = None
     """The event loop that reads it, if one does."""
+    hub_thread: int = 0
+    """The thread that runs the event loop."""
+    end_awaited: bool = False
+    """Whether the event loop is to look at it when its credential runs out."""
     inherited: bool = False
     """Whether this process was forked from the one whose connection it is."""
 
@@ -116,6 +130,7 @@ class RotatingConnection(pyamqp.Connection):
         self.predecessors: list[RotatingConnection] = []
         self.exclusive_queues: dict[str, ExclusiveQueue] = {}
         self.source = source
+        self.unanswered = Unanswered()
         self._renewal_answered = False
         self._carry(credentials)
         super().__init__(
@@ -185,14 +200,16 @@ class RotatingConnection(pyamqp.Connection):
 
     def _outdated_by(self, credentials: BrokerCredentials) -> None:
         self.user_changes = credentials.username != self.credentials.username
-        if not self.rotation.by_replacement:
+        if self.rotation.by_replacement:
+            self.superseded = not (self.inherited or self.retired)
+        else:
             self.left_behind = True
-            return
-        self.superseded = not (self.inherited or self.retired)
         hub = self.hub
+        # An idle event loop would notice at the broker's next heartbeat only.
         if hub is not None and self.superseded:
-            # An idle event loop would notice at the broker's next heartbeat only.
             hub.call_soon(self.client.transport.on_readable, self, hub)
+        elif hub is not None and self.left_behind:
+            hub.call_soon(replacement.await_end, self)
 
     def send_postponed(self) -> None:
         """Send the renewal that the renewal thread could not; the caller holds the frame lock."""
@@ -220,26 +237,45 @@ class RotatingConnection(pyamqp.Connection):
 
         RabbitMQ closes a connection that is told a secret of another user (since 4.0.5).
         """
+        return self.rotation.in_place and self._is_another_secret(credentials)
+
+    def _is_another_secret(self, credentials: BrokerCredentials) -> bool:
         present = self.credentials
         if present.certificate is not None:  # it was shown when the link was made, and never again
             return False
-        if not self.rotation.in_place or credentials.username != present.username:
+        if credentials.username != present.username:
             return False
         # A token of another subject is another user's, whatever the login said.
         subjects = {credentials.principal, present.principal} - {None}
         return credentials.password != present.password and len(subjects) < 2
 
+    def try_in_place(self, credentials: BrokerCredentials) -> None:
+        """Send a secret that is known to be good over a connection that is about to be closed.
+
+        The answer, which closing waits for, tells whether others may be renewed in place again.
+        """
+        if not (self.rotation.trial_due and self._is_another_secret(credentials)):
+            return
+        self.on_trial = True
+        with contextlib.suppress(OSError), self.frame_lock:
+            self._write_renewal(credentials, wait=False)
+
     def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
-        transport = self._transport
-        if transport is None or not transport.connected or self.is_closing:
+        if not self._can_take_over(credentials):
             return True
-        if not self._can_take_over(credentials) or self.lapsed:
+        return self._write_renewal(credentials, wait=wait)
+
+    def _write_renewal(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
+        transport = self._transport
+        if transport is None or not transport.connected or self.is_closing or self.lapsed:
             return True
         # Not bytes: reports that show a traceback's variables would show the secret.
         frame = memoryview(encode_update_secret(credentials.password.reveal(), REASON))
+        self.unanswered.add(credentials)
         if wait:
             transport.write(frame)
         elif not transport.try_write(frame):
+            self.unanswered.take_back()
             return False
         self.bytes_sent += 1
         self._carry(credentials)
@@ -300,11 +336,19 @@ class RotatingConnection(pyamqp.Connection):
         """Return the error for what cannot be sent since the credential has run out."""
         failure = self.source.status().last_error
         if self.left_behind:
-            failure = f"rotation = {self.rotation.mode} renews it by a new connection only"
+            failure = self._why_left_behind()
         return kind(
             f"the credential of this connection ran out: {failure or 'it was not renewed in time'}",
             remedy="nothing was sent; the next connection signs in anew",
         )
+
+    def _why_left_behind(self) -> str:
+        mode = f"rotation = {self.rotation.mode}"
+        if not self.rotation.in_place:
+            return f"{mode} leaves it to the next connection to renew it"
+        if self.credentials.certificate is not None:
+            return f"{mode} renews it in place only, and a link shows its certificate once"
+        return f"{mode} renews it in place only, and the newer one is another user's"
 
     def give_up_inherited(self) -> NoReturn:
         """Let go of the connection of the process that this one was forked from.
@@ -354,20 +398,43 @@ class RotatingConnection(pyamqp.Connection):
         self.postponed = None
 
     def _on_update_secret_ok(self) -> None:
+        sent = self.unanswered.answered()
+        if sent is not None:
+            self.rotation.taken_in_place(sent.at)
         logger.debug("the broker accepted the renewed credential")
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
-        refused = self.credentials
+        refused = self.unanswered.next
         try:
             super()._on_close(reply_code, reply_text, class_id, method_id)
         except amqp.AMQPError:
-            if (class_id, method_id) != UPDATE_SECRET:
+            stumbled = reply_code == INTERNAL_ERROR and refused is not None
+            if (class_id, method_id) != UPDATE_SECRET and not stumbled:
                 raise
-            self.rotation.refused()
-            if reply_code not in UNKNOWN_METHOD:
-                self.source.invalidate(refused)
+            if reply_code in UNKNOWN_METHOD:
+                self.rotation.not_in_place()
+            elif refused is not None and not self._is_methods_fault(refused, stumbled=stumbled):
+                self.source.invalidate(refused.credentials)
             raise CredentialRefusedError(
                 f"the broker refused the renewed credential of {self.source.provider.identity}: "
                 f"{reply_text}",
                 remedy="the broker's log has the reason; the next connection signs in anew",
             ) from None
+
+    def _is_methods_fault(self, refused: Sent, *, stumbled: bool) -> bool:
+        """Find out whether a renewal was refused though nothing is wrong with its secret."""
+        rotation, secret = self.rotation, refused.credentials.password
+        if self.on_trial:  # it is in use on the connection that has taken this one's place
+            rotation.not_in_place()
+            return True
+        if stumbled or not rotation.in_place:
+            return not stumbled  # another connection has found out
+        if time.monotonic() - refused.at > PROMPT:
+            # A login may succeed by now because the broker can reach the issuer's keys again.
+            rotation.refused_for_whatever_reason(secret)
+        elif self.lets_in is not None and rotation.worth_a_login(secret):
+            if self.lets_in(refused.credentials):
+                rotation.not_in_place()
+                return True
+            rotation.secret_is_no_good(secret)
+        return False

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import amqp
 
+from celery_mqauth import replacement
 from celery_mqauth.client_certificate import certificate_error, external_not_offered
 from celery_mqauth.connection import RotatingConnection, usable_until
 from celery_mqauth.errors import (
@@ -56,13 +57,14 @@ def sign_in(
     """Return an open connection that carries a valid credential of `source`.
 
     A refused credential is thrown away and fetched anew once, as it may have been revoked or the
-    issuer may have changed its keys.
+    issuer may have changed its keys. If the same one comes, it is not tried again.
 
     Raises:
         CredentialUnavailableError: The issuer gave no credential.
-        LoginRefusedError: A first login was refused twice.
-        CredentialRefusedError: A login was refused twice, though the identity has signed in here
-            before: the broker may have lost sight of the issuer's keys.
+        LoginRefusedError: A first login was refused, and so was one with another credential, if
+            there is another.
+        CredentialRefusedError: The same, though the identity has signed in here before: the broker
+            may have lost sight of the issuer's keys.
         VirtualHostError: The virtual host is unknown or forbidden.
         TokenTooLargeError: The token does not fit into the broker's first frame.
         BrokerUnreachableError: There is no (trusted) link to the broker.
@@ -76,13 +78,23 @@ def sign_in(
         source.invalidate(credentials)
         fresh = _get(source)
         if fresh.password == credentials.password:
-            _refuse(source, endpoint, credentials, refusal)
+            _refuse(source, endpoint, credentials, refusal, "and there is no other credential")
         try:
             connection = _open(open_connection, fresh, endpoint)
         except amqp.AccessRefused as second_refusal:
-            _refuse(source, endpoint, fresh, second_refusal)
+            _refuse(source, endpoint, fresh, second_refusal, "twice")
     _has_signed_in.add((source.provider.identity, str(endpoint)))
     return connection
+
+
+def lets_in(credentials: BrokerCredentials, *, open_connection: Opener, endpoint: Endpoint) -> bool:
+    """Return whether the broker lets a credential in, by a connection that is closed at once."""
+    try:
+        connection = _open(open_connection, credentials, endpoint)
+    except (amqp.AMQPError, OSError, MQAuthError):
+        return False
+    replacement.dismiss(connection)
+    return True
 
 
 def _get(source: CredentialSource) -> BrokerCredentials:
@@ -227,6 +239,7 @@ def _refuse(
     endpoint: Endpoint,
     refused: BrokerCredentials,
     refusal: amqp.AccessRefused,
+    attempts: str,
 ) -> NoReturn:
     identity = source.provider.identity
     if (identity, str(endpoint)) in _has_signed_in:
@@ -236,6 +249,6 @@ def _refuse(
             + (_own_remedy(source) or "can it still reach the issuer's keys?"),
         ) from refusal.with_traceback(None)
     raise LoginRefusedError(
-        f"the broker {endpoint} refused the login of {identity}, twice",
+        f"the broker {endpoint} refused the login of {identity}, {attempts}",
         remedy=f"the broker's log has the reason: {_what_to_check(source, refused)}",
     ) from refusal.with_traceback(None)

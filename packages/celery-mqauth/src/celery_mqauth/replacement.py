@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,24 @@ CLOSE_LIMIT = 2.0
 _FAILURES = (amqp.AMQPError, OSError, MQAuthError)
 
 
+def up_to_date(connection: RotatingConnection) -> RotatingConnection:
+    """Return the connection to go on with before something is read or fetched.
+
+    Raises:
+        CredentialRanOutError: Its credential has run out, and by the setting `rotation` the next
+            connection is the one to renew it.
+    """
+    if connection.superseded:
+        connection = renewed(connection)
+    elif connection.left_behind:
+        if time.time() >= connection.usable_until:
+            connection.give_up_expired()
+        await_end(connection)
+    if connection.predecessors and not connection.busy:
+        tend(connection)
+    return connection
+
+
 def renewed(connection: RotatingConnection) -> RotatingConnection:
     """Return what takes the place of a superseded connection; itself if that cannot be now."""
     if connection.busy or connection.inherited or time.monotonic() < connection.replace_at:
@@ -53,8 +73,8 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
         if not connection.told_immovable:
             connection.told_immovable = True
             logger.warning(
-                "a connection cannot be replaced: it has a transaction, or an exclusive queue "
-                "that nobody consumes; it goes on for %s",
+                "a connection cannot be replaced: it has a transaction, an exclusive consumer, or "
+                "an exclusive queue that nobody consumes; it goes on for %s",
                 duration(connection.credentials.remaining()),
             )
         return connection
@@ -80,6 +100,7 @@ def tend(connection: RotatingConnection) -> None:
             old.collect()
         elif not any(channel.unacknowledged for channel in _channels(old)):
             connection.predecessors.remove(old)
+            old.try_in_place(connection.credentials)
             dismiss(old)
 
 
@@ -124,6 +145,25 @@ def consumer_gone(connection: RotatingConnection, queue: str) -> None:
         return
     if not any(queue in _consumed(channel) for channel in _channels(connection)):
         del connection.exclusive_queues[queue]
+
+
+def await_end(connection: RotatingConnection) -> None:
+    """Have the event loop look at a connection that is left alone when its credential runs out."""
+    hub = connection.hub
+    if hub is None or connection.end_awaited or math.isinf(connection.usable_until):
+        return
+    connection.end_awaited = True
+    hub.call_later(max(0.0, connection.usable_until - time.time()), _at_end, connection, hub)
+
+
+def _at_end(connection: RotatingConnection, hub: Any) -> None:
+    # A worker that is told to end has its timers run by another thread, while its tasks may still
+    # acknowledge. And what has been closed is nothing to end another connection for.
+    if threading.get_ident() != connection.hub_thread or not connection.connected:
+        return
+    connection.end_awaited = False  # the clocks differ after a suspension: it may be too early
+    if connection.hub is hub:
+        connection.client.transport.on_readable(connection, hub)
 
 
 def close_quietly(channel: Channel) -> None:
@@ -255,8 +295,15 @@ def _movable(connection: RotatingConnection) -> bool:
     channels = _channels(connection)
     consumed = set().union(*map(_consumed, channels))
     # Messages of an exclusive queue that nobody consumes would be lost.
-    exclusive = connection.exclusive_queues.keys() <= consumed
-    return exclusive and not any(channel.in_transaction for channel in channels)
+    if not connection.exclusive_queues.keys() <= consumed:
+        return False
+    return not any(channel.in_transaction or _consumes_alone(channel) for channel in channels)
+
+
+def _consumes_alone(channel: Channel) -> bool:
+    # The broker lets no other consume what such a one does. Were it cancelled first, whoever waits
+    # for the place would have it.
+    return any(subscription.get("exclusive") for subscription in channel.subscriptions.values())
 
 
 def _consumed(channel: Channel) -> set[str]:

@@ -35,7 +35,8 @@ import errno
 import functools
 import importlib
 import sys
-import time
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import amqp
@@ -52,10 +53,10 @@ from celery_mqauth.endpoints import (
     without_secrets_shown,
 )
 from celery_mqauth.limits import check_heartbeat, check_virtual_host
-from celery_mqauth.login import Endpoint, Opener, sign_in
+from celery_mqauth.login import Endpoint, Opener, lets_in, sign_in
 from celery_mqauth.misspelt_options import amqp_options, warn_of_misspelt
 from celery_mqauth.protection import link_protection
-from celery_mqauth.rotation_mode import Rotation, RotationMode
+from celery_mqauth.rotation_mode import NOT_AT_ALL, Rotation, RotationMode
 from mqauth.broker_url import check_host
 from mqauth.credentials import BrokerCredentials
 from mqauth.rotation.source import CredentialSource
@@ -131,15 +132,24 @@ class Transport(pyamqp.Transport):
         return self._sign_in(shared.source, endpoint, open_connection)
 
     def _sign_in(
-        self, source: CredentialSource, endpoint: Endpoint, open_connection: Opener
+        self,
+        source: CredentialSource,
+        endpoint: Endpoint,
+        open_connection: Callable[..., RotatingConnection],
     ) -> RotatingConnection:
         connection = sign_in(source, endpoint, open_connection)
         connection.reopen = functools.partial(self._sign_in, source, endpoint, open_connection)
+        connection.lets_in = functools.partial(
+            lets_in,
+            # Whoever only looks is told of no renewal.
+            open_connection=functools.partial(open_connection, rotation=NOT_AT_ALL),
+            endpoint=endpoint,
+        )
         return connection
 
     def drain_events(self, connection: Any, **options: Any) -> Any:
         """Read, over the connection that carries the newest credential."""
-        return self._renewed(connection).drain_events(**options)
+        return replacement.up_to_date(connection).drain_events(**options)
 
     def heartbeat_check(self, connection: Any, rate: int = 2) -> Any:
         """Send heartbeats, on earlier connections too."""
@@ -150,7 +160,9 @@ class Transport(pyamqp.Transport):
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Have an event loop read the connection."""
-        connection.hub = loop
+        connection.hub, connection.hub_thread = loop, threading.get_ident()
+        if connection.left_behind:
+            replacement.await_end(connection)
         super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call]
 
     def on_readable(self, connection: Any, loop: Any) -> None:
@@ -161,7 +173,7 @@ class Transport(pyamqp.Transport):
         if connection.retired:
             replacement.read_on(connection)
             return
-        connection = self._renewed(connection)
+        connection = replacement.up_to_date(connection)
         if not connection.connected:
             raise amqp.RecoverableConnectionError("Socket was disconnected")
         try:
@@ -173,15 +185,6 @@ class Transport(pyamqp.Transport):
                 return
             raise
         loop.call_soon(self.on_readable, connection, loop)
-
-    def _renewed(self, connection: Any) -> Any:
-        if connection.superseded:
-            connection = replacement.renewed(connection)
-        elif connection.left_behind and time.time() >= connection.usable_until:
-            connection.give_up_expired()
-        if connection.predecessors and not connection.busy:
-            replacement.tend(connection)
-        return connection
 
     def _prepare(self, credentials: BrokerCredentials, **options: Any) -> RotatingConnection:
         if credentials.certificate is not None:
