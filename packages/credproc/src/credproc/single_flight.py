@@ -122,9 +122,12 @@ class SingleFlight:
             except OSError as error:
                 self._told(f"cache: {path} cannot be locked: {error.strerror}; going on without")
                 return None
-            if _try_lock(descriptor):
+            held = _try_lock(descriptor)
+            if held and _is_at(descriptor, path):
                 return descriptor
             os.close(descriptor)
+            if held:  # it was removed as nobody had needed it for long
+                continue
             if self._finished(started, renew=renew) is not None:
                 return None
             if not waiting:
@@ -185,6 +188,13 @@ def _try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
+        return False
 
 
 def _is_outage(error: CredprocError) -> bool:
