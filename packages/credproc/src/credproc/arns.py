@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SHORTEST_SESSION = 900
 LONGEST_SESSION = 43200
+LONGEST_WAIT = 86400
 
 
 class Arn(NamedTuple):
@@ -122,5 +123,5 @@ def _check_session(options: SessionOptions) -> None:
         ("read-timeout", options.read_timeout),
         ("time-limit", options.time_limit),
     ):
-        if value < 1:
-            raise UsageError(f"--{flag} is {value}", remedy="a second or more")
+        if not 1 <= value <= LONGEST_WAIT:
+            raise UsageError(f"--{flag} is {value}", remedy=f"1 to {LONGEST_WAIT} seconds")
