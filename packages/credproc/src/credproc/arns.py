@@ -104,6 +104,12 @@ def _check_agreement(anchor: Arn, profile: Arn, role: Arn) -> None:
 
 
 def _check_session(options: SessionOptions) -> None:
+    if options.certificate and options.cert_selector:
+        raise UsageError(
+            "--certificate and --cert-selector exclude each other: one names the certificate, the "
+            "other looks for it in a store",
+            remedy="leave one of them out; read-certificate-data takes both",
+        )
     if not SHORTEST_SESSION <= options.session_duration <= LONGEST_SESSION:
         raise UsageError(
             f"--session-duration is {options.session_duration}",

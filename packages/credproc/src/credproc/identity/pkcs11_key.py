@@ -61,6 +61,16 @@ class Pkcs11Key:
         self._verify(signature, message, digest)
         return signature
 
+    def ask_ahead(self) -> None:
+        """Ask now for the PIN that the key wants at each signature, and not again."""
+        import pkcs11
+
+        with at_a_time():
+            asks = self._asks_each_time(pkcs11)
+        if asks:
+            pin = self._own_pin()
+            self._own_pin = lambda: pin
+
     def _sign(self, data: bytes, mechanism: Any) -> bytes:
         import pkcs11
 
