@@ -220,6 +220,20 @@ def test_no_flag_is_abbreviated(command: list[str], capfd: pytest.CaptureFixture
     assert "--certif" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "region", ["evil.com/", "eu west", "eu-w\u00e9st-1", "eu_west", "-", "1", "EU-WEST-1", "x#"]
+)
+def test_regions_that_make_no_host(region: str) -> None:
+    """What all ARNs agree on must still be a region: the request's host is made of it."""
+    arns: dict[str, Value] = {
+        "trust_anchor_arn": f"arn:aws:rolesanywhere:{region}:123456789012:trust-anchor/x",
+        "profile_arn": f"arn:aws:rolesanywhere:{region}:123456789012:profile/x",
+        "role_arn": "arn:aws:iam::123456789012:role/x",
+    }
+    with pytest.raises(UsageError, match="names a region that is none"):
+        check_target(build(arns, {}))
+
+
 @pytest.mark.parametrize("number", ["99999999999999999999", "86401", "9" * 5000, "0"])
 @pytest.mark.parametrize("flag", ["--time-limit", "--connect-timeout", "--read-timeout"])
 def test_times_that_cannot_be(number: str, flag: str) -> None:
