@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from ctypes.util import find_library
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from mqauth_sandbox.pki import Identity, KeyType, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
-from tests.credproc.programs import Outcome, Program
+from tests.credproc.programs import Outcome, Program, at_a_prompt
 from tests.credproc.softhsm import PIN, Entry, SoftHsm
 
 pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
@@ -233,6 +235,29 @@ def test_doctor_knows_tokens(
         env=softhsm.environment,
     )
     assert outcome.code == 0, outcome
+
+
+def test_a_prompt_of_the_key_keeps_nobody_waiting(
+    credproc: Program,
+    softhsm: SoftHsm,
+    mqauth_pki: Pki,
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+) -> None:
+    """A key that asks each time asks before the lock is taken, and once for a session."""
+    softhsm.add_token("robot", [Entry(identity=mqauth_pki.issue("rsa-2048"), each_time=True)])
+    own = replace(credproc, environment={**credproc.environment, **softhsm.environment})
+    arguments = [
+        *("credential-process", *mqauth_rolesanywhere.arguments()),
+        *("--pkcs11-lib", str(softhsm.module)),
+        *("--certificate", f"pkcs11:token=robot?pin-value={PIN}"),
+    ]
+    with at_a_prompt(own, arguments) as (asked, terminal):
+        other = own(*arguments, "--reuse-pin", limit=20)
+        assert asked.poll() is None
+        os.write(terminal, f"{PIN}\n".encode())
+        printed, said = asked.communicate(timeout=20)
+    assert other.credentials["Version"] == 1
+    assert (printed, said) == (other.stdout, "")
 
 
 def test_pin_from_the_password_file(

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
 
 import pytest
 
@@ -27,7 +22,7 @@ from credproc.errors import (
 from credproc.single_flight import SingleFlight
 from mqauth_sandbox.pki import Container, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
-from tests.credproc.programs import Program
+from tests.credproc.programs import Program, at_a_prompt
 from workloads.bench_credproc_flight import kill_the_holder, start_together
 
 MANY = 64
@@ -81,40 +76,6 @@ def test_a_killed_holder_is_replaced(
     assert len(set(takeover.outputs)) == 1
     assert mqauth_rolesanywhere.requests == before + 2
     assert takeover.holder == -signal.SIGKILL
-
-
-_ON_A_TERMINAL = """
-import os, sys
-os.close(os.open(sys.argv[1], os.O_RDWR))  # a session's leader gets it as its terminal
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-@contextmanager
-def at_a_prompt(program: Program, arguments: list[str]) -> Iterator[tuple[Popen[str], int]]:
-    """Run a program on a terminal of its own, up to its prompt; yield it and the terminal."""
-    terminal, theirs = pty.openpty()
-    words = [os.ttyname(theirs), str(program.executable), *arguments]
-    process = Popen(
-        [sys.executable, "-c", _ON_A_TERMINAL, *words],
-        env=dict(program.environment),
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        shown = b""
-        while b"Password of " not in shown:
-            assert select.select([terminal], [], [], 20.0)[0], shown
-            shown += os.read(terminal, 4096)
-        yield process, terminal
-    finally:
-        with process:
-            process.kill()
-        os.close(theirs)
-        os.close(terminal)
 
 
 @pytest.mark.parametrize("kind", ["encrypted-pkcs8", "pkcs12"])

@@ -17,6 +17,7 @@ import pytest
 
 from credproc import shortcut, single_flight
 from credproc.cache import MOST_PRUNED, CachedSession, SessionCache, open_cache
+from credproc.cache_key import fingerprint
 from credproc.credentials import SessionCredentials
 from credproc.options import SessionOptions
 from credproc.remembering import remember
@@ -428,28 +429,35 @@ def test_what_is_over_is_removed(folder: Path, words: list[str], environ: object
     """With each session that is stored, what nobody needs any more goes, and nothing else."""
     cache = SessionCache(f"{folder}/cache")
     now = int(time.time())
+    expired = SessionCredentials("ASIA1", Secret("s"), Secret("t"), now - 10)
     for number in range(20):
-        assert cache.replace(cache.path(f"old{number}"), b"x", until=now - 10)
-    cache.replace(cache.path("old0", ".alias"), b"x", until=now - 10)
-    cache.replace(f"{folder}/cache/12-key-x.fast", b"x", until=now - 10)
-    for name, age in (("gone.lock", 7200), ("held.lock", 7200), ("young.lock", 0), ("x.new", 7200)):
-        (folder / "cache" / name).touch()
+        assert cache.store(fingerprint(b"%d" % number), expired, now - 100)
+    one, held, gone, young = (fingerprint(name) for name in (b"a", b"held", b"gone", b"young"))
+    for suffix in (".failed", ".fast"):
+        cache.replace(cache.path(one, suffix), b"x", until=now - 10)
+    cache.replace(cache.path(one[:32], ".alias"), b"x", until=now - 10)
+    kept = [f"{one}.json", "config", "known.json", "a-b.fast", "12-key-x.lock"]
+    locks = [f"{gone}.lock", f"{held}.lock", f"{young}.lock", f"{one}.json.new"]
+    for name in (*kept, *locks):
+        (folder / "cache" / name).write_text("a file of somebody else\n")
+        age = 0 if name.startswith(young) else 7200
         os.utime(folder / "cache" / name, (now - age, now - age))
     valid = SessionCredentials("ASIA1", Secret("s"), Secret("t"), now + 10)
-    with (folder / "cache" / "held.lock").open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        cache.store("valid", valid, now)
+    with (folder / "cache" / f"{held}.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cache.store(fingerprint(b"valid"), valid, now)
     left = {path.name for path in (folder / "cache").iterdir()}
-    assert left == {"valid.json", "held.lock", "young.lock"}
+    still = {f"{fingerprint(b'valid')}.json", f"{held}.lock", f"{young}.lock"}
+    assert left == {*kept, *still}
 
 
 def test_removing_is_bounded(folder: Path) -> None:
     """A run that stores a session does not clean up for thousands of others."""
     cache = SessionCache(f"{folder}/cache")
     for number in range(MOST_PRUNED + 50):
-        cache.replace(cache.path(f"old{number}"), b"", until=0)
+        cache.replace(cache.path(fingerprint(b"%d" % number), ".fast"), b"", until=0)
     cache.prune(time.time())
-    assert len(cache.keys()) == 50
+    assert len(list((folder / "cache").iterdir())) == 50
 
 
 def test_a_lock_that_was_removed_holds_nobody(folder: Path) -> None:

@@ -68,7 +68,8 @@ def unlocked(
         check_certificate(files.certificate)
     identity: Identity | None = None
     if reason_for_helper(options):
-        options = with_password(options)
+        if not _is_handle(options):  # the TPM alone knows whether it wants a password
+            options = with_password(options)
     else:
         identity = load_identity(options, files)
         if uses_pkcs11(options):

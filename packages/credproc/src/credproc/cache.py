@@ -28,6 +28,8 @@ SHORT_SESSION = SDK_WINDOW + HANDOVER + 60
 """Sessions shorter than this cannot keep clear of the window; they are served to a third."""
 
 ANSWER, LOCK, FAILURE, NEW = ".json", ".lock", ".failed", ".new"
+SUFFIXES = frozenset({"json", "lock", "failed", "alias", "fast"})
+HEXADECIMAL = frozenset("0123456789abcdef")
 KEPT = 3600
 """Seconds for which the news of a failure and what a killed writer left are of any use."""
 MOST_PRUNED = 256
@@ -156,11 +158,13 @@ class SessionCache:
         if len(names) > MOST_PRUNED:
             first = int.from_bytes(os.urandom(4), "big") % len(names)
             names = (names[first:] + names[:first])[:MOST_PRUNED]
-        for name in names:
+        for name in filter(_is_ours, names):
             path = f"{self.directory}/{name}"
             try:
                 over = os.lstat(path).st_mtime + (KEPT if name.endswith((LOCK, NEW)) else 0) < now
-            except OSError:  # another process has removed it
+                if over and name.endswith(ANSWER):  # others may call theirs so, as AWS's SDKs do
+                    over = shortcut.read_answer(os.fsencode(path)) is not None
+            except (OSError, ValueError):  # another process has removed it, or it is not ours
                 continue
             if over and not name.endswith(LOCK):
                 self._remove(path)
@@ -232,6 +236,13 @@ class SessionCache:
             os.unlink(path)
         except OSError:
             pass
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a file is named as we name ours: the directory may hold others too."""
+    stem, _, suffix = name.removesuffix(NEW).rpartition(".")
+    digest = stem.rpartition("-")[2]
+    return suffix in SUFFIXES and len(digest) in (32, 40) and set(digest) <= HEXADECIMAL
 
 
 def fresh_until(expires_at: int, now: float) -> int:

@@ -21,6 +21,9 @@ ENDPOINT = "--endpoint"
 PIN = "pin-value"
 """The attribute of a PKCS#11 URI that gives a PIN in clear."""
 
+ALIAS_KEPT = 12 * 3600
+"""Seconds for which it is of use beyond the session, as it leads to the next one as well."""
+
 
 def remember(
     cache: SessionCache,
@@ -46,7 +49,7 @@ def remember(
     further = [config] if config is not None else []
     material = shortcut.alias_material(list(words), dict(os.environb))
     files = [*involved_files(options), *further]
-    cache.store_alias(material, key, files, until=session.fresh_until)
+    cache.store_alias(material, key, files, until=session.fresh_until + ALIAS_KEPT)
     if options.cache_dir is None or "CREDPROC_CACHE_DIR" in os.environ:
         store_fast(cache, session=session, options=options, words=words, files=further)
 
