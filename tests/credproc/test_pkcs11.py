@@ -156,7 +156,7 @@ def sign(uri: str) -> None:
 
 def many(uri: str, failures: list) -> None:
     try:
-        for _ in range(20):
+        for _ in range(10):
             sign(uri)
     except BaseException as error:
         failures.append(error)

@@ -111,6 +111,8 @@ class _Fetching:
 
 def _may_ask(options: SessionOptions, files: CertificateFiles | None) -> bool:
     """Return whether a password may have to be typed: where none is given and one is needed."""
+    if uses_pkcs11(options) and not options.reuse_pin:  # the key may ask each time
+        return True
     if options.pkcs8_password is not None or options.key_password_file is not None:
         return False
     if files is None or files.container is not None:  # a token, a TPM or PKCS#12
