@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,3 +99,39 @@ def environment(home: Path, ca_file: Path) -> dict[str, str]:
         "AWS_CONFIG_FILE": str(config),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+_ON_A_TERMINAL = """
+import os, sys
+os.close(os.open(sys.argv[1], os.O_RDWR))  # a session's leader gets it as its terminal
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@contextmanager
+def at_a_prompt(
+    program: Program, arguments: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run a program on a terminal of its own, up to its prompt; yield it and the terminal."""
+    terminal, theirs = pty.openpty()
+    words = [os.ttyname(theirs), str(program.executable), *arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _ON_A_TERMINAL, *words],
+        env=dict(program.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        shown = b""
+        while b"Password of " not in shown:
+            assert select.select([terminal], [], [], 20.0)[0], shown
+            shown += os.read(terminal, 4096)
+        yield process, terminal
+    finally:
+        with process:
+            process.kill()
+        os.close(theirs)
+        os.close(terminal)

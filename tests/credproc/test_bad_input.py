@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,12 @@ WORDS: dict[str, tuple[str, Callable[[str], str], str]] = {
     "other-region": (PROFILE, lambda arn: arn.replace("eu-west-1", "us-east-1"), "us-east-1"),
     "other-account": (PROFILE, lambda arn: arn.replace("123456789012", "210987654321"), "account"),
     "other-partition": (ROLE, lambda arn: arn.replace("arn:aws:", "arn:aws-cn:"), "partition"),
+    "no-anchor": (ANCHOR, lambda arn: arn.rpartition("/")[0] + "/", "trust-anchor"),
+    "no-profile": (PROFILE, lambda arn: arn.rpartition("/")[0] + "/", "profile"),
+    "no-role": (ROLE, lambda arn: arn.rpartition("/")[0] + "/", "role"),
+    "half-an-address": ("--endpoint", lambda _: "https://[::1:5", "endpoint"),
+    "selector": ("--cert-selector", lambda _: "Key=x509Serial,Value=1", "exclude each other"),
+    "endless": ("--time-limit", lambda _: "9" * 20, "--time-limit"),
     "no-region": (ANCHOR, lambda arn: arn.replace("eu-west-1", ""), "region"),
     "short": ("--session-duration", lambda _: "899", "900"),
     "long": ("--session-duration", lambda _: "43201", "43200"),
@@ -101,6 +108,29 @@ def test_files_that_are_none(line: Line, credproc: Program, tmp_path: Path) -> N
         line.set(flag, path)
     line.set("--certificate", good["--private-key"]).set("--private-key", good["--certificate"])
     assert "certificate" in refused(credproc(*line.words), 3)
+
+
+def test_a_certificate_that_is_cut_off(line: Line, credproc: Program, tmp_path: Path) -> None:
+    """A DER file that ends too early is damaged, not a container that wants a password."""
+    content = ssl.PEM_cert_to_DER_cert(Path(line.get("--certificate")).read_text())
+    path = tmp_path / "host.der"
+    for length in (10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        for words in (
+            line.set("--certificate", str(path)).words,
+            ["read-certificate-data", "--certificate", str(path)],
+        ):
+            said = refused(credproc(*words), 3)
+            assert f"the certificate {path} is damaged" in said
+            assert "password" not in said
+
+
+def test_a_choice_that_is_none(line: Line, credproc: Program) -> None:
+    """--use-latest-expiring-certificate beside a file, which the helper takes, is warned of."""
+    outcome = credproc(*line.words, "--use-latest-expiring-certificate")
+    assert outcome.credentials
+    assert outcome.stderr.count("\n") == 1
+    assert "chooses nothing beside --certificate" in outcome.stderr
 
 
 def test_a_key_that_others_may_read(line: Line, credproc: Program) -> None:

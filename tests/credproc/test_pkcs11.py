@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from ctypes.util import find_library
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ import pytest
 
 from mqauth_sandbox.pki import Identity, KeyType, Pki
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
-from tests.credproc.programs import Outcome, Program
+from tests.credproc.programs import Outcome, Program, at_a_prompt
 from tests.credproc.softhsm import PIN, Entry, SoftHsm
 
 pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
@@ -134,6 +139,125 @@ def test_key_that_asks_each_time(run: Run, softhsm: SoftHsm, mqauth_pki: Pki) ->
     refused = run("--certificate", uri, "--no-cache")
     assert refused.code == 3
     assert "no terminal" in refused.stderr
+
+
+_IN_PROCESS = """
+import json, os, sys, threading
+from credproc.identity import pkcs11_session
+from credproc.identity.load import load_identity
+from credproc.identity.signer import Identity
+from credproc.options import SessionOptions
+
+uris, module, how = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
+
+def sign(uri: str) -> None:
+    options = SessionOptions("", "", "", certificate=uri, pkcs11_lib=module)
+    assert load_identity(options).signer.sign(b"message")
+
+def many(uri: str, failures: list) -> None:
+    try:
+        for _ in range(10):
+            sign(uri)
+    except BaseException as error:
+        failures.append(error)
+
+for uri in uris:
+    sign(uri)
+if how == "again":
+    for uri in uris:
+        sign(uri)
+elif how == "closed":
+    for login in pkcs11_session._process.logins:
+        login.session.close()
+    sign(uris[0])
+elif how == "logged in":
+    first = pkcs11_session._process.logins.pop()
+    sign(uris[0])
+elif how == "threads":
+    failures: list = []
+    threads = [threading.Thread(target=many, args=(uri, failures)) for uri in uris * 4]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert not failures, failures
+elif how == "fork":
+    child = os.fork()
+    if not child:
+        try:
+            sign(uris[0])
+            sign(uris[0])
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    sign(uris[0])
+print("signed")
+"""
+
+
+@pytest.mark.parametrize("how", ["again", "closed", "logged in", "threads", "fork"])
+def test_one_process_signs_again_and_again(
+    credproc: Program, softhsm: SoftHsm, mqauth_pki: Pki, how: str
+) -> None:
+    """One process opens identities on tokens as often as it wants, also in threads and forks.
+
+    And where the token was out meanwhile, or the program itself is logged in already.
+    """
+    uris = []
+    for label, private in (("robot", False), ("hidden", True)):
+        softhsm.add_token(label, [Entry(identity=mqauth_pki.issue("rsa-2048"), private=private)])
+        uris.append(f"pkcs11:token={label}?pin-value={PIN}")
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_PROCESS, json.dumps(uris), str(softhsm.module), how],
+        env={**credproc.environment, **softhsm.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "signed\n", done.stderr
+
+
+def test_doctor_knows_tokens(
+    credproc: Program,
+    softhsm: SoftHsm,
+    mqauth_pki: Pki,
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+) -> None:
+    """`doctor` loads the identity for its own look and once more for the session."""
+    softhsm.add_token("robot", [Entry(identity=mqauth_pki.issue())])
+    outcome = credproc(
+        "doctor",
+        *mqauth_rolesanywhere.arguments(),
+        *("--pkcs11-lib", str(softhsm.module)),
+        *("--certificate", f"pkcs11:token=robot?pin-value={PIN}"),
+        env=softhsm.environment,
+    )
+    assert outcome.code == 0, outcome
+
+
+def test_a_prompt_of_the_key_keeps_nobody_waiting(
+    credproc: Program,
+    softhsm: SoftHsm,
+    mqauth_pki: Pki,
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+) -> None:
+    """A key that asks each time asks before the lock is taken, and once for a session."""
+    softhsm.add_token("robot", [Entry(identity=mqauth_pki.issue("rsa-2048"), each_time=True)])
+    own = replace(credproc, environment={**credproc.environment, **softhsm.environment})
+    arguments = [
+        *("credential-process", *mqauth_rolesanywhere.arguments()),
+        *("--pkcs11-lib", str(softhsm.module)),
+        *("--certificate", f"pkcs11:token=robot?pin-value={PIN}"),
+    ]
+    with at_a_prompt(own, arguments) as (asked, terminal):
+        other = own(*arguments, "--reuse-pin", limit=20)
+        assert asked.poll() is None
+        os.write(terminal, f"{PIN}\n".encode())
+        printed, said = asked.communicate(timeout=20)
+    assert other.credentials["Version"] == 1
+    assert (printed, said) == (other.stdout, "")
 
 
 def test_pin_from_the_password_file(

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -67,6 +68,56 @@ def test_clear_forgets_all(cache: SessionCache, capsys: pytest.CaptureFixture[st
     assert "no sessions in" in capsys.readouterr().out
     assert run(["cache", "clear"]) == 0
     assert capsys.readouterr().out == "cleared 0 sessions\n"
+
+
+def test_all_places_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was cached with other variables of the session manager's is listed and cleared too."""
+    monkeypatch.delenv("CREDPROC_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for variable in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+        folder = tmp_path / variable / "credproc"
+        folder.mkdir(mode=0o700, parents=True)
+        session = SessionCredentials(
+            variable, Secret("s3cret"), Secret("t0ken"), int(time.time() + 60)
+        )
+        assert SessionCache(str(folder)).store("key", session, time.time())
+    assert run(["cache", "list", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    places = {entry["access_key_id"]: entry["directory"] for entry in document["sessions"]}
+    for variable in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
+        assert places[variable] == f"{tmp_path}/{variable}/credproc"
+    assert set(places.values()) <= set(document["directories"])
+
+
+def test_clear_reaches_every_place(tmp_path: Path) -> None:
+    """`clear` with another XDG_RUNTIME_DIR than the session was cached with forgets it too."""
+    places = [tmp_path / "runtime" / "credproc", tmp_path / "home" / ".cache" / "credproc"]
+    for place in places:
+        place.mkdir(mode=0o700, parents=True)
+        session = SessionCredentials("ASIA1", Secret("s"), Secret("t"), int(time.time() + 60))
+        assert SessionCache(str(place)).store("key", session, time.time())
+    code = (
+        "import sys\n"
+        "from credproc import shortcut\n"
+        "found = shortcut.directories\n"
+        "shortcut.directories = lambda environ: [\n"
+        "    place for place in found(environ) if place.startswith(sys.argv[1].encode())]\n"
+        "from credproc.cli import run; sys.exit(run(['cache', 'clear']))"
+    )
+    variables = {"HOME": f"{tmp_path}/home", "XDG_RUNTIME_DIR": f"{tmp_path}/runtime"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={"PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.stdout, done.stderr) == ("cleared 2 sessions\n", "")
+    assert [list(place.iterdir()) for place in places] == [[], []]
 
 
 def test_a_file_that_is_no_session_is_passed_over(

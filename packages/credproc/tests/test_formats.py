@@ -272,6 +272,33 @@ def test_chain_is_put_in_order(pki: Pki) -> None:
     check_chain(chain)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_chain_with_several_of_one_name(pki: Pki, reverse: bool) -> None:  # noqa: FBT001
+    """Of authorities of one name the one that has signed and is valid is taken, in any order.
+
+    One has expired since it was renewed, the other had another key before.
+    """
+    leaf = pki.issue("ec-p256", depth=2)
+    intermediate, key = pki._intermediates(1)[0]
+    name = intermediate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    now = datetime.now(UTC)
+    expired = pki.issue(
+        own_key=key,
+        common_name=str(name),
+        ca=True,
+        not_before=now - timedelta(days=9),
+        not_after=now - timedelta(days=1),
+    )
+    rekeyed = pki.issue("ec-p256", common_name=str(name), ca=True)
+    others = [expired.certificate, rekeyed.certificate, intermediate]
+    found = [parse(one.public_bytes(serialization.Encoding.DER)) for one in others]
+    ordered = list(reversed(found)) if reverse else found
+    own = parse(leaf.certificate.public_bytes(serialization.Encoding.DER))
+    chain = order_chain(own, ordered)
+    assert [each.der for each in chain] == [found[-1].der]
+    check_chain(chain)
+
+
 def test_chain_in_the_certificate_file(pki: Pki, tmp_path: Path) -> None:
     """A file that holds certificate and chain, in the wrong order, is enough."""
     issued = pki.issue("ec-p256", depth=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,24 @@ UV = Path(sys.executable).with_name("uv")
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     """Run a program and return what it printed."""
-    done = subprocess.run(
+    done = started(*command, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(*command: str | Path, env: dict[str, str] | None = None) -> str:
+    """Run a program that fails and return the one line that it says."""
+    done = started(*command, env=env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def started(
+    *command: str | Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, in an environment that has nothing else."""
+    return subprocess.run(
         [str(word) for word in command],
         env={"PATH": "/usr/bin:/bin", **(env or {})},
         capture_output=True,
@@ -26,8 +44,6 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
         check=False,
         cwd="/",
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +109,58 @@ def test_python_without_a_neighbour(home: Path, tmp_path: Path) -> None:
     alone.write_text((home / "bin" / "credproc").read_text())
     alone.chmod(0o755)
     assert run(alone, "version", env={"PATH": f"{home}/bin:/usr/bin:/bin"}).strip()
+
+
+def user_scheme(home: Path, prefix: Path) -> Path:
+    """Lay out what `pip install --user` would, and return the launcher."""
+    packages = next(home.glob("lib/python3*/site-packages"))
+    there = prefix / packages.relative_to(home)
+    there.mkdir(parents=True)
+    for entry in packages.iterdir():
+        if entry.name.startswith(("credproc", "cryptography", "_cffi")):
+            entry.rename(there / entry.name)
+    launcher = prefix / "bin" / "credproc"
+    launcher.parent.mkdir()
+    (home / "bin" / "credproc").rename(launcher)
+    return launcher
+
+
+def test_another_environment_on_the_path(home: Path, tmp_path: Path) -> None:
+    """After `pip install --user` its own package runs, whatever environment is first on the PATH.
+
+    As in an interactive shell, where somebody has activated the environment of a project.
+    """
+    alone = user_scheme(home, tmp_path / "local")
+    first = f"{home}/bin:/usr/bin:/bin"
+    assert run(alone, "version", env={"PATH": first, "HOME": str(tmp_path)}).strip()
+    code = "import sys, credproc; print(credproc.__file__)"
+    assert started(home / "bin" / "python3", "-c", code).returncode == 1
+
+
+def test_no_other_release_is_started(home: Path, tmp_path: Path) -> None:
+    """A package of another release than the launcher's is left alone; one line says what to do."""
+    alone = tmp_path / "local" / "bin" / "credproc"
+    alone.parent.mkdir(parents=True)
+    launcher = (home / "bin" / "credproc").read_text()
+    alone.write_text(launcher.replace("release=", "release=9"))
+    alone.chmod(0o755)
+    said = refused(alone, "version", env={"PATH": f"{home}/bin:/usr/bin:/bin"})
+    assert said.startswith("credproc: no Python has credproc 9")
+
+
+def test_python_without_the_package(home: Path) -> None:
+    """Where the package was removed from beside the launcher, one line says so."""
+    packages = next(home.glob("lib/python3*/site-packages"))
+    (packages / "credproc").rename(home / "gone")
+    said = refused(home / "bin" / "credproc", "version")
+    assert said.startswith(f"credproc: {home}/bin/python3 has no credproc (")
+
+
+def test_launcher_knows_its_release() -> None:
+    """The release in the launcher is the package's."""
+    project = tomllib.loads((MEMBER / "pyproject.toml").read_text())["project"]
+    launcher = (MEMBER / "launcher" / "credproc").read_text()
+    assert f"\nrelease={project['version']} #" in launcher
 
 
 def test_python_starts_bare(home: Path) -> None:

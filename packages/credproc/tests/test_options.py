@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from credproc.arguments import read_quickly
+from credproc.arns import check_target
 from credproc.cli import run
 from credproc.errors import UsageError
 from credproc.flags import FLAGS, SWITCH
@@ -162,6 +163,89 @@ def test_commands_answer(capfd: pytest.CaptureFixture[str]) -> None:
     error = capfd.readouterr().err
     assert error.startswith("credproc: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("word", ["t", "T", "1", "true", "TRUE", "True"])
+def test_truth_as_go_writes_it(word: str) -> None:
+    """What the official helper takes for true and false is taken for that."""
+    assert build({**ARNS, "with_proxy": word}, {}).with_proxy
+    false = {"1": "0", "t": "f", "T": "F"}.get(word) or {"true": "false", "TRUE": "FALSE"}.get(word)
+    assert not build({**ARNS, "with_proxy": false or "False"}, {}).with_proxy
+
+
+@pytest.mark.parametrize("field", ["intermediates", "role_session_name", "endpoint", "region"])
+def test_an_empty_value_is_none(field: str) -> None:
+    """An empty flag, which scripts write for the official helper, is one that is not given."""
+    assert getattr(build({**ARNS, field: ""}, {}), field) is None
+    assert getattr(build({**ARNS, field: ""}, {f"CREDPROC_{field.upper()}": "x"}), field) == "x"
+
+
+@pytest.mark.parametrize(
+    ("line", "profile"),
+    [
+        (["--debug", "onprem"], "onprem"),
+        (["--no-cache", "onprem"], "onprem"),
+        (["credential-process", "--with-proxy", "onprem"], "onprem"),
+        (["doctor", "--debug", "onprem"], "onprem"),
+        (["--debug", "false", "onprem"], "onprem"),
+        (["--no-cache", "--debug", "onprem"], "onprem"),
+        (["onprem", "--debug"], "onprem"),
+    ],
+)
+def test_a_bare_switch_takes_no_word(
+    line: list[str],
+    profile: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The word after a switch is the profile, unless it is a truth value."""
+    config = tmp_path / "config.toml"
+    config.write_text("[profiles.other]\n")
+    monkeypatch.setenv("CREDPROC_CONFIG", str(config))
+    assert run(line) == 2
+    captured = capfd.readouterr()
+    assert f"has no profile '{profile}'" in captured.err + captured.out
+
+
+@pytest.mark.parametrize("command", [[], ["update"], ["read-certificate-data"]])
+def test_no_flag_is_abbreviated(command: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """What is no whole flag is none: whether a value is a password hangs on the flag's name."""
+    for words in (["--pkcs8-passw=hunter2"], ["onprem", "--pkcs8-passw", "hunter2"]):
+        assert run([*command, *words]) == 2
+        error = capfd.readouterr().err
+        assert "--pkcs8-passw" in error
+        assert "hunter2" not in error
+    assert run([*command, "--certif", "x"]) == 2
+    assert "--certif" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "region", ["evil.com/", "eu west", "eu-w\u00e9st-1", "eu_west", "-", "1", "EU-WEST-1", "x#"]
+)
+def test_regions_that_make_no_host(region: str) -> None:
+    """What all ARNs agree on must still be a region: the request's host is made of it."""
+    arns: dict[str, Value] = {
+        "trust_anchor_arn": f"arn:aws:rolesanywhere:{region}:123456789012:trust-anchor/x",
+        "profile_arn": f"arn:aws:rolesanywhere:{region}:123456789012:profile/x",
+        "role_arn": "arn:aws:iam::123456789012:role/x",
+    }
+    with pytest.raises(UsageError, match="names a region that is none"):
+        check_target(build(arns, {}))
+
+
+@pytest.mark.parametrize("number", ["99999999999999999999", "86401", "9" * 5000, "0"])
+@pytest.mark.parametrize("flag", ["--time-limit", "--connect-timeout", "--read-timeout"])
+def test_times_that_cannot_be(number: str, flag: str) -> None:
+    """A time limit that no clock could wait for is a mistake of the line's."""
+    arns: dict[str, Value] = {
+        "trust_anchor_arn": "arn:aws:rolesanywhere:eu-west-1:123456789012:trust-anchor/x",
+        "profile_arn": "arn:aws:rolesanywhere:eu-west-1:123456789012:profile/x",
+        "role_arn": "arn:aws:iam::123456789012:role/x",
+    }
+    assert check_target(build(arns, {})).region == "eu-west-1"
+    with pytest.raises(UsageError, match=flag):
+        check_target(build({**arns, flag[2:].replace("-", "_"): number}, {}))
 
 
 def test_help_names_the_file_that_is_read(

@@ -114,7 +114,11 @@ def test_urls(text: str, authority: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["ftp://h", "https://", "https://h:x", "https://h:0", "https://a b"]
+    "text",
+    [
+        *("ftp://h", "https://", "https://h:x", "https://h:0", "https://a b", "https://[::1:5"),
+        *("https://[::1]5", "https://h:" + "9" * 5000, "https://h\u00e9.example"),
+    ],
 )
 def test_bad_urls(text: str) -> None:
     """What is no usable URL is refused."""
@@ -201,6 +205,7 @@ def test_answers_in_pieces(size: int) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
         b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 60000,
@@ -252,7 +257,8 @@ def test_other_forms_of_time(text: str) -> None:
     [{name: None} for name in GOOD]
     + [{name: ""} for name in GOOD]
     + [{"accessKeyId": 1}, {"sessionToken": "a\nb"}, {"expiration": "tomorrow"}]
-    + [{"expiration": "2099-13-02T03:04:05Z"}, {"expiration": "2001-01-02T03:04:05Z"}],
+    + [{"expiration": "2099-13-02T03:04:05Z"}, {"expiration": "2001-01-02T03:04:05Z"}]
+    + [{"secretAccessKey": "s" * 32000, "sessionToken": "t" * 32000}],  # Java reads 64,000 bytes
 )
 def test_bad_answers(changes: dict[str, object]) -> None:
     """A field that is missing, empty or not what it should be makes the answer unusable."""
@@ -276,6 +282,13 @@ def test_refusals_have_kinds() -> None:
     assert isinstance(throttled, ThrottledError)
     assert throttled.retry_after == 7
     assert isinstance(refusal(Response(503, {}, b""), "host"), UnavailableError)
+    later = {"retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}
+    moment = 1795348800  # noon of that day
+    assert refusal(Response(503, later, b""), "host", moment).retry_after == 30
+    assert refusal(Response(503, later, b""), "host", moment + 60).retry_after == 0
+    by_its_clock = {**later, "date": "Sun, 22 Nov 2026 12:00:00 GMT"}
+    assert refusal(Response(503, by_its_clock, b""), "host", moment - 999).retry_after == 30
+    assert refusal(Response(503, {"retry-after": "soon"}, b""), "host").retry_after is None
     assert isinstance(refusal(Response(302, {}, b""), "host"), AnswerError)
     headers = {"x-amzn-errortype": "AccessDeniedException:http://x"}
     refused = refusal(Response(403, headers, b'{"message": "Untrusted certificate"}'), "host")

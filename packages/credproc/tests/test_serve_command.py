@@ -294,6 +294,26 @@ def test_update_renews_and_leaves_when_told(
     assert {path.name for path in (tmp_path / ".aws").iterdir()} == {"credentials"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("flags", [["--once"], []])
+def test_update_that_is_told_to_leave_before_it_has_written(
+    start: Start,
+    mqauth_rolesanywhere: RolesAnywhereEndpoint,
+    tmp_path: Path,
+    number: signal.Signals,
+    flags: list[str],
+) -> None:
+    """With nothing written the exit code is the signal's, so that no script goes on."""
+    with mqauth_rolesanywhere.faults.during("hang"):
+        process = start("update", *flags, "--debug")
+        lines_until(process, "endpoint: ")
+        process.send_signal(number)
+        code, errors = finish(process)
+    assert code == 128 + number
+    assert "Traceback" not in errors
+    assert not (tmp_path / ".aws").exists()
+
+
 def test_update_leaves_the_file_alone_without_a_session(
     start: Start, mqauth_rolesanywhere: RolesAnywhereEndpoint, tmp_path: Path
 ) -> None:

@@ -418,6 +418,29 @@ def test_no_fetch_per_request_while_the_service_is_down() -> None:
         keeper.stop()
 
 
+def test_the_wish_of_the_service_does_not_outlast_the_session() -> None:
+    """With seconds left, an hour's Retry-After does not leave those who ask without keys."""
+    service = Service()
+    service.lifetime = 4
+    failures: list[CredprocError | None] = [
+        None,
+        UnavailableError("busy", retry_after=3600),
+        None,
+    ]
+
+    def fetch(renew: bool) -> SessionCredentials:  # noqa: FBT001
+        service.failure = failures.pop(0) if failures else None
+        return service.fetch(renew)
+
+    keeper = Keeper(fetch, service.told.append)
+    keeper.start()
+    try:
+        service.wait_for_calls(3)
+        assert "busy" in service.told[0]
+    finally:
+        keeper.stop()
+
+
 def test_an_unexpected_failure_does_not_end_the_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
     """The renewing thread survives a bug, says so in one line, and renews the next time."""
     monkeypatch.setattr(keeper_module, "FIRST_PAUSE", 0.01)

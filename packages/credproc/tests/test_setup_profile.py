@@ -101,7 +101,10 @@ def test_everything_else_stays_and_a_copy_is_kept(config: Path) -> None:
 def test_dry_run_shows_and_does_nothing(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The diff shows the new line; secrets of the user's beside it are hidden."""
     config.parent.mkdir()
-    old = "[default]\naws_secret_access_key = s3cret\ncredential_process = x --pkcs8-password pw1\n"
+    old = (
+        "[default]\naws_secret_access_key = s3cret\ncredential_process = x --pkcs8-password pw1\n"
+        "# x --private-key pkcs11:token=t?pin-value=pw1 --endpoint https://me:pw1@host\n"
+    )
     config.write_text(old)
     assert run(["setup", "--dry-run", "--certificate", "host.pem", *ARNS]) == 0
     shown = capsys.readouterr().out
@@ -111,16 +114,51 @@ def test_dry_run_shows_and_does_nothing(config: Path, capsys: pytest.CaptureFixt
     assert config.read_text() == old
 
 
-def test_a_named_entry(config: Path, tmp_path: Path) -> None:
-    """An entry of our own file makes a short line, and must exist and be complete."""
-    path = tmp_path / "xdg" / "credproc" / "config.toml"
+def write_entry(path: Path, name: str = "onprem") -> None:
+    """Write a config file of ours with one entry."""
     path.parent.mkdir(parents=True)
     pairs = zip(ARNS[::2], ARNS[1::2], strict=True)
-    lines = [f'{name.removeprefix("--")} = "{value}"' for name, value in pairs]
-    path.write_text("[profiles.onprem]\ncertificate = 'c.pem'\n" + "\n".join(lines))
+    lines = [f'{flag.removeprefix("--")} = "{value}"' for flag, value in pairs]
+    path.write_text(f"[profiles.{name}]\ncertificate = 'c.pem'\n" + "\n".join(lines))
+
+
+def test_a_named_entry(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry of our own file makes a short line, and must exist and be complete."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    write_entry(tmp_path / ".config" / "credproc" / "config.toml")
     assert run(["setup", "onprem"]) == 0
     assert written(config, "default") == [*this_program(), "onprem"]
     assert run(["setup", "onprme"]) == 2
+
+
+def test_an_entry_that_is_called_like_a_command(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its line says that it is an entry, and gives credentials, not another command."""
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    write_entry(tmp_path / ".config" / "credproc" / "config.toml", "update")
+    assert run(["setup", "update"]) == 0
+    assert written(config, "default") == [*this_program(), "credential-process", "update"]
+
+
+@pytest.mark.parametrize("variable", ["CREDPROC_CONFIG", "XDG_CONFIG_HOME"])
+def test_an_entry_that_sdks_would_not_find(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+) -> None:
+    """A file that only a variable of this shell names is no place for what SDKs are to run."""
+    path = tmp_path / "elsewhere" / "credproc" / "config.toml"
+    write_entry(path)
+    value = path if variable == "CREDPROC_CONFIG" else path.parent.parent
+    monkeypatch.setenv(variable, str(value))
+    assert run(["setup", "onprem"]) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert ".config/credproc/config.toml" in error
+    assert not config.exists()
 
 
 @pytest.mark.parametrize(
@@ -129,6 +167,9 @@ def test_a_named_entry(config: Path, tmp_path: Path) -> None:
         (["--certificate", "c.pem"], "--trust-anchor-arn, --profile-arn, --role-arn not given"),
         ([*ARNS, "--pkcs8-password", "pw"], "cannot be written into the AWS config"),
         ([*ARNS, "--tpm-key-password=pw"], "use --key-password-file"),
+        ([*ARNS, "--certificate", "pkcs11:token=t?pin-value=pw"], "pin-source=file:PATH"),
+        ([*ARNS, "--private-key=pkcs11:token=t?pin-value=pw"], "the PIN in --private-key"),
+        ([*ARNS, "--endpoint", "https://me:pw@host"], "the user in --endpoint"),
         ([*ARNS, "--certificate", "a$b"], "cannot stand in credential_process"),
         ([*ARNS, "--certificate", "a #b"], "for a comment"),
         ([*ARNS, "--region", "us-east-1"], "leave --region out"),
@@ -163,12 +204,13 @@ def test_what_overshadows_the_line_is_told(
 ) -> None:
     """Keys and roles that SDKs prefer are named, as the line would never be used."""
     config.parent.mkdir()
-    config.write_text("[profile p]\nrole_arn = x\n")
+    config.write_text("[profile p]\nrole_arn = x\nlogin_session = y\n")
     (config.parent / "credentials").write_text("[p]\naws_access_key_id = AKIA\n")
     assert run(["setup", "--profile", "p", "--certificate", "c.pem", *ARNS]) == 0
     errors = capsys.readouterr().err
     assert "warning: the credentials file has keys for this profile" in errors
     assert "warning: the profile has role_arn" in errors
+    assert "warning: the profile has login_session" in errors
 
 
 def test_a_directory_that_takes_no_files(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -13,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from credproc import shortcut
-from credproc.cache import CachedSession, SessionCache, open_cache
+from credproc import shortcut, single_flight
+from credproc.cache import MOST_PRUNED, CachedSession, SessionCache, open_cache
+from credproc.cache_key import fingerprint
 from credproc.credentials import SessionCredentials
 from credproc.options import SessionOptions
 from credproc.remembering import remember
@@ -71,16 +74,18 @@ def options_of(folder: Path, **further: object) -> SessionOptions:
     return options._replace(**further)  # type: ignore[arg-type]
 
 
-def cache_answer(folder: Path, words: Sequence[str], lifetime: float = 3600.0) -> str:
+def cache_answer(
+    folder: Path, words: Sequence[str], key: str = "key", config: str | None = None
+) -> str:
     """Cache an answer for a command line, and return its JSON."""
     credentials = SessionCredentials(
-        "ASIA1", Secret('secret\\ "1"'), Secret("token%s%d"), int(time.time() + lifetime)
+        "ASIA1", Secret('secret\\ "1"'), Secret("token%s%d"), int(time.time() + 3600)
     )
     options = options_of(folder)
     cache = open_cache(options, os.environb)
     assert cache is not None
-    assert cache.store("key", credentials, time.time())
-    remember(cache, "key", options, words)
+    assert cache.store(key, credentials, time.time())
+    remember(cache, key, options, words, config)
     return credentials.to_json() + "\n"
 
 
@@ -234,9 +239,123 @@ def test_links_and_other_modes(folder: Path, words: list[str], answer: Answer) -
     assert answer(words) is None
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])
+def test_a_directory_that_others_may_enter(
+    folder: Path, words: list[str], answer: Answer, mode: int
+) -> None:
+    """What others may have written, or may read, is not served."""
+    document = cache_answer(folder, words)
+    (folder / "cache").chmod(mode)
+    assert answer(words) is None
+    (folder / "cache").chmod(0o700)
+    assert answer(words) == document
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o640, 0o604])
+def test_files_that_others_may_open(
+    folder: Path, words: list[str], answer: Answer, mode: int
+) -> None:
+    """A file whose mode is another than the one we give it is not served, wherever it lies."""
+    cache_answer(folder, words)
+    for path in (folder / "cache").iterdir():
+        path.chmod(mode)
+    assert answer(words) is None
+
+
+def test_files_with_another_name(folder: Path, words: list[str], answer: Answer) -> None:
+    """A file that has a second name elsewhere, by which it may be written, is not served."""
+    cache_answer(folder, words)
+    for path in (folder / "cache").iterdir():
+        (folder / f"second-{path.name}").hardlink_to(path)
+    assert answer(words) is None
+
+
+def test_a_directory_with_a_blank(
+    folder: Path,
+    words: list[str],
+    environ: dict[str, str],
+    answer: Answer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The place's name may be any."""
+    (folder / "cache").rename(folder / "a cache *")
+    environ["CREDPROC_CACHE_DIR"] = f"{folder}/a cache *"
+    monkeypatch.setenv("CREDPROC_CACHE_DIR", f"{folder}/a cache *")
+    document = cache_answer(folder, words)
+    assert answer(words) == document
+
+
+def test_the_first_private_place_alone(
+    folder: Path,
+    words: list[str],
+    environ: dict[str, str],
+    answer: Answer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the first private place has no answer, what lies in a later one is not served."""
+    del environ["CREDPROC_CACHE_DIR"]
+    monkeypatch.delenv("CREDPROC_CACHE_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{folder}/run")
+    environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
+    (folder / "run").mkdir()
+    document = cache_answer(folder, words)
+    assert answer(words) == document
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{folder}/other")
+    environ["XDG_RUNTIME_DIR"] = f"{folder}/other"
+    (folder / "other" / "credproc").mkdir(mode=0o700, parents=True)
+    environ["XDG_CACHE_HOME"] = f"{folder}/run"
+    assert answer(words) is None
+
+
+@pytest.mark.parametrize("how", ["link", "file", "rename"])
+def test_another_config_of_the_same_age(
+    folder: Path, environ: dict[str, str], answer: Answer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Another file of named profiles counts as such, whatever time and size it has."""
+    one, other = folder / "one.toml", folder / "other.toml"
+    one.write_text('role-arn = "a"')
+    other.write_text('role-arn = "b"')
+    for path in (one, other):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    config = folder / "config.toml"
+    if how == "link":
+        config.symlink_to(one)
+    else:
+        config.hardlink_to(one)
+    environ["CREDPROC_CONFIG"] = str(config)
+    monkeypatch.setenv("CREDPROC_CONFIG", str(config))
+    document = cache_answer(folder, ["onprem"], config=str(config))
+    assert answer(["onprem"]) == document
+    if how == "file":
+        config.write_text(other.read_text())
+        os.utime(config, (1_700_000_000, 1_700_000_000))
+    else:
+        config.unlink()
+        config.symlink_to(other) if how == "link" else other.rename(config)
+    assert answer(["onprem"]) is None
+
+
+def test_one_file_for_each_line(folder: Path, words: list[str], answer: Answer) -> None:
+    """However often a certificate is renewed, the launcher finds one file of a command line."""
+    document = ""
+    for number in range(5):
+        (folder / "host.pem").write_text(f"certificate {number}\n")
+        document = cache_answer(folder, words, key=f"key{number}")
+    assert len(list((folder / "cache").glob("*.fast*"))) == 1
+    assert answer(words) == document
+
+
 def test_passwords_are_not_repeated(folder: Path, words: list[str], environ: object) -> None:
     """A line that holds a password is written to no file."""
-    for secret in (["--pkcs8-password", "hunter2"], ["--tpm-key-password=hunter2"]):
+    for secret in (
+        ["--pkcs8-password", "hunter2"],
+        ["--tpm-key-password=hunter2"],
+        ["--private-key", "pkcs11:token=robot?pin-value=hunter2"],
+        ["--certificate=pkcs11:token=robot?module-name=x&pin-value=hunter2"],
+        ["--endpoint", "https://me:hunter2@proxy.example"],
+        ["--endpoint=me:hunter2@proxy.example"],
+        ["--endpoint", "me:hunter2@proxy.example", "--endpoint", "https://elsewhere"],
+    ):
         cache_answer(folder, [*words, *secret])
     names = {path.suffix for path in (folder / "cache").iterdir()}
     assert names == {".json"}
@@ -251,6 +370,126 @@ def test_passwords_in_the_environment_are_not_repeated(
     files = [path for path in (folder / "cache").iterdir() if path.is_file()]
     assert len(files) >= 3
     assert not any(b"hunter2" in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CREDPROC_PRIVATE_KEY", "pkcs11:token=robot?pin-value=hunter2"),
+        ("CREDPROC_ENDPOINT", "https://me:hunter2@proxy.example"),
+        ("AWS_ENDPOINT_URL", "https://me:hunter2@proxy.example"),
+        ("AWS_ENDPOINT_URL_ROLESANYWHERE", "me:hunter2@proxy.example"),
+    ],
+)
+@pytest.mark.usefixtures("environ")
+def test_secrets_of_variables_are_not_repeated(
+    folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """With a password in a variable that counts, nothing but the answer is written."""
+    monkeypatch.setenv(name, value)
+    cache_answer(folder, words)
+    assert {path.suffix for path in (folder / "cache").iterdir()} == {".json"}
+
+
+def test_an_address_is_no_password(folder: Path, words: list[str], environ: object) -> None:
+    """A session's name or a path with an @ takes no line its short way."""
+    cache_answer(folder, [*words, "--role-session-name", "me@host", "--helper", "/opt/a@b"])
+    assert {path.suffix for path in (folder / "cache").iterdir()} == {".json", ".alias", ".fast"}
+
+
+def test_the_tokens_of_serve_are_not_repeated(
+    folder: Path, words: list[str], environ: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token of the container endpoint, which decides no session, is in none of the files."""
+    monkeypatch.setenv("CREDPROC_CONTAINER_TOKEN", "hunter2")
+    cache_answer(folder, words)
+    assert not any(b"hunter2" in path.read_bytes() for path in (folder / "cache").iterdir())
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_descriptors_of_the_caller(
+    folder: Path, words: list[str], environ: dict[str, str], shell: str
+) -> None:
+    """What the caller hands over reaches Python, also where a cached answer was looked at."""
+    cache_answer(folder, words)
+    os.utime(folder / "host.key")
+    program = folder / "bin" / "credproc"
+    program.parent.mkdir()
+    program.write_text(LAUNCHER.read_text())
+    stub = program.parent / "python3"
+    stub.write_text(
+        '#!/bin/sh\nread -r three <&3; read -r four <&4; read -r zero\necho "$zero $three $four"\n'
+    )
+    stub.chmod(0o755)
+    for number in (0, 3, 4):
+        (folder / str(number)).write_text(f"of {number}\n")
+    start = f'exec 0<"$1/0" 3<"$1/3" 4<"$1/4"; shift; exec {shell} "$@"'
+    command = ["sh", "-c", start, "sh", str(folder), str(program), *words]
+    assert run(command, environ).stdout == "of 0 of 3 of 4\n"
+
+
+def test_what_is_over_is_removed(folder: Path, words: list[str], environ: object) -> None:
+    """With each session that is stored, what nobody needs any more goes, and nothing else."""
+    cache = SessionCache(f"{folder}/cache")
+    now = int(time.time())
+    expired = SessionCredentials("ASIA1", Secret("s"), Secret("t"), now - 10)
+    for number in range(20):
+        assert cache.store(fingerprint(b"%d" % number), expired, now - 100)
+    one, held, gone, young = (fingerprint(name) for name in (b"a", b"held", b"gone", b"young"))
+    for suffix in (".failed", ".fast"):
+        cache.replace(cache.path(one, suffix), b"x", until=now - 10)
+    cache.replace(cache.path(one[:32], ".alias"), b"x", until=now - 10)
+    kept = [f"{one}.json", "config", "known.json", "a-b.fast", "12-key-x.lock"]
+    locks = [f"{gone}.lock", f"{held}.lock", f"{young}.lock", f"{one}.json.new"]
+    for name in (*kept, *locks):
+        (folder / "cache" / name).write_text("a file of somebody else\n")
+        age = 0 if name.startswith(young) else 7200
+        os.utime(folder / "cache" / name, (now - age, now - age))
+    valid = SessionCredentials("ASIA1", Secret("s"), Secret("t"), now + 10)
+    with (folder / "cache" / f"{held}.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cache.store(fingerprint(b"valid"), valid, now)
+    left = {path.name for path in (folder / "cache").iterdir()}
+    still = {f"{fingerprint(b'valid')}.json", f"{held}.lock", f"{young}.lock"}
+    assert left == {*kept, *still}
+
+
+def test_removing_is_bounded(folder: Path) -> None:
+    """A run that stores a session does not clean up for thousands of others."""
+    cache = SessionCache(f"{folder}/cache")
+    for number in range(MOST_PRUNED + 50):
+        cache.replace(cache.path(fingerprint(b"%d" % number), ".fast"), b"", until=0)
+    cache.prune(time.time())
+    assert len(list((folder / "cache").iterdir())) == 50
+
+
+def test_a_lock_that_was_removed_holds_nobody(folder: Path) -> None:
+    """Who gets a lock whose file was removed meanwhile takes the one that is there now."""
+    cache = SessionCache(f"{folder}/cache")
+    path = folder / "cache" / "key.lock"
+    path.touch()
+    session = SessionCredentials("ASIA1", Secret("s"), Secret("t"), int(time.time()) + 3600)
+    held: list[bool] = []
+
+    def fetch() -> SessionCredentials:
+        with path.open() as other, contextlib.suppress(BlockingIOError):
+            held.append(True)
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.pop()
+        return session
+
+    def removed_first(descriptor: int) -> bool:
+        if not removed:
+            removed.append(path.stat().st_ino)
+            path.unlink()
+        return real(descriptor)
+
+    real = single_flight._try_lock
+    removed: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(single_flight, "_try_lock", removed_first)
+        single_flight.SingleFlight(cache, "key", fetch, 5.0).obtain()
+    assert held == [True]
 
 
 def test_files_are_private(folder: Path, words: list[str], environ: object) -> None:

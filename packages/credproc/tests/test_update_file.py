@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from credproc.awsfiles.paths import config_path, credentials_path
 from credproc.awsfiles.replace import rewrite
 from credproc.credentials import SessionCredentials
 from credproc.errors import CacheError, UnavailableError, UsageError
+from credproc.renewal import pause_after_failure
 from credproc.secret import Secret
 from credproc.update import Updater, pause_before_renewal, write_profile
 
@@ -254,6 +256,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from credproc.credentials import SessionCredentials
+from credproc.renewal import pause_after_failure
 from credproc.secret import Secret
 from credproc.update import write_profile
 for number in range(40):
@@ -294,6 +297,65 @@ def test_paths_are_botocores(given: str, found: str, monkeypatch: pytest.MonkeyP
 def test_renewal_comes_five_minutes_ahead(left: float, pause: float) -> None:
     """As the official helper; half-way where the session is too short for that."""
     assert pause_before_renewal(1000 + left, 1000) == pause
+
+
+def test_a_killed_writer_leaves_nothing_for_long(tmp_path: Path) -> None:
+    """What a process left that was killed while it wrote is gone with the next write."""
+    path = tmp_path / "credentials"
+    code = WRITER.replace("import sys, time", "import os, signal, sys").replace(
+        "for number", "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\nfor number"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(path), "a"], check=False, timeout=30)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 2
+    write_profile(path, "a", session())
+    assert names(tmp_path) == {"credentials"}
+
+
+@pytest.mark.parametrize(
+    ("pause", "asked", "left", "expected"),
+    [
+        (5, None, 300, 5),
+        (5, 30, 300, 30),
+        (5, 3600, 300, 150),
+        (5, 3600, 4, 2),
+        (120, None, 4, 2),
+        (5, 3600, 0.5, 1),
+        (5, 3600, 0, 120),
+        (5, None, -9, 5),
+    ],
+)
+def test_the_wish_of_the_service_fits_the_life_of_the_keys(
+    pause: float, asked: float | None, left: float, expected: float
+) -> None:
+    """A Retry-After of an hour with four seconds left would leave programs without keys."""
+    assert pause_after_failure(pause, asked, left, 120) == expected
+
+
+def test_updater_does_not_sleep_past_the_end() -> None:
+    """With a second left it does not wait for the hour that the service asks for."""
+    stopped = threading.Event()
+    answers: list[SessionCredentials | Exception] = [
+        session(1, 2),
+        UnavailableError("the service is busy", retry_after=3600),
+        session(2, 1),
+    ]
+
+    def fetch(renew: bool) -> SessionCredentials:  # noqa: FBT001
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def write(credentials: SessionCredentials) -> None:
+        if credentials.access_key_id == "ASIA2":
+            stopped.set()
+
+    updater = Updater(fetch=fetch, write=write, tell=lambda _: None, stopped=stopped)
+    thread = threading.Thread(target=lambda: updater.run(once=False), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert stopped.is_set()
 
 
 def test_updater_goes_on_when_the_service_is_down(monkeypatch: pytest.MonkeyPatch) -> None:

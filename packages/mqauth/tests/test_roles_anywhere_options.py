@@ -164,3 +164,21 @@ def test_each_identity_has_a_cache_file_of_its_own(monkeypatch: pytest.MonkeyPat
     assert len({alone, *(built(**change).identity for change in changes)}) == len(changes) + 1
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     assert built().identity == alone
+
+
+def test_an_identity_shows_no_password() -> None:
+    """Neither the PIN in a PKCS#11 URI nor the user of a URL is in what logs and errors show."""
+    shown = repr(
+        RolesAnywhereIdentity(
+            certificate="pkcs11:token=robot?pin-value=1234&module-name=x",
+            private_key="pkcs11:token=robot?pin-value=1234",
+            endpoint_url="https://me:geheim@proxy.example",
+            trust_anchor_arn="anchor",
+            profile_arn="profile",
+            role_arn="role",
+        )
+    )
+    assert "1234" not in shown
+    assert "geheim" not in shown
+    assert "pkcs11:token=robot?pin-value=********&module-name=x" in shown
+    assert "role_arn='role'" in shown

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FIELDS = ("accessKeyId", "secretAccessKey", "sessionToken", "expiration")
 LONGEST_FIELD = 32 * 1024
+LARGEST_JSON = 64_000
+"""Java's SDK reads no more of what credential_process prints."""
 
 
 def read_credentials(response: Response) -> SessionCredentials:
@@ -40,12 +42,15 @@ def read_credentials(response: Response) -> SessionCredentials:
             f"{format_time(time.time())}",
             remedy="set the clock",
         )
-    return SessionCredentials(
+    session = SessionCredentials(
         access_key_id=found["accessKeyId"],
         secret_access_key=Secret(found["secretAccessKey"]),
         session_token=Secret(found["sessionToken"]),
         expires_at=expires_at,
     )
+    if len(session.to_json()) > LARGEST_JSON:
+        raise _unusable(f"it is longer than the {LARGEST_JSON} bytes that SDKs read")
+    return session
 
 
 def _document(response: Response) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from credproc.flags import BY_NAME, FLAGS, NUMBER, SWITCH
+from credproc.flags import BY_NAME, FLAGS, NUMBER, SWITCH, Flag
 from credproc.light import TYPE_CHECKING
-from credproc.options import Value, build
+from credproc.options import FALSE, TRUE, Value, build
 
 if TYPE_CHECKING:
     import argparse
@@ -45,6 +45,34 @@ def read_quickly(words: Sequence[str]) -> dict[str, Value] | None:
     return found
 
 
+def bare_switches(words: Sequence[str]) -> list[str]:
+    """Return a line in which no switch takes a word that follows it and is no truth value.
+
+    `--debug onprem` means the profile; `--debug false` is ours, as `--debug=false` is of Go.
+    """
+    switches = {f"--{flag.name}" for flag in FLAGS if flag.kind == SWITCH}
+    following = [*words[1:], "--"]
+    return [
+        f"{word}=true" if word in switches and after.lower() not in (*TRUE, *FALSE) else word
+        for word, after in zip(words, following, strict=True)
+    ]
+
+
+def add_switch(parser: argparse.ArgumentParser | argparse._ArgumentGroup, flag: Flag) -> None:
+    """Add a flag that stands alone or is followed by true or false; see `bare_switches`."""
+    import argparse
+
+    parser.add_argument(
+        f"--{flag.name}",
+        dest=flag.field,
+        nargs="?",
+        const="true",
+        metavar="true|false",
+        default=argparse.SUPPRESS,
+        help=flag.help,
+    )
+
+
 def add_session_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that credential-process, serve and update share."""
     import argparse  # see above
@@ -52,15 +80,7 @@ def add_session_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("session")
     for flag in FLAGS:
         if flag.kind == SWITCH:
-            group.add_argument(
-                f"--{flag.name}",
-                dest=flag.field,
-                nargs="?",
-                const="true",
-                metavar="true|false",
-                default=argparse.SUPPRESS,
-                help=flag.help,
-            )
+            add_switch(group, flag)
             continue
         group.add_argument(
             f"--{flag.name}",

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 SHORTEST_SESSION = 900
 LONGEST_SESSION = 43200
+LONGEST_WAIT = 86400
+_LABEL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_RESOURCE = _LABEL | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ_+=,.@/")
 
 
 class Arn(NamedTuple):
@@ -37,7 +40,7 @@ def parse_arn(text: str, flag: str, service: str, kind: str) -> Arn:
     parts = text.split(":", 5)
     regional = service != "iam"
     example = f"arn:aws:{service}:{'eu-west-1' if regional else ''}:123456789012:{kind}/..."
-    if len(parts) != 6 or parts[0] != "arn" or not parts[1]:
+    if len(parts) != 6 or parts[0] != "arn" or not _is_label(parts[1]):
         raise UsageError(f"--{flag} is no ARN: {text!r}", remedy=f"it looks like {example}")
     arn = Arn(*parts[1:])
     if arn.service != service or not arn.resource.startswith(f"{kind}/"):
@@ -47,10 +50,27 @@ def parse_arn(text: str, flag: str, service: str, kind: str) -> Arn:
         )
     if not (len(arn.account) == 12 and arn.account.isascii() and arn.account.isdigit()):
         raise UsageError(f"--{flag} has no account id of 12 digits", remedy=f"as in {example}")
+    if arn.region and not _is_label(arn.region):
+        raise UsageError(
+            f"--{flag} names a region that is none: {arn.region!r}",
+            remedy=f"it looks like {example}",
+        )
+    if not _is_resource(arn.resource.removeprefix(f"{kind}/")):
+        raise UsageError(f"--{flag} names no {kind}: {text!r}", remedy=f"it looks like {example}")
     if bool(arn.region) != regional:
         problem = "names no region" if regional else f"names a region ({arn.region})"
         raise UsageError(f"--{flag} {problem}", remedy=f"it looks like {example}")
     return arn
+
+
+def _is_label(text: str) -> bool:
+    """Return whether a region or partition is one that a host's name can be made of."""
+    return set(text) <= _LABEL and text[:1].isalpha() and not text.endswith("-")
+
+
+def _is_resource(text: str) -> bool:
+    """Return whether a resource has an id or a name, the last part of a path."""
+    return bool(text.rpartition("/")[2]) and set(text) <= _RESOURCE
 
 
 class Target(NamedTuple):
@@ -103,6 +123,12 @@ def _check_agreement(anchor: Arn, profile: Arn, role: Arn) -> None:
 
 
 def _check_session(options: SessionOptions) -> None:
+    if options.certificate and options.cert_selector:
+        raise UsageError(
+            "--certificate and --cert-selector exclude each other: one names the certificate, the "
+            "other looks for it in a store",
+            remedy="leave one of them out; read-certificate-data takes both",
+        )
     if not SHORTEST_SESSION <= options.session_duration <= LONGEST_SESSION:
         raise UsageError(
             f"--session-duration is {options.session_duration}",
@@ -122,5 +148,5 @@ def _check_session(options: SessionOptions) -> None:
         ("read-timeout", options.read_timeout),
         ("time-limit", options.time_limit),
     ):
-        if value < 1:
-            raise UsageError(f"--{flag} is {value}", remedy="a second or more")
+        if not 1 <= value <= LONGEST_WAIT:
+            raise UsageError(f"--{flag} is {value}", remedy=f"1 to {LONGEST_WAIT} seconds")

@@ -1,17 +1,21 @@
-"""Asks for a key's password once, for commands that open sessions again and again."""
+"""Asks for a key's password once, before a session that others wait for, or many, are opened."""
 
 from __future__ import annotations
 
 import os
+import time
 
+from credproc.arns import check_target
 from credproc.errors import CredprocError
 from credproc.files import read_file
 from credproc.helper.selection import reason_for_helper
-from credproc.identity.load import TPM, CertificateFiles, uses_pkcs11
+from credproc.identity.checks import check_certificate
+from credproc.identity.load import TPM, CertificateFiles, load_identity, uses_pkcs11
 from credproc.identity.passwords import Passwords
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from credproc.identity.signer import Identity
     from credproc.options import SessionOptions
 
 _ENCRYPTED = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
@@ -38,6 +42,43 @@ def with_password(options: SessionOptions) -> SessionOptions:
     if _is_encrypted(options):
         return options._replace(pkcs8_password=passwords.ask("the private key"))
     return options
+
+
+def unlocked(
+    options: SessionOptions, files: CertificateFiles | None
+) -> tuple[SessionOptions, Identity | None]:
+    """Return the options and the identity with every password typed and tried.
+
+    So nobody waits for a lock that somebody holds who is asked for a password. Nothing is done
+    where there is no terminal: another process may have the session soon.
+
+    Args:
+        options: What decides the session.
+        files: The certificates, if they have been read already.
+
+    Raises:
+        CredprocError: The session cannot be opened, which is said before anything is asked, or the
+            password is wrong.
+    """
+    if not _has_terminal():
+        return options, None
+    began = time.monotonic()
+    check_target(options)
+    if files is not None and files.certificate is not None:
+        check_certificate(files.certificate)
+    identity: Identity | None = None
+    if reason_for_helper(options):
+        if not _is_handle(options):  # the TPM alone knows whether it wants a password
+            options = with_password(options)
+    else:
+        identity = load_identity(options, files)
+        if uses_pkcs11(options):
+            from credproc.identity.pkcs11_key import Pkcs11Key
+
+            if isinstance(identity.signer, Pkcs11Key):
+                identity.signer.ask_ahead()
+    left = options.time_limit - (time.monotonic() - began)
+    return options._replace(time_limit=max(1, int(left))), identity
 
 
 def _is_handle(options: SessionOptions) -> bool:

@@ -6,6 +6,7 @@ no other owner, no rights for others; whatever looks wrong counts as "nothing ca
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from credproc import shortcut
@@ -27,6 +28,12 @@ SHORT_SESSION = SDK_WINDOW + HANDOVER + 60
 """Sessions shorter than this cannot keep clear of the window; they are served to a third."""
 
 ANSWER, LOCK, FAILURE, NEW = ".json", ".lock", ".failed", ".new"
+SUFFIXES = frozenset({"json", "lock", "failed", "alias", "fast"})
+HEXADECIMAL = frozenset("0123456789abcdef")
+KEPT = 3600
+"""Seconds for which the news of a failure and what a killed writer left are of any use."""
+MOST_PRUNED = 256
+"""Files that are looked at when a session is stored, so that no run takes long for others."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -57,6 +64,8 @@ class Failure(NamedTuple):
 
 class SessionCache:
     """The cached sessions of one user.
+
+    The modification time of a file is when nobody needs it any more; see `prune`.
 
     Args:
         directory: One that `open_cache` has found private.
@@ -89,9 +98,11 @@ class SessionCache:
             int(now),
             credentials.expires_at,
         )
-        stored = self.replace(self.path(key), head + credentials.to_json().encode() + b"\n")
+        content = head + credentials.to_json().encode() + b"\n"
+        stored = self.replace(self.path(key), content, until=credentials.expires_at)
         if stored:
             self._remove(self.path(key, FAILURE))
+        self.prune(now)
         return stored
 
     def load_failure(self, key: str) -> Failure | None:
@@ -106,9 +117,10 @@ class SessionCache:
     def store_failure(self, key: str, failure: Failure) -> None:
         """Let those who wait for the same fetch know that it failed."""
         content = f"{failure.failed_at}\n{failure.exit_code}\n{failure.message}"
-        self.replace(self.path(key, FAILURE), content.encode())
+        until = int(failure.failed_at) + KEPT
+        self.replace(self.path(key, FAILURE), content.encode(), until=until)
 
-    def store_alias(self, material: bytes, key: str, files: Iterable[str]) -> None:
+    def store_alias(self, material: bytes, key: str, files: Iterable[str], *, until: int) -> None:
         """Remember which session a command line led to; see `credproc.shortcut`."""
         content = b"%s %s\n%s" % (shortcut.FORMAT, (key + ANSWER).encode(), material)
         try:
@@ -117,7 +129,8 @@ class SessionCache:
                 content += name + b"\0" + shortcut.file_facts(name) + b"\0"
         except OSError:
             return
-        self.keep(f"{self.directory}/{shortcut.alias_name(material).decode()}", content)
+        alias = shortcut.alias_name(material).decode()
+        self.keep(f"{self.directory}/{alias}", content, until=until)
 
     def keys(self) -> list[str]:
         """Return the keys of all cached sessions."""
@@ -135,26 +148,70 @@ class SessionCache:
                 self._remove(f"{self.directory}/{name}")
         return len(keys)
 
+    def prune(self, now: float) -> None:
+        """Remove what nobody needs any more: a bounded number, others the next time.
+
+        A reader that has opened a file keeps it. A lock goes only if nobody holds it, and who gets
+        one afterwards sees that it is gone (`credproc.single_flight`).
+        """
+        names = self._names()
+        if len(names) > MOST_PRUNED:
+            first = int.from_bytes(os.urandom(4), "big") % len(names)
+            names = (names[first:] + names[:first])[:MOST_PRUNED]
+        for name in filter(_is_ours, names):
+            path = f"{self.directory}/{name}"
+            try:
+                over = os.lstat(path).st_mtime + (KEPT if name.endswith((LOCK, NEW)) else 0) < now
+                if over and name.endswith(ANSWER):  # others may call theirs so, as AWS's SDKs do
+                    over = shortcut.read_answer(os.fsencode(path)) is not None
+            except (OSError, ValueError):  # another process has removed it, or it is not ours
+                continue
+            if over and not name.endswith(LOCK):
+                self._remove(path)
+            elif over and not os.path.exists(path.removesuffix(LOCK) + ANSWER):
+                self._remove_lock(path)
+
+    def _remove_lock(self, path: str) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                os.unlink(path)
+        except OSError:  # it is held, or gone
+            pass
+        finally:
+            os.close(descriptor)
+
     def _names(self) -> list[str]:
         try:
             return os.listdir(self.directory)  # pathlib takes 10 ms
         except OSError:
             return []
 
-    def keep(self, path: str, content: bytes) -> bool:
+    def keep(self, path: str, content: bytes, *, until: int) -> bool:
         """As `replace`, but write nothing if the file is as it should be.
 
         Of many that have waited for one answer, the first has written what the others would.
         """
         try:
             if shortcut.read_private(os.fsencode(path)) == content:
+                os.utime(path, (until, until))
                 return True
         except OSError:
             pass
-        return self.replace(path, content)
+        return self.replace(path, content, until=until)
 
-    def replace(self, path: str, content: bytes) -> bool:
-        """Write a private file in one step; return False where that fails."""
+    def replace(self, path: str, content: bytes, *, until: int) -> bool:
+        """Write a private file in one step; return False where that fails.
+
+        Args:
+            path: The file.
+            content: Its new content.
+            until: When nobody needs it any more, in seconds since the epoch.
+        """
         temporary = path + NEW
         try:
             # A writer that was killed leaves this file; the name is fixed so that one is left.
@@ -163,6 +220,8 @@ class SessionCache:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
+                    file.flush()
+                    os.utime(descriptor, (until, until))
                 os.replace(temporary, path)
             except OSError:
                 self._remove(temporary)
@@ -177,6 +236,13 @@ class SessionCache:
             os.unlink(path)
         except OSError:
             pass
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a file is named as we name ours: the directory may hold others too."""
+    stem, _, suffix = name.removesuffix(NEW).rpartition(".")
+    digest = stem.rpartition("-")[2]
+    return suffix in SUFFIXES and len(digest) in (32, 40) and set(digest) <= HEXADECIMAL
 
 
 def fresh_until(expires_at: int, now: float) -> int:

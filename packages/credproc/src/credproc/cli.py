@@ -15,7 +15,7 @@ import errno
 import os
 import sys
 
-from credproc.arguments import COMMAND, read_quickly
+from credproc.arguments import COMMAND, bare_switches, read_quickly
 from credproc.errors import CacheError, CredprocError, UsageError
 from credproc.light import TYPE_CHECKING
 from credproc.telling import tell
@@ -133,10 +133,16 @@ def run_subcommand(line: Sequence[str]) -> int:
     from credproc.parser import build_parser
 
     parser, names = build_parser()
-    words = list(line)
+    words = bare_switches(line)
     if words and words[0] not in names and words[0] not in ("-h", "--help"):
         words.insert(0, COMMAND)
-    arguments = parser.parse_args(words)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        # By name alone: what follows may be a password.
+        flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+        raise UsageError(
+            f"unknown: {' '.join(flags or unknown)}", remedy=f"see {parser.prog} --help"
+        )
     handler: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
     if handler is None:
         parser.print_help(sys.stderr)

@@ -13,7 +13,7 @@ from credproc.identity.checks import check_certificate, check_chain, check_ident
 from credproc.identity.load import CertificateFiles, load_identity, uses_pkcs11
 from credproc.light import TYPE_CHECKING
 from credproc.signing import query_string, signed_headers
-from credproc.telling import step
+from credproc.telling import step, tell
 from credproc.wire import Connection
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Exchange:
     def __init__(self, options: SessionOptions) -> None:
         """Check what can be checked without a file."""
         self._options = options
+        if options.certificate and options.use_latest_expiring_certificate:
+            tell("warning: --use-latest-expiring-certificate chooses nothing beside --certificate")
         self._target: Target = check_target(options)
         self._endpoint: Endpoint = resolve_endpoint(options, self._target)
         self._proxy = self._choose_proxy() if options.with_proxy else None
@@ -73,11 +75,14 @@ class Exchange:
 
         return choose_proxy(self._endpoint, os.environ)
 
-    def run(self, files: CertificateFiles | None = None) -> SessionCredentials:
+    def run(
+        self, files: CertificateFiles | None = None, loaded: Identity | None = None
+    ) -> SessionCredentials:
         """Return the session's credentials.
 
         Args:
             files: The certificates, if they have been read already.
+            loaded: The identity, if it has been loaded already.
 
         Raises:
             CredprocError: There are none to be had.
@@ -90,7 +95,7 @@ class Exchange:
         started = time.monotonic()
         connection = self._connect()
         try:
-            identity = load_identity(self._options, files)
+            identity = loaded or load_identity(self._options, files)
             if files is None or files.certificate is None:
                 self._tell_certificate(identity.certificate)
             check_certificate(identity.certificate)
@@ -187,18 +192,21 @@ def _load_reader() -> Callable[[Response], SessionCredentials]:
 
 
 def create_session(
-    options: SessionOptions, files: CertificateFiles | None = None
+    options: SessionOptions,
+    files: CertificateFiles | None = None,
+    identity: Identity | None = None,
 ) -> SessionCredentials:
     """Fetch credentials from the service, past any cache.
 
     Args:
         options: What decides the session.
         files: The certificates, if they have been read already.
+        identity: The identity, if it has been loaded already.
 
     Raises:
         CredprocError: There are none to be had.
     """
-    return Exchange(options).run(files)
+    return Exchange(options).run(files, identity)
 
 
 def _body(options: SessionOptions) -> bytes:

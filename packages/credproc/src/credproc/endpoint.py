@@ -103,9 +103,16 @@ def parse_url(text: str, name: str) -> Endpoint:
             f"{name} is no usable URL: it has a / before an @",
             remedy="write a / in a user name or password as %2F",
         )
-    if scheme not in PORTS or not host or any(letter in text for letter in " \r\n\t?#"):
+    if (
+        scheme not in PORTS
+        or not host
+        or not host.isascii()
+        or any(letter in text for letter in " \r\n\t?#")
+    ):
         raise UsageError(f"{name} is no usable URL", remedy="write https://HOST[:PORT]")
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if port and not (
+        port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536
+    ):
         raise UsageError(f"{name} has a port that is none", remedy="write https://HOST[:PORT]")
     return Endpoint(
         scheme, host, int(port or PORTS[scheme]), (slash + path).rstrip("/"), credentials
@@ -114,7 +121,9 @@ def parse_url(text: str, name: str) -> Endpoint:
 
 def _host_and_port(place: str) -> tuple[str, str]:
     if place.startswith("["):
-        host, _, port = place[1:].partition("]")
+        host, closed, port = place[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
+            return "", ""
         return host, port.removeprefix(":")
     host, _, port = place.partition(":")
     return host, port

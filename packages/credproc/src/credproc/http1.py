@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 LARGEST = 256 * 1024
 CHUNK = 16 * 1024
+LONGEST_LENGTH = 100
+"""Digits of a length: Python reads no numbers of thousands of them."""
 
 
 class HttpError(ValueError):
@@ -87,6 +89,8 @@ def _read_body(receive: Callable[[int], bytes], data: bytes, headers: Mapping[st
         return reader.read_to_end()
     if not (length.isascii() and length.isdigit()):
         raise HttpError("the answer's length is no number")
+    if len(length) > LONGEST_LENGTH:
+        raise HttpError("the answer is too large")
     return reader.read(int(length))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+from credproc.cache_key import is_file
+from credproc.errors import CredprocError
+from credproc.files import read_file
 from credproc.helper.selection import reason_for_helper
 from credproc.identity.load import CertificateFiles, uses_pkcs11
 from credproc.light import TYPE_CHECKING
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
     from credproc.cache import SessionCache
     from credproc.credentials import SessionCredentials
+    from credproc.identity.signer import Identity
     from credproc.options import SessionOptions
 
 PATIENCE = 2.0
@@ -52,7 +56,8 @@ def obtain(
 
     key = cache_key(options, files)
     limit = options.time_limit + PATIENCE
-    flight = SingleFlight(cache, key, lambda: fetch(options, files), limit, told)
+    fetching = _Fetching(options, files)
+    flight = SingleFlight(cache, key, fetching.fetch, limit, told, prepare=fetching.prepare)
     credentials = flight.obtain(renew=renew)
     told(f"session: lasts until {credentials.expiration_text}")
     if words is not None:
@@ -80,8 +85,57 @@ def certificate_files(options: SessionOptions) -> CertificateFiles | None:
     return None if in_store or uses_pkcs11(options) else CertificateFiles(options)
 
 
-def fetch(options: SessionOptions, files: CertificateFiles | None) -> SessionCredentials:
+class _Fetching:
+    """A fetch, and what somebody has to type for it before anybody waits for it."""
+
+    def __init__(self, options: SessionOptions, files: CertificateFiles | None) -> None:
+        self._options = options
+        self._files = files
+        self._identity: Identity | None = None
+
+    def prepare(self) -> None:
+        """Have the password typed, if one is needed and not given, and tried.
+
+        Raises:
+            CredprocError: The key cannot be used.
+        """
+        if _may_ask(self._options, self._files):
+            from credproc.asking import unlocked  # seldom, and it loads what it takes to sign
+
+            self._options, self._identity = unlocked(self._options, self._files)
+
+    def fetch(self) -> SessionCredentials:
+        """Fetch the credentials."""
+        return fetch(self._options, self._files, self._identity)
+
+
+def _may_ask(options: SessionOptions, files: CertificateFiles | None) -> bool:
+    """Return whether a password may have to be typed: where none is given and one is needed."""
+    if uses_pkcs11(options) and not options.reuse_pin:  # the key may ask each time
+        return True
+    if options.pkcs8_password is not None or options.key_password_file is not None:
+        return False
+    if files is None or files.container is not None:  # a token, a TPM or PKCS#12
+        return True
+    path = options.private_key or options.certificate or ""
+    if not is_file(path):
+        return True
+    try:
+        content = read_file(path, "private key")
+    except CredprocError:  # said, with its cause, where the session is opened
+        return False
+    return content[:1] == b"\x30" or b"ENCRYPTED" in content
+
+
+def fetch(
+    options: SessionOptions, files: CertificateFiles | None, identity: Identity | None = None
+) -> SessionCredentials:
     """Fetch credentials by the backend that the options ask for, past any cache.
+
+    Args:
+        options: What decides the session.
+        files: The certificates, if they have been read already.
+        identity: The identity, if it has been loaded already.
 
     Raises:
         CredprocError: There are none to be had.
@@ -95,4 +149,4 @@ def fetch(options: SessionOptions, files: CertificateFiles | None) -> SessionCre
         return create_session_by_helper(options, files)
     from credproc.create_session import create_session  # not while others fetch
 
-    return create_session(options, files)
+    return create_session(options, files, identity)

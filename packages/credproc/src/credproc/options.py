@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from credproc.errors import UsageError
-from credproc.flags import BY_FIELD, FLAGS, NUMBER, SWITCH, Flag
+from credproc.flags import BY_FIELD, FLAGS, NUMBER, SWITCH, TEXT, Flag
 from credproc.light import TYPE_CHECKING, NamedTuple
 from credproc.secret import Secret
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 Value = str | int | bool | Secret
 
-TRUE = ("1", "true", "yes", "on")
-FALSE = ("0", "false", "no", "off", "")
+TRUE = ("1", "t", "true", "yes", "on")
+FALSE = ("0", "f", "false", "no", "off", "")
+LARGEST_NUMBER = 10**9
 
 
 class SessionOptions(NamedTuple):
@@ -79,7 +80,8 @@ def build(
     values: dict[str, Value] = {}
     for layer in (profile or {}, from_environment(environ), flags):
         for field, value in layer.items():
-            values[field] = convert(BY_FIELD[field], value)
+            if value != "" or not empty_means_none(BY_FIELD[field]):
+                values[field] = convert(BY_FIELD[field], value)
     values.update(from_aws_environment(environ, values))
     missing = [field for field in REQUIRED if not values.get(field)]
     if missing:
@@ -129,11 +131,19 @@ def convert(flag: Flag, value: Value) -> Value:
     if flag.kind == SWITCH:
         return value if isinstance(value, bool) else boolean(f"--{flag.name}", str(value))
     if flag.kind == NUMBER:
-        return integer(f"--{flag.name}", value)
+        number = integer(f"--{flag.name}", value)
+        if number > LARGEST_NUMBER:
+            raise UsageError(f"--{flag.name} is too large", remedy="write fewer digits")
+        return number
     text = str(value)
     if flag.choices and text not in flag.choices:
         raise UsageError(f"--{flag.name} is {text!r}", remedy=f"one of {', '.join(flag.choices)}")
     return text
+
+
+def empty_means_none(flag: Flag) -> bool:
+    """Return whether an empty value is none given, as for the official helper; a password is."""
+    return flag.kind == TEXT and not flag.secret
 
 
 def boolean(name: str, text: str) -> bool:

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import pkgutil
 from collections.abc import Collection
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import credproc.commands
 from credproc.errors import UsageError
@@ -24,7 +24,14 @@ named entries: {USUAL_FILE} (CREDPROC_CONFIG names another file)
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a mistake as every other error: one line, exit code 2."""
+    """Reports a mistake as every other error: one line, exit code 2.
+
+    No flag can be abbreviated: a password's would not be known for one, and its value be cached.
+    """
+
+    def __init__(self, **named: Any) -> None:
+        """Make one that takes flags as they are written alone."""
+        super().__init__(**{**named, "allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         """Raise a usage error instead of printing the usage and leaving."""
@@ -38,7 +45,6 @@ def build_parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
         description="AWS credentials for an X.509 certificate, through IAM Roles Anywhere.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     for module in pkgutil.iter_modules(credproc.commands.__path__):

@@ -51,7 +51,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
         return _in_network(entry, host)
     name, colon, entry_port = entry.rpartition(":")
     if colon and entry_port.isdigit() and ":" not in name:
-        if int(entry_port) != port:
+        if entry_port.lstrip("0") != str(port):
             return False
         entry = name
     if entry.startswith("*."):

@@ -83,25 +83,26 @@ def refusal(response: Response, place: str, now: float | None = None) -> Credpro
     """
     code, text = _read(response)
     status = response.status
+    moment = time.time() if now is None else now
     said = f"{status} {code}".strip() + (f": {text}" if text else "")
     if status == 429 or code.startswith(THROTTLING):
         return ThrottledError(
             f"{place} asks for fewer requests ({said})",
             remedy="10 sessions a second and region are allowed: leave the cache on",
-            retry_after=_retry_after(response),
+            retry_after=_retry_after(response, moment),
         )
     if status >= 500:
         return UnavailableError(
             f"{place} cannot serve now ({said})",
             remedy="try again later",
-            retry_after=_retry_after(response),
+            retry_after=_retry_after(response, moment),
         )
     if status < 400:
         return AnswerError(
             f"{place} answered {said}, which is no session",
             remedy="check --endpoint and whatever stands between here and there",
         )
-    skew = clock_skew(response, time.time() if now is None else now)
+    skew = clock_skew(response, moment)
     return RefusedError(
         f"{place} refuses ({said}){_skew_text(skew)}",
         remedy=_remedy(code, text, skew, status),
@@ -112,7 +113,13 @@ def refusal(response: Response, place: str, now: float | None = None) -> Credpro
 
 def clock_skew(response: Response, now: float) -> float | None:
     """Return how many seconds this host's clock is ahead of the service's, if it says its time."""
-    words = response.headers.get("date", "").split()
+    theirs = _http_date(response.headers.get("date", ""))
+    return None if theirs is None else now - theirs
+
+
+def _http_date(text: str) -> int | None:
+    """Return a time such as `Sun, 06 Nov 1994 08:49:37 GMT` in seconds since the epoch."""
+    words = text.split()
     if len(words) != 6 or words[2] not in MONTHS:
         return None
     from credproc.identity.der import seconds_since_epoch
@@ -120,10 +127,9 @@ def clock_skew(response: Response, now: float) -> float | None:
     try:
         hour, minute, second = map(int, words[4].split(":"))
         month = MONTHS.index(words[2]) // 3 + 1
-        theirs = seconds_since_epoch((int(words[3]), month, int(words[1])), (hour, minute, second))
+        return seconds_since_epoch((int(words[3]), month, int(words[1])), (hour, minute, second))
     except ValueError:
         return None
-    return now - theirs
 
 
 def _skew_text(skew: float | None) -> str:
@@ -165,6 +171,12 @@ def _printable(text: str, limit: int) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:limit])
 
 
-def _retry_after(response: Response) -> float | None:
+def _retry_after(response: Response, now: float) -> float | None:
+    """Return the seconds that the service asks to wait: a number, or a time by its own clock."""
     text = response.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else None
+    if text.isascii() and text.isdigit():
+        return float(text)
+    moment = _http_date(text)
+    if moment is None:
+        return None
+    return max(0.0, moment - now + (clock_skew(response, now) or 0.0))

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from credproc.awsfiles import command, edit, replace
@@ -16,16 +16,18 @@ from credproc.awsfiles.profiles import config_sections, overshadowing
 from credproc.errors import UsageError
 from credproc.flags import BY_FIELD, SWITCH
 from credproc.light import NamedTuple
-from credproc.options import Value
+from credproc.options import Value, boolean, empty_means_none
+from credproc.profiles import USUAL_FILE
 
 KEY = "credential_process"
 PROGRAM = "credproc"
 URIS = ("pkcs11:", "handle:")
 FILE_URI = "file://"
+PIN = "pin-value"
 _BACKUP = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SECRETS = re.compile(
     r"(?P<key>^[-+ ]?\s*(?:aws_secret_access_key|aws_session_token)\s*=\s*"
-    r"|--(?:pkcs8|tpm-key)-password[= ]+)(?P<value>\S+)",
+    r"|--(?:pkcs8|tpm-key)-password[= ]+|pin-value=|://(?=[^\s/]*@))(?P<value>\S+)",
     re.IGNORECASE,
 )
 
@@ -53,7 +55,10 @@ class Change(NamedTuple):
 
 
 def command_words(
-    program: Sequence[str], entry: str | None, flags: Mapping[str, Value]
+    program: Sequence[str],
+    entry: str | None,
+    flags: Mapping[str, Value],
+    commands: Collection[str] = (),
 ) -> list[str]:
     """Return the command that SDKs shall run, with every path absolute.
 
@@ -63,11 +68,14 @@ def command_words(
         program: How to run this program.
         entry: The named entry of our own config file, if one is used.
         flags: The session flags, by field name.
+        commands: The names of commands; an entry of such a name needs a command before it.
 
     Raises:
         UsageError: A password is among them: the config file is no place for it.
     """
-    words = [*program, *([entry] if entry else [])]
+    words = list(program)
+    if entry:
+        words += ["credential-process", entry] if entry in commands else [entry]
     for field, value in flags.items():
         flag = BY_FIELD[field]
         if flag.secret:
@@ -75,8 +83,11 @@ def command_words(
                 f"--{flag.name} cannot be written into the AWS config: others may read it there",
                 remedy="put the password into a file of mode 0600 and use --key-password-file",
             )
+        _refuse_secret(flag.name, str(value))
         if flag.kind == SWITCH:
-            words += [f"--{flag.name}"] if str(value).lower() != "false" else []
+            words += [f"--{flag.name}"] if boolean(f"--{flag.name}", str(value)) else []
+        elif value == "" and empty_means_none(flag):
+            continue
         elif flag.metavar == "PATH":
             words += [f"--{flag.name}", absolute(str(value))]
         elif field == "cert_selector" and str(value).startswith(FILE_URI):
@@ -85,6 +96,41 @@ def command_words(
         else:
             words += [f"--{flag.name}", str(value)]
     return words
+
+
+def _refuse_secret(name: str, value: str) -> None:
+    if PIN in value.lower():
+        raise UsageError(
+            f"the PIN in --{name} cannot be written into the AWS config: others may read it there",
+            remedy="put it into a file of mode 0600 and write pin-source=file:PATH",
+        )
+    if name == "endpoint" and "@" in value:
+        raise UsageError(
+            "the user in --endpoint cannot be written into the AWS config: others may read it "
+            "there",
+            remedy="name an endpoint that asks for no login",
+        )
+
+
+def refuse_moved_entries(entry: str, path: str) -> None:
+    """Refuse an entry of a file that the command will not find.
+
+    SDKs may run it in another environment, without the variable that names the file here.
+
+    Args:
+        entry: The named entry of our own config file.
+        path: The file as it is found here.
+
+    Raises:
+        UsageError: It is not where the file is without such a variable.
+    """
+    usual = os.path.expanduser(USUAL_FILE)
+    if os.path.realpath(path) != os.path.realpath(usual):
+        raise UsageError(
+            f"the entry {entry!r} is in {path}, where SDKs that run the command in another "
+            "environment do not find it",
+            remedy=f"move the file to {usual}, or give the flags themselves",
+        )
 
 
 def absolute(path: str) -> str:

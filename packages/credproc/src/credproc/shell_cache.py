@@ -1,25 +1,25 @@
 """The shortest way to a cached answer: what the launcher, a shell script, reads without Python.
 
-A file `<length>-<key>.fast` beside the cached answer holds
+A file `<length>-<last word>-<digest>.fast`, named after the command line, holds
 
 1. how many words, the words and the environment variables that count, joined by tabs,
-2. from when until when the answer is good (seconds since the epoch), and the number of markers,
+2. from when until when the answer is good (seconds since the epoch), and the number of files,
 3. the answer's JSON,
-4. for each file involved its path; the marker `<file>.<number>` has the same modification time,
-5. the certificate's path, then its content.
+4. for each file involved its path, and in the next line what `stat` says of it.
 
-It is sound where it is written: the certificate counts by its content, every file by its exact
-modification time. The launcher cannot check modes as `credproc.shortcut` does, but it serves only
-what the user owns in a directory that the user owns, and only we write there, with mode 0600.
-Where a line cannot be told apart by its text, or holds a password, or the certificate is not a
-short text, nothing is written, and Python answers.
+It is as sound as `credproc.shortcut`: the launcher has `stat`, the one program that it starts, tell
+device, inode, size and times of every file to the nanosecond, links followed, and the owners and
+modes of the directory, of what is above it and of the file itself. A `stat` that writes anything
+else than GNU's and BusyBox's do, or a line that cannot be told apart by its text, leaves the
+question to Python.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
-from credproc.cache_key import involved_files, is_file
+from credproc.cache_key import fingerprint, involved_files
 from credproc.flags import FLAGS
 from credproc.light import TYPE_CHECKING
 from credproc.shortcut import CLOCK_TOLERANCE, ENVIRONMENT
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from credproc.options import SessionOptions
 
 FAST = ".fast"
-LONGEST_CERTIFICATE = 8 * 1024
-"""The shell reads byte by byte; this takes it two milliseconds."""
 CONFIG_VARIABLE = "CREDPROC_CONFIG"
+LONGEST_NAME = 64
+"""The part of a command line that a file is named after is not longer than that."""
 
 
 def variables() -> list[str]:
@@ -54,9 +54,22 @@ def question(words: Sequence[str], environ: Mapping[str, str]) -> str | None:
     return line if printable and line.count("\t") == expected else None
 
 
+def fast_name(words: Sequence[str], line: str) -> str:
+    """Return the file's name: one for each command line, found without reading many others.
+
+    Args:
+        words: The command line.
+        line: The same as `question` gives it.
+    """
+    last = words[-1] if words else ""
+    length = len(last)
+    while length and last[length - 1].isalnum():
+        length -= 1
+    return f"{len(line)}-{last[length:]}-{fingerprint(line.encode())}{FAST}"
+
+
 def store_fast(
     cache: SessionCache,
-    key: str,
     *,
     session: CachedSession,
     options: SessionOptions,
@@ -67,53 +80,49 @@ def store_fast(
 
     Args:
         cache: Where the answer is cached.
-        key: Its key.
         session: The answer.
         options: What the command line led to.
         words: The command line, without a password.
         files: Further files whose change has to be noticed.
     """
     line = question(words, os.environ)
-    certificate = _certificate_text(options)
-    if line is None or certificate is None:
+    if line is None:
+        return
+    name = fast_name(words, line)
+    if name.index("-", name.index("-") + 1) > LONGEST_NAME:
         return
     involved = [*involved_files(options), *files]
     if not all(path.isascii() and path.isprintable() for path in involved):
-        return
-    path = f"{cache.directory}/{len(line)}-{key}{FAST}"
-    try:
-        for number, name in enumerate(involved):
-            _mark(cache, f"{path}.{number}", name)
-    except OSError:
         return
     lines = [
         line,
         f"{session.stored_at - CLOCK_TOLERANCE} {session.fresh_until} {len(involved)}",
         session.credentials.to_json(),
-        *involved,
-        str(options.certificate),
-        certificate,
     ]
-    cache.keep(path, "\n".join(lines).encode())
-
-
-def _certificate_text(options: SessionOptions) -> str | None:
-    """Return the content of the certificate's file, if the shell can compare it line by line."""
-    name = options.certificate
-    if name is None or not is_file(name) or not name.isascii() or not name.isprintable():
-        return None
     try:
-        with open(name, "rb") as file:  # pathlib takes 10 ms to import
-            content = file.read(LONGEST_CERTIFICATE + 1)
+        for path in involved:
+            lines += [path, stat_line(path)]
     except OSError:
-        return None
-    is_text = content.isascii() and b"\0" not in content and content.endswith(b"\n")
-    return content.decode() if is_text and len(content) <= LONGEST_CERTIFICATE else None
+        return
+    content = "\n".join([*lines, ""]).encode()
+    cache.keep(f"{cache.directory}/{name}", content, until=session.fresh_until)
 
 
-def _mark(cache: SessionCache, marker: str, path: str) -> None:
-    modified = os.stat(path).st_mtime_ns
-    if not cache.keep(marker, b""):
-        raise OSError("the marker cannot be written")
-    if os.stat(marker).st_mtime_ns != modified:
-        os.utime(marker, ns=(modified, modified))
+def stat_line(path: str) -> str:
+    """Return what `TZ=UTC0 stat -L -c '%u %f %h %Z %d %i %s %y %z'` says of a file.
+
+    Raises:
+        OSError: It is not there.
+    """
+    status = os.stat(path)
+    changed = status.st_ctime_ns // 1_000_000_000
+    return (
+        f"{status.st_uid} {status.st_mode:x} {status.st_nlink} {changed} {status.st_dev} "
+        f"{status.st_ino} {status.st_size} {_time_text(status.st_mtime_ns)} "
+        f"{_time_text(status.st_ctime_ns)}"
+    )
+
+
+def _time_text(nanoseconds: int) -> str:
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))}.{rest:09d} +0000"

@@ -24,7 +24,7 @@ ENVIRONMENT = (
     b"XDG_CONFIG_HOME",
 )
 OWN_VARIABLES = b"CREDPROC_"
-SECRET_SUFFIX = b"_PASSWORD"
+SECRET_SUFFIXES = (b"_PASSWORD", b"_TOKEN")
 CLOCK_TOLERANCE = 300
 """Seconds that the clock may have been set back since an answer was cached."""
 
@@ -74,7 +74,7 @@ def alias_material(words: list[str], environ: dict[bytes, bytes]) -> bytes:
     parts.append(b"")
     for name in sorted(environ):
         if name in ENVIRONMENT or (
-            name.startswith(OWN_VARIABLES) and not name.endswith(SECRET_SUFFIX)
+            name.startswith(OWN_VARIABLES) and not name.endswith(SECRET_SUFFIXES)
         ):
             parts += (name, environ[name])
     return b"\0".join(parts) + b"\0"

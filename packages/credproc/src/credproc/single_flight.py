@@ -14,14 +14,10 @@ from credproc.cache import LOCK, CachedSession, Failure
 from credproc.credentials import format_time
 from credproc.errors import (
     AnswerError,
-    CacheError,
     CredprocError,
-    HelperError,
-    IdentityError,
     RefusedError,
     UnavailableError,
     UntrustedServerError,
-    UsageError,
 )
 from credproc.light import TYPE_CHECKING
 from credproc.telling import untold
@@ -38,15 +34,12 @@ QUIET = 30
 """Seconds after a failure in which an answer that is still valid is served without asking."""
 
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_CLASSES: tuple[type[CredprocError], ...] = (
-    UsageError,
-    IdentityError,
-    RefusedError,
-    UnavailableError,
-    AnswerError,
-    HelperError,
-    CacheError,
-)
+_OF_THE_SERVICE = (RefusedError, UnavailableError, AnswerError)
+"""What a fetch may fail with for all who wait for it."""
+
+
+def _nothing() -> None:
+    """Stand for a preparation where none is needed."""
 
 
 class SingleFlight:
@@ -58,6 +51,7 @@ class SingleFlight:
         fetch: Fetches it from the service.
         limit: Seconds after which the wait for somebody else's fetch ends.
         told: Called with what is done, for who wants to follow it.
+        prepare: Called before the wait, for what may take as long as somebody types.
     """
 
     def __init__(
@@ -67,6 +61,8 @@ class SingleFlight:
         fetch: Callable[[], SessionCredentials],
         limit: float,
         told: Callable[[str], None] = untold,
+        *,
+        prepare: Callable[[], None] = _nothing,
     ) -> None:
         """Touch nothing."""
         self._cache = cache
@@ -74,6 +70,7 @@ class SingleFlight:
         self._fetch = fetch
         self._limit = limit
         self._told = told
+        self._prepare = prepare
 
     def obtain(self, *, renew: bool = False) -> SessionCredentials:
         """Return the session's credentials.
@@ -97,6 +94,7 @@ class SingleFlight:
             self._told(f"cache: no hit, the session there ends at {ends} and is due for renewal")
         else:
             self._told(f"cache: no hit, {'a new session is wanted' if renew else 'nothing there'}")
+        self._prepare()
         descriptor = self._wait(started, renew=renew)
         try:
             found = self._finished(started, renew=renew)
@@ -122,9 +120,12 @@ class SingleFlight:
             except OSError as error:
                 self._told(f"cache: {path} cannot be locked: {error.strerror}; going on without")
                 return None
-            if _try_lock(descriptor):
+            held = _try_lock(descriptor)
+            if held and _is_at(descriptor, path):
                 return descriptor
             os.close(descriptor)
+            if held:  # it was removed as nobody had needed it for long
+                continue
             if self._finished(started, renew=renew) is not None:
                 return None
             if not waiting:
@@ -160,7 +161,9 @@ class SingleFlight:
             credentials = self._fetch()
         except CredprocError as error:
             now = time.time()
-            self._cache.store_failure(self._key, Failure(now, error.exit_code, str(error)))
+            # What is wrong with this process' key or password is not with another's.
+            if isinstance(error, _OF_THE_SERVICE):
+                self._cache.store_failure(self._key, Failure(now, error.exit_code, str(error)))
             found = self._cache.load(self._key)
             if found is not None and not renew and _is_outage(error) and found.is_valid(now):
                 self._told(f"cache: the session there is served, as this failed: {error}")
@@ -187,6 +190,13 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
+        return False
+
+
 def _is_outage(error: CredprocError) -> bool:
     return isinstance(error, UnavailableError | AnswerError) and not isinstance(
         error, UntrustedServerError
@@ -195,7 +205,7 @@ def _is_outage(error: CredprocError) -> bool:
 
 def _repeated(failure: Failure) -> CredprocError:
     """Return the error that the process that fetched has reported."""
-    for kind in _CLASSES:
+    for kind in _OF_THE_SERVICE:
         if kind.exit_code == failure.exit_code:
             return kind(failure.message)
     return CredprocError(failure.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -15,13 +15,17 @@ Python drops an exception that happens to be raised in a finalizer."""
 
 
 @contextlib.contextmanager
-def leaving_on_signals() -> Iterator[None]:
-    """Leave the process with exit code 0 on SIGTERM or Ctrl-C, whatever it is doing.
+def leaving_on_signals(done: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Leave the process on SIGTERM or Ctrl-C, whatever it is doing.
 
     The signal raises SystemExit, so everything that cleans up behind itself does so: locks are
     released, temporary files removed, child processes ended.
+
+    Args:
+        done: Whether what the command is for has been done, so that the exit code is 0; else it is
+            what shells have for a signal, 143 or 130.
     """
-    leave = _Leave()
+    leave = _Leave(done)
     before = {number: signal.signal(number, leave) for number in SIGNALS}
     try:
         yield
@@ -33,11 +37,12 @@ def leaving_on_signals() -> Iterator[None]:
 class _Leave:
     """Raises SystemExit at a signal, but not again while what that set off is cleaning up."""
 
-    def __init__(self) -> None:
+    def __init__(self, done: Callable[[], bool]) -> None:
+        self._done = done
         self._raised_at = -PATIENCE
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if now - self._raised_at >= PATIENCE:
             self._raised_at = now
-            raise SystemExit(0)
+            raise SystemExit(0 if self._done() else 128 + number)

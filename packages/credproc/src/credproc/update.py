@@ -15,6 +15,7 @@ from pathlib import Path
 from credproc.awsfiles import edit, replace
 from credproc.credentials import SessionCredentials, format_time
 from credproc.errors import CredprocError
+from credproc.renewal import pause_after_failure
 
 LEAD = 300.0
 """Seconds before the session's end when the file gets its next one, as the official helper does."""
@@ -89,9 +90,10 @@ class Updater:
                 credentials = self._fetch(True)
                 self._write(credentials)
             except CredprocError as error:
-                left = max(0, int(current.remaining(time.time())))
-                self._tell(f"{error} (the file's credentials last {left} s; trying again)")
-                wait = max(pause, error.retry_after or 0.0) * random.uniform(0.8, 1.2)  # noqa: S311
+                left = max(0.0, current.remaining(time.time()))
+                self._tell(f"{error} (the file's credentials last {int(left)} s; trying again)")
+                wait = pause_after_failure(pause, error.retry_after, left, LONGEST_PAUSE)
+                wait *= random.uniform(0.8, 1.2)  # noqa: S311
                 if self._wait_until(time.time() + wait):
                     return None
                 pause = min(LONGEST_PAUSE, pause * 2)

@@ -7,14 +7,18 @@ options name such an identity, so that it depends on no such package.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Protocol
 
-from mqauth.secret import Secret
+from mqauth.secret import REDACTED, Secret
 
 GROUP = "mqauth.aws_credentials"
 ROLES_ANYWHERE = "roles-anywhere"
+
+_SECRET_PARTS = re.compile(r"(?<=pin-value=)[^&'\"]*|(?<=://)[^/@'\"]*(?=@)")
+"""A PIN in a PKCS#11 URI, and the user of a URL."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,12 @@ class RolesAnywhereIdentity:
     session_duration: int = 3600
     endpoint_url: str | None = None
     ca_file: str | None = None
+
+    def __repr__(self) -> str:
+        """Show everything but passwords, such as the PIN that a PKCS#11 URI may give."""
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        text = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        return f"{type(self).__name__}({_SECRET_PARTS.sub(REDACTED, text)})"
 
     @property
     def region(self) -> str:

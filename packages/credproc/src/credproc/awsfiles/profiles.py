@@ -51,6 +51,9 @@ def overshadowing(config: dict[str, str], credentials: dict[str, str]) -> Iterab
         yield "the credentials file has keys for this profile, which SDKs prefer"
     if "aws_access_key_id" in config:
         yield "the profile has aws_access_key_id, which some SDKs prefer"
-    for key in ("role_arn", "sso_session", "sso_start_url", "web_identity_token_file"):
+    for key in (
+        *("role_arn", "sso_session", "sso_start_url", "web_identity_token_file"),
+        "login_session",
+    ):
         if key in config:
             yield f"the profile has {key}, which SDKs prefer"

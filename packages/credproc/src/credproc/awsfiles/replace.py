@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -95,7 +94,9 @@ def _replace(
             if private:
                 _make_private(target, seen)
             return False
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+        # A fixed name, as the lock is ours: what a killed process left is gone with the next.
+        temporary = target.with_name(f".{target.name}.tmp")
+        temporary.unlink(missing_ok=True)
         try:
             _write(temporary, new, target, private=private)
             # A tool without a lock may have changed the file in the meantime.

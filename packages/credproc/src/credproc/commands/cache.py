@@ -19,6 +19,7 @@ class Entry(NamedTuple):
     state: str
     expires_at: str
     seconds_left: int
+    directory: str
 
 
 def register(commands: Commands) -> None:
@@ -26,7 +27,8 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "cache",
         help="list or clear the cached sessions",
-        description="List the cached sessions of this user, without their secrets, or forget them.",
+        description="List the cached sessions of this user, without their secrets, or forget them, "
+        "in all places where they may be.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     for name, text, run in (
@@ -44,11 +46,15 @@ def run_list(arguments: argparse.Namespace) -> int:
     import json
     import sys
 
-    cache = _open(arguments.cache_dir)
-    entries = _entries(cache) if cache else []
-    directory = cache.directory if cache else None
+    caches = _open(arguments.cache_dir)
+    entries = [entry for cache in caches for entry in _entries(cache)]
+    places = [cache.directory for cache in caches]
     if arguments.json:
-        document = {"directory": directory, "sessions": [entry._asdict() for entry in entries]}
+        document = {
+            "directory": places[0] if places else None,
+            "directories": places,
+            "sessions": [entry._asdict() for entry in entries],
+        }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return 0
     for entry in entries:
@@ -57,7 +63,7 @@ def run_list(arguments: argparse.Namespace) -> int:
             f"until {entry.expires_at}  {entry.key[:12]}\n"
         )
     if not entries:
-        sys.stdout.write(f"no sessions in {directory or 'any cache'}\n")
+        sys.stdout.write(f"no sessions in {', '.join(places) or 'any cache'}\n")
     return 0
 
 
@@ -66,25 +72,40 @@ def run_clear(arguments: argparse.Namespace) -> int:
     import json
     import sys
 
-    cache = _open(arguments.cache_dir)
-    count = cache.clear() if cache else 0
+    caches = _open(arguments.cache_dir)
+    count = sum(cache.clear() for cache in caches)
     if arguments.json:
-        document = {"directory": cache.directory if cache else None, "cleared": count}
+        places = [cache.directory for cache in caches]
+        document = {
+            "directory": places[0] if places else None,
+            "directories": places,
+            "cleared": count,
+        }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         sys.stdout.write(f"cleared {count} session{'' if count == 1 else 's'}\n")
     return 0
 
 
-def _open(directory: str | None) -> SessionCache | None:
+def _open(directory: str | None) -> list[SessionCache]:
+    """Return the cache that is named, or all that are in the places where one may be.
+
+    All: where the next run looks depends on variables such as XDG_RUNTIME_DIR, which differ between
+    a login and a job of cron.
+    """
     import os
 
-    from credproc.cache import open_cache
+    from credproc import shortcut
+    from credproc.cache import SessionCache, open_cache
     from credproc.options import SessionOptions
 
     chosen = directory or os.environ.get("CREDPROC_CACHE_DIR") or None
-    options = SessionOptions(role_arn="", profile_arn="", trust_anchor_arn="", cache_dir=chosen)
-    return open_cache(options, os.environb)
+    if chosen is not None:
+        options = SessionOptions(role_arn="", profile_arn="", trust_anchor_arn="", cache_dir=chosen)
+        named = open_cache(options, os.environb)
+        return [named] if named is not None else []
+    places = filter(shortcut.is_private_directory, shortcut.directories(dict(os.environb)))
+    return [SessionCache(os.fsdecode(place)) for place in dict.fromkeys(places)]
 
 
 def _entries(cache: SessionCache) -> list[Entry]:
@@ -106,6 +127,7 @@ def _entries(cache: SessionCache) -> list[Entry]:
                 state=state,
                 expires_at=session.credentials.expiration_text,
                 seconds_left=max(0, left),
+                directory=cache.directory,
             )
         )
     return found

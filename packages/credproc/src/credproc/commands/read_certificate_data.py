@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
+from credproc.arguments import add_switch
 from credproc.errors import UsageError
 from credproc.files import read_file
+from credproc.flags import BY_NAME
 from credproc.identity.algorithms import key_type
 from credproc.identity.certificates import end_entity, read_certificates
 from credproc.identity.selector import describe, matching, parse_selector
@@ -34,7 +36,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--system-store-name", metavar="NAME", default="MY", help="not on Linux")
     parser.add_argument("--pkcs11-lib", metavar="PATH", help="PKCS#11 module to load")
     parser.add_argument("--key-password-file", metavar="PATH", help="password of PKCS#12")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_switch(parser, BY_NAME["debug"])
     parser.set_defaults(run=run)
 
 

@@ -34,16 +34,20 @@ def register(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the line, or show what would change."""
     import os
+    import pkgutil
     import sys
 
+    import credproc.commands
     from credproc.arns import check_target
     from credproc.awsfiles.paths import config_path, credentials_path
     from credproc.options import build
+    from credproc.profiles import config_path as own_config
     from credproc.profiles import load_profile
     from credproc.setup_profile import (
         apply,
         command_words,
         plan,
+        refuse_moved_entries,
         this_program,
         warnings,
     )
@@ -53,7 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     flags = session_flags(arguments)
     # Without the environment: SDKs may run the command in another one.
     check_target(build(flags, {}, load_profile(named, os.environ) if named else None))
-    words = command_words(this_program(), named, flags)
+    if named:
+        refuse_moved_entries(named, own_config(os.environ))
+    modules = pkgutil.iter_modules(credproc.commands.__path__)
+    commands = {module.name.replace("_", "-") for module in modules}
+    words = command_words(this_program(), named, flags, commands)
     change = plan(config_path(os.environ), arguments.aws_profile, words)
     for warning in warnings(change, credentials_path(os.environ)):
         tell(f"warning: {warning}")

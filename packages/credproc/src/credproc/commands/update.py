@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import argparse
 
     from credproc.cli import Commands
+    from credproc.credentials import SessionCredentials
 
 DESCRIPTION = """\
 Write credentials into a profile of the AWS credentials file
@@ -45,12 +46,18 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = with_password(session_options(arguments))
     path = credentials_path(os.environ)
+    written = threading.Event()
+
+    def write(credentials: SessionCredentials) -> None:
+        write_profile(path, arguments.aws_profile, credentials)
+        written.set()
+
     updater = Updater(
         fetch=lambda renew: obtain(options, renew=renew),
-        write=lambda credentials: write_profile(path, arguments.aws_profile, credentials),
+        write=write,
         tell=tell,
         stopped=threading.Event(),
     )
-    with leaving_on_signals():
+    with leaving_on_signals(written.is_set):
         updater.run(once=arguments.once)
     return 0

@@ -7,6 +7,7 @@ import json
 import os
 import time
 
+from credproc.answer import LARGEST_JSON
 from credproc.arns import check_target, parse_arn
 from credproc.cache import SDK_WINDOW, open_cache
 from credproc.create_session import create_session
@@ -18,7 +19,6 @@ from credproc.helper.session import create_session_by_helper
 EARLIEST = 1_750_000_000
 """No clock that is right shows a time before this program was written."""
 
-_LARGEST_JSON = 64_000
 _UNSYNCHRONISED = 0x40
 _OVERRIDING = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -70,7 +70,7 @@ def output(facts: Facts) -> str:
     text = current.to_json()
     document = json.loads(text)
     wanted = {"Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"}
-    if set(document) != wanted or document["Version"] != 1 or len(text) > _LARGEST_JSON:
+    if set(document) != wanted or document["Version"] != 1 or len(text) > LARGEST_JSON:
         raise AnswerError("the session cannot be written as SDKs read it", remedy="report it")
     if current.remaining(time.time()) <= SDK_WINDOW:
         raise Warn(

@@ -39,19 +39,24 @@ def order_chain(leaf: Certificate, others: Iterable[Certificate]) -> tuple[Certi
     """Return the certificates that lead up from `leaf`, each followed by its issuer.
 
     A self-signed one ends the chain and is left out: it is the trust anchor's. What does not
-    belong to the chain is left out too: the service refuses it.
+    belong to the chain is left out too: the service refuses it. Of several with one name, as an
+    authority has after a renewal, the one that has signed and is valid is taken.
     """
-    by_subject: dict[bytes, Certificate] = {}
-    for other in others:
-        if other.der != leaf.der:
-            by_subject.setdefault(other.subject, other)
+    by_subject: dict[bytes, list[Certificate]] = {}
+    for other in {other.der: other for other in others if other.der != leaf.der}.values():
+        by_subject.setdefault(other.subject, []).append(other)
     chain: list[Certificate] = []
-    issuer = leaf.issuer
-    while (found := by_subject.pop(issuer, None)) is not None:
+    last = leaf
+    while candidates := by_subject.pop(last.issuer, None):
+        found = candidates[0]
+        if len(candidates) > 1:
+            from credproc.identity.issuers import issuer_among
+
+            found = issuer_among(candidates, last)
         if found.issuer == found.subject:
             break
         chain.append(found)
-        issuer = found.issuer
+        last = found
     return tuple(chain)
 
 

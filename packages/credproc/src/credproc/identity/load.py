@@ -58,8 +58,14 @@ class CertificateFiles:
         found = read_certificates(content, path)
         if found:
             self._take_leaf(found)
-        elif content[:1] == b"\x30":
+        elif _is_container(content):
             self.container = content
+        elif content[:1] == b"\x30":
+            raise IdentityError(
+                f"the certificate {path} is damaged: it is neither a whole certificate in DER nor "
+                "PKCS#12",
+                remedy="see `openssl x509 -in FILE -inform DER -noout -text`",
+            )
         else:
             raise IdentityError(
                 f"the file {path} holds no certificate",
@@ -155,9 +161,14 @@ def _load_any(content: bytes, path: str, passwords: Passwords) -> Signer:
 
 
 def _is_container(content: bytes) -> bool:
-    """Return whether DER is PKCS#12: version 3, then a ContentInfo, which begins with an OID."""
+    """Return whether DER is PKCS#12: version 3, then a ContentInfo, which begins with an OID.
+
+    So is what begins as BER of no stated length, as some programs write it and no certificate is.
+    """
     from credproc.identity import der
 
+    if content[:2] == b"\x30\x80":
+        return True
     try:
         parts = der.sequence(content)
         return der.integer(parts[0]) == 3 and parts[1].children()[0].tag == der.OID

@@ -18,6 +18,7 @@ from credproc.identity.certificates import end_entity, order_chain, read_certifi
 from credproc.identity.keys import load_key
 from credproc.identity.passwords import Passwords
 from credproc.identity.pkcs11_key import Pkcs11Key, refusal
+from credproc.identity.pkcs11_session import at_a_time, search
 from credproc.identity.pkcs11_token import pin_of, text_of, tokens_of
 from credproc.identity.pkcs11_uri import SCHEME, Pkcs11Uri, parse
 from credproc.identity.signer import Identity, Signer
@@ -37,6 +38,11 @@ def load_pkcs11_identity(options: SessionOptions) -> Identity:
         IdentityError: It is not there, the PIN is wrong, or the module does not work.
         UsageError: A URI cannot be read, or something is not named that must be.
     """
+    with at_a_time():
+        return _load(options)
+
+
+def _load(options: SessionOptions) -> Identity:
     certificate_uri = _uri(options.certificate)
     key_uri = _uri(options.private_key)
     passwords = Passwords(options)
@@ -115,16 +121,19 @@ def _find_certificate(options: SessionOptions, uri: Pkcs11Uri, passwords: Passwo
 
     tokens = tokens_of(options.pkcs11_lib, uri)
     try:
-        found = [one for token in tokens for one in _certificates(token, uri, None)]
+        found = [one for token in tokens for one in _certificates(token, uri)]
         if not found and len(tokens) == 1:
-            pin = pin_of(uri, passwords, tokens[0])
-            found = list(_certificates(tokens[0], uri, pin))
+            found, _ = search(
+                tokens[0],
+                lambda: pin_of(uri, passwords, tokens[0]),
+                lambda session: list(_certificates_in(session, uri, tokens[0])),
+            )
     except pkcs11.PKCS11Error as error:
         raise refusal(error, "the token does not show its certificates") from None
     chosen = _choose(found)
     chosen.others = [one.certificate for one in found if one is not chosen]
     if uri.names_object:
-        chosen.others += [one.certificate for one in _certificates(chosen.token, Pkcs11Uri(), None)]
+        chosen.others += [one.certificate for one in _certificates(chosen.token, Pkcs11Uri())]
     return chosen
 
 
@@ -145,19 +154,24 @@ def _choose(found: list[_Found]) -> _Found:
     return own[0]
 
 
-def _certificates(token: Any, uri: Pkcs11Uri, pin: Secret | None) -> Iterator[_Found]:
+def _certificates(token: Any, uri: Pkcs11Uri) -> list[_Found]:
+    """Return what a token shows without a login."""
+    with token.open() as session:
+        return list(_certificates_in(session, uri, token))
+
+
+def _certificates_in(session: Any, uri: Pkcs11Uri, token: Any) -> Iterator[_Found]:
     import pkcs11
 
-    with token.open(user_pin=pin.reveal() if pin else None) as session:
-        wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE, **_template(uri)}
-        for item in session.get_objects(wanted):
-            try:
-                certificate = parse_certificate(bytes(item[pkcs11.Attribute.VALUE]))
-            except (der.DerError, IndexError, ValueError):
-                continue  # not X.509, or not ours to understand
-            identifier = _attribute(item, pkcs11.Attribute.ID) or b""
-            label = text_of(_attribute(item, pkcs11.Attribute.LABEL) or "")
-            yield _Found(certificate, bytes(identifier), label, token)
+    wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE, **_template(uri)}
+    for item in session.get_objects(wanted):
+        try:
+            certificate = parse_certificate(bytes(item[pkcs11.Attribute.VALUE]))
+        except (der.DerError, IndexError, ValueError):
+            continue  # not X.509, or not ours to understand
+        identifier = _attribute(item, pkcs11.Attribute.ID) or b""
+        label = text_of(_attribute(item, pkcs11.Attribute.LABEL) or "")
+        yield _Found(certificate, bytes(identifier), label, token)
 
 
 def _template(uri: Pkcs11Uri) -> dict[Any, Any]:
@@ -198,10 +212,12 @@ def _find_key(
             f"the PKCS#11 URI of the key describes {len(tokens)} tokens, and a PIN is for one",
             remedy="add ;token=... or ;serial=... to it",
         )
-    pin = pin_of(uri, passwords, tokens[0])
     try:
-        session = tokens[0].open(user_pin=pin.reveal())
-        keys = _keys(session, uri, certificate, found)
+        keys, pin = search(
+            tokens[0],
+            lambda: pin_of(uri, passwords, tokens[0]),
+            lambda session: _keys(session, uri, certificate, found),
+        )
     except pkcs11.PKCS11Error as error:
         raise refusal(error, "the token does not give access to its keys") from None
     if len(keys) != 1:
@@ -233,8 +249,8 @@ def _keys(
         ]
         # Without an object of its own the URI may mean many: the certificate's id comes first.
         searches = [*searches, *own] if uri.names_object else [*own, *searches]
-    for search in searches:
-        wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY, **search}
+    for attributes in searches:
+        wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY, **attributes}
         keys = list(session.get_objects(wanted))
         if len(keys) > 1:
             keys = [key for key in keys if _goes_with(session, key, certificate)] or keys

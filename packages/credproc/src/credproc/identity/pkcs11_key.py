@@ -7,6 +7,7 @@ from typing import Any
 
 from credproc.errors import IdentityError
 from credproc.identity import algorithms, der
+from credproc.identity.pkcs11_session import at_a_time
 from credproc.secret import Secret
 
 _DIGEST_INFO = {
@@ -21,7 +22,7 @@ class Pkcs11Key:
     """A private key on a token.
 
     Args:
-        key: The key object of an open session, which it keeps open.
+        key: The key object of the session that this process is logged in with.
         public_key: DER encoding of the SubjectPublicKeyInfo that the key's signatures must fit.
         own_pin: Gives the PIN for a key that asks for one at each signature.
     """
@@ -60,13 +61,26 @@ class Pkcs11Key:
         self._verify(signature, message, digest)
         return signature
 
+    def ask_ahead(self) -> None:
+        """Ask now for the PIN that the key wants at each signature, and not again."""
+        import pkcs11
+
+        with at_a_time():
+            asks = self._asks_each_time(pkcs11)
+        if asks:
+            pin = self._own_pin()
+            self._own_pin = lambda: pin
+
     def _sign(self, data: bytes, mechanism: Any) -> bytes:
         import pkcs11
 
         arguments: dict[str, Any] = {"mechanism": mechanism}
-        if self._asks_each_time(pkcs11):
+        with at_a_time():
+            asks = self._asks_each_time(pkcs11)
+        if asks:
             arguments["pin"] = self._own_pin().reveal()
-        return bytes(self._key.sign(data, **arguments))
+        with at_a_time():
+            return bytes(self._key.sign(data, **arguments))
 
     def _asks_each_time(self, pkcs11: Any) -> bool:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from credproc.errors import IdentityError, UsageError
 from credproc.files import read_file
+from credproc.identity.pkcs11_session import usable
 from credproc.light import TYPE_CHECKING
 from credproc.secret import Secret
 
@@ -62,7 +63,7 @@ def _load(module: str | None, uri: Pkcs11Uri) -> Any:
     reason = ""
     for path in (chosen,) if chosen else DEFAULT_MODULES:
         try:
-            return pkcs11.lib(path)
+            return usable(pkcs11.lib(path))
         except (pkcs11.PKCS11Error, RuntimeError, OSError) as error:
             reason = reason or str(error) or type(error).__name__
     raise IdentityError(

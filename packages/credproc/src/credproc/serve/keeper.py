@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from credproc.credentials import SessionCredentials
 from credproc.errors import CredprocError, UnavailableError
+from credproc.renewal import pause_after_failure
 
 logger = logging.getLogger(__name__)
 
@@ -105,13 +106,13 @@ class Keeper:
             try:
                 credentials = self._fetch(True)
             except CredprocError as error:
-                self._failed(error, max(pause, error.retry_after or 0.0))
+                self._failed(error, pause, error.retry_after)
                 pause = min(pause * 2, LONGEST_PAUSE)
             except Exception as error:
                 # This thread is the only one that renews: it goes on, whatever happens.
                 logger.debug("renewal failed", exc_info=True)
                 unexpected = CredprocError(f"the renewal failed with {type(error).__name__}")
-                self._failed(unexpected, pause)
+                self._failed(unexpected, pause, None)
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
                 self._accept(credentials)
@@ -137,12 +138,14 @@ class Keeper:
             self._renewals += 1
             self._changed.notify_all()
 
-    def _failed(self, error: CredprocError, pause: float) -> None:
+    def _failed(self, error: CredprocError, pause: float, asked: float | None) -> None:
+        now = time.time()
         with self._changed:
+            left = self._current.remaining(now) if self._current else 0.0
+            wait = pause_after_failure(pause, asked, left, LONGEST_PAUSE)
             self._failure, self._failed_at = error, time.monotonic()
-            self._due = time.time() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+            self._due = now + wait * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
             self._renewals += 1
-            left = self._current.remaining(time.time()) if self._current else 0.0
             self._changed.notify_all()
         state = f"the session at hand lasts {int(left)} s" if left > 0 else "the session has ended"
         self._tell(f"{error} ({state}; trying again)")
