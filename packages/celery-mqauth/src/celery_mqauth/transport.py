@@ -53,7 +53,7 @@ from celery_mqauth.endpoints import (
     without_secrets_shown,
 )
 from celery_mqauth.limits import check_heartbeat, check_virtual_host
-from celery_mqauth.login import Endpoint, Opener, lets_in, sign_in
+from celery_mqauth.login import Endpoint, lets_in, sign_in
 from celery_mqauth.misspelt_options import amqp_options, warn_of_misspelt
 from celery_mqauth.protection import link_protection
 from celery_mqauth.rotation_mode import NOT_AT_ALL, Rotation, RotationMode
