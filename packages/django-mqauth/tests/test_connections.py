@@ -224,7 +224,7 @@ def test_a_greenlet_is_a_thread(library: str) -> None:
 
 
 def test_a_fork_leaves_connections_of_other_threads_alone(site: Sandbox) -> None:
-    """What another thread of the parent holds stays as it is, though the child has no such thread."""
+    """What another thread of the parent holds stays as it is, without a twin in the child."""
     began, forked, opened = threading.Event(), threading.Event(), []
 
     def view() -> None:

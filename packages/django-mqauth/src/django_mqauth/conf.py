@@ -40,7 +40,13 @@ KEYS = ("BROKER", "PROVIDER", "OPTIONS", "TLS", "TRANSPORT_OPTIONS")
 MAPPINGS = ("OPTIONS", "TLS", "TRANSPORT_OPTIONS")
 SOURCE_SETTINGS = ("cache", "renew_at", "timeout", "insecure")
 """What may stand in OPTIONS beside the provider's own options, and as MQAUTH_* for all aliases."""
-OWN_SETTINGS = ("CELERY_NAMESPACE", "CELERY_APP", "ADMIN_REFRESH", "ADMIN_TIMEOUT")
+OWN_SETTINGS = (
+    "CELERY_NAMESPACE",
+    "CELERY_APP",
+    "ADMIN_REFRESH",
+    "ADMIN_TIMEOUT",
+    "WORKERS_MISSED",
+)
 _PREFIX = "DJANGO_MQAUTH_"
 _OPTIONS = "OPTIONS_"
 

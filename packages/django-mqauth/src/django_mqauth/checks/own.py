@@ -8,10 +8,15 @@ from django.core.checks import CheckMessage
 
 from django_mqauth import conf
 from django_mqauth.checks.messages import Place, error, from_error
+from django_mqauth.workers import memory
 from django_mqauth.workers.asking import celery_app
 from mqauth.wording import kind_of
 
-_SECONDS = {"ADMIN_REFRESH": (0.5, 60.0), "ADMIN_TIMEOUT": (0.2, 10.0)}
+_SECONDS = {
+    "ADMIN_REFRESH": (0.5, 60.0),
+    "ADMIN_TIMEOUT": (0.2, 10.0),
+    "WORKERS_MISSED": (0.0, memory.KEPT),
+}
 
 
 def check_own() -> Iterator[CheckMessage]:
