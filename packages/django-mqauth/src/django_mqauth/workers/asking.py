@@ -73,6 +73,8 @@ def celery_app() -> Any:
 
 def _imported(path: str) -> Any:
     module, _, name = path.replace(":", ".").rpartition(".")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise _no_app(f"is {path[:60]!r}, which is no path of a module and a name in it")
     try:
         found = import_module(module) if module else None
     except conf.SettingsError:
