@@ -90,6 +90,33 @@ def test_a_frozen_worker_is_named(site: Site) -> None:
     recovers(site)
 
 
+def test_a_worker_stays_named_while_it_is_frozen(site: Site, mqauth_sandbox: Sandbox) -> None:
+    """Once the broker has closed a frozen worker's connection, it is named still; then it recovers.
+
+    As the broker does once the token has run out, and nobody renews it.
+    """
+    recovers(site)
+    frozen = site.process("one@test")
+    frozen.send(signal.SIGSTOP)
+    try:
+        assert "one@test: it does not answer" in site.health("pipeline")[1][WORKERS]
+        mqauth_sandbox.broker.ctl("close_all_connections", "because of a test")
+
+        def gone() -> bool:
+            return "one@test: it is not there" in site.health("pipeline")[1][WORKERS]
+
+        wait_until(gone, 40, "the control queue is gone")
+        said = site.health("pipeline")[1][WORKERS]
+        assert "it has ended, or is frozen" in said
+        assert "two@test" not in said
+        probe = site.manage("mqauth_check", "--expect", "one@test", check=False)
+        assert probe.returncode == 1
+        assert "it has ended, or is frozen" in probe.stdout
+    finally:
+        frozen.send(signal.SIGCONT)
+    wait_until(lambda: site.health("pipeline")[0] == 200, 60, "the pipeline is green")
+
+
 def test_a_worker_that_consumes_nothing_is_named(site: Site) -> None:
     """A worker that answers ping and consumes nothing is named, until it consumes again."""
     recovers(site)

@@ -52,6 +52,19 @@ def test_live_check_tells_of_the_issuer(site: Sandbox) -> None:
     assert "mqauth_doctor" in said
 
 
+def test_live_check_tells_what_it_did_not_try(
+    site: Sandbox, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
+) -> None:
+    """An alias that cannot work was not tried, which is no success; the others are."""
+    use(MQAUTH={"default": alias(), "other": {**alias(), "BROKER": "rabbit.example.com"}})
+    said = check(tags=["mqauth_live"])
+    assert "(mqauth.E026) MQAUTH['other'] was not tried" in said
+    assert "begin it with amqps://" in said.lower()
+    assert said.count("(mqauth.") == 1
+    use(MQAUTH=[alias()])
+    assert "(mqauth.E026) MQAUTH was not tried" in check(tags=["mqauth_live"])
+
+
 def test_live_check_tells_of_the_broker(
     site: Sandbox, use: Callable[..., None], alias: Callable[..., dict[str, Any]]
 ) -> None:

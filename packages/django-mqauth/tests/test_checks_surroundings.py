@@ -6,8 +6,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from check_settings import CA, CANARY, alias, celery, check, options
 
@@ -100,6 +103,48 @@ def test_celery_missing(use: Callable[..., None], monkeypatch: pytest.MonkeyPatc
     use(**celery(BROKER_URL="mqauths://default@r.example.com/"))
     assert "mqauth.E017" in check()
     assert 'pip install "django-mqauth[celery]"' in check()
+
+
+def test_a_secret_in_the_environment_is_none_in_the_settings(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the hint of a warning says to do ends the warning."""
+    use(**options(client_secret=CANARY))
+    assert "(mqauth.W005)" in check()
+    use(**options(client_secret=None))
+    monkeypatch.setenv("DJANGO_MQAUTH_DEFAULT_OPTIONS_CLIENT_SECRET", CANARY)
+    assert check() == "System check identified no issues (0 silenced).\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TIMEOUT", "soon"), ("RENEW_AT", "5"), ("CACHE", __file__), ("INSECURE", "maybe")],
+)
+def test_settings_in_the_environment_are_checked(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A setting of the source that the environment says wrong has the id that the README names."""
+    use(**alias())
+    monkeypatch.setenv(f"MQAUTH_{name}", value)
+    said = check()
+    assert said.count("(mqauth.") == said.count("(mqauth.E015)") == 1, said
+
+
+@pytest.mark.parametrize("name", ["MQAUTHS", "MQ_AUTH"])
+def test_a_misspelt_name_of_all_is_told(use: Callable[..., None], name: str) -> None:
+    """Aliases under another name than `MQAUTH` are known to nobody."""
+    use(**{name: alias()["MQAUTH"]})
+    with override_settings():
+        if hasattr(settings, "MQAUTH"):
+            del settings.MQAUTH
+        assert f"(mqauth.W002) There is no setting {name} - did you mean MQAUTH?" in check()
+
+
+@pytest.mark.parametrize("given", [f"amqps://u:{CANARY}@h", {"default": f"amqps://u:{CANARY}@h"}])
+def test_kinds_are_those_that_were_written(use: Callable[..., None], given: Any) -> None:
+    """What hides a password is no kind that anybody wrote."""
+    use(MQAUTH=given)
+    assert " is a str." in check()
 
 
 def test_environment_is_considered(

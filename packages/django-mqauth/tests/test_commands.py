@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -199,6 +200,46 @@ def test_check_says_what_kind_of_failure(
     report = json.loads(text)
     assert ended == report["exit_code"] == code
     assert not report["ok"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"PROVIDER": "static", "OPTIONS": {"username": "joe", "password": "wrong"}}, 3),
+        ({"BROKER": "amqps://localhost:{port}/nowhere"}, 3),
+        ({"TRANSPORT_OPTIONS": {"auth": "oauth2"}}, 2),
+    ],
+    ids=["wrong password", "unknown virtual host", "options that cannot work"],
+)
+def test_check_tells_a_broker_that_says_no(
+    site: Sandbox,
+    use: Callable[..., None],
+    alias: Callable[..., dict[str, Any]],
+    changes: dict[str, Any],
+    code: int,
+) -> None:
+    """A broker that refuses the login, or its virtual host, is no outage."""
+    entry = {**alias(), **changes}
+    entry["BROKER"] = entry["BROKER"].format(port=site.broker.amqps_port)
+    use(MQAUTH={"default": entry})
+    ended, text = run("mqauth_check", "--timeout=15")
+    assert ended == code, text
+    assert [line.split()[:2] for line in text.splitlines()] == [
+        ["ok", "credential"],
+        ["failed", "login"],
+    ]
+
+
+def test_check_of_workers_without_celery(
+    use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Celery there is nobody to ask, and the remedy is told."""
+    use(MQAUTH={"default": {"BROKER": "amqps://r.example.com", "PROVIDER": "token-file"}})
+    monkeypatch.setitem(sys.modules, "celery", None)
+    for option in ("--workers", "--expect=one@a", "--at-least=1"):
+        code, text = run("mqauth_check", option)
+        assert code == 2
+        assert 'pip install "django-mqauth[celery]"' in text
 
 
 def test_check_of_the_broker(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import pprint
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import kombu
@@ -206,6 +208,67 @@ def test_diffsettings_shows_no_secret(tmp_path: Path) -> None:
         done = manage(tmp_path, text, "diffsettings", "--all")
         assert "MQAUTH = " in done.stdout, done.stderr
         assert CANARY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "['OPTIONS']['issuer'] = 'https://u:{c}@login.example.com/'",
+        "['OPTIONS']['password'] = b'{c}'",
+        "['OPTIONS']['password'] = ('{c}',)",
+        "['OPTIONS']['password'] = ['x', {{'y': '{c}'}}]",
+        "['OPTIONS']['pasword'] = '{c}'",
+        "['OPTIONS']['client_secret_value'] = '{c}'",
+        "['OPTIONS']['list'] = [({{'password': '{c}'}},)]",
+        "['OPTIONS']['command'] = ['curl', 'https://u:{c}@h/', b'https://u:{c}@h/']",
+        "['OPTIONS']['set'] = {{'https://u:{c}@h/'}}",
+        "['OPTIONS'] = [{{'password': '{c}'}}]",
+        "['OPTIONS'] = M({{'password': '{c}', 'x': M({{'token': '{c}'}})}})",
+        "['TRANSPORT_OPTIONS'] = M({{'password': '{c}', 'auth': M({{'pasword': '{c}'}})}})",
+        "['TRANSPORT_OPTIONS'] = [{{'password': '{c}'}}]",
+        " = M({{'PROVIDER': 'static', 'OPTIONS': {{'password': '{c}'}}}})",
+        " = [{{'OPTIONS': {{'password': '{c}'}}}}]",
+        " = ({{'OPTIONS': {{'password': '{c}'}}}},)",
+        "['BROKER'] = 'x'; MQAUTH = M(MQAUTH)",
+        "['BROKER'] = 'x'; MQAUTH = ({{'OPTIONS': {{'password': '{c}'}}}},)",
+        "['BROKER'] = 'x'; CELERY_BROKER_TRANSPORT_OPTIONS = M({{'password': '{c}'}})",
+    ],
+)
+def test_secrets_that_checks_refuse_are_hidden(tmp_path: Path, change: str) -> None:
+    """Whatever is wrong with a setting, what stands in it does not show, as repr or pprint."""
+    module = tmp_path / "written.py"
+    module.write_text(
+        f"from types import MappingProxyType as M\nMQAUTH = {{'default': {STATIC!r}}}\n"
+        "MQAUTH['default']" + change.format(c=CANARY)
+    )
+    written = runpy.run_path(str(module)).items()
+    given = {name: value for name, value in written if name.isupper() and len(name) > 1}
+    with override_settings(**given):
+        settings_as_shown = [getattr(settings, name) for name in given]
+        assert CANARY not in repr(settings_as_shown) + pprint.pformat(settings_as_shown)
+
+
+def test_what_is_hidden_is_what_was_written(use: Callable[..., None]) -> None:
+    """An option of a provider that names no secret is as it was, paths of secrets included."""
+    options = {
+        "client_secret_file": "/run/secrets/a",
+        "token_url": "https://login.example.com/token",
+        "path": "/run/token",
+        "scope": ("a", "b"),
+        "issuer": f"https://u:{CANARY}@login.example.com/",
+    }
+    use(MQAUTH={"default": {**STATIC, "OPTIONS": dict(options)}})
+    assert settings.MQAUTH["default"]["OPTIONS"] == options
+    assert "/run/secrets/a" in repr(settings.MQAUTH)
+    assert "https://********@login.example.com/" in repr(settings.MQAUTH)
+
+
+def test_settings_that_cannot_change_may_hold_themselves(use: Callable[..., None]) -> None:
+    """A mapping that cannot be changed is copied once, though it leads back to itself."""
+    inner: dict[str, Any] = {"password": CANARY}
+    inner["again"] = MappingProxyType(inner)
+    use(MQAUTH={"default": {**STATIC, "ODD": MappingProxyType(inner)}})
+    assert CANARY not in repr(settings.MQAUTH["default"]["ODD"])
 
 
 def test_error_pages_show_no_login_of_a_url(use: Callable[..., None], database: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,54 @@ def test_who_signed_off_is_forgotten(app: Celery, admin_url: str) -> None:
     with Choir(admin_url, {"two@b": answer()}):
         assert states(ask_workers(0.5)) == {"two@b": "ok"}
     assert memory.known() == {"two@b"}
+
+
+def frozen(admin_url: str, name: str) -> Choir:
+    """Return a worker whose credential, and connection, end as soon as it was asked."""
+    soon = (datetime.now(UTC) + timedelta(seconds=0.1)).isoformat()
+    return Choir(admin_url, {name: answer(source={"expires_at": soon})})
+
+
+def test_who_may_be_frozen_is_named(app: Celery, admin_url: str, use: Callable[..., None]) -> None:
+    """A control queue that is gone with its worker's token is no sign-off: both cases are told."""
+    with frozen(admin_url, "one@a"):
+        ask_workers(0.5)
+    for _ in range(2):
+        (worker,) = ask_workers(0.3).workers
+        assert worker.state == "silent"
+        assert "it has ended, or is frozen" in (worker.problem or "")
+        assert "restart it; one that ended for good is named for 600 s" in (worker.remedy or "")
+    with pytest.raises(ServiceUnavailable, match="one@a: it is not there"):
+        WorkerCredentials(app=app).run()
+    with Choir(admin_url, {"one@a": answer()}):
+        assert states(ask_workers(0.5)) == {"one@a": "ok"}
+    assert ask_workers(0.3).workers == ()
+    with frozen(admin_url, "one@a"):
+        ask_workers(0.5)
+    use(MQAUTH_WORKERS_MISSED=0.2)
+    assert states(ask_workers(0.3)) == {"one@a": "silent"}
+    time.sleep(0.2)
+    assert ask_workers(0.3).workers == ()
+    assert memory.known() == set()
+
+
+def test_who_fell_silent_does_not_sign_off(app: Celery, admin_url: str) -> None:
+    """A worker that did not answer while it had a queue is named once that is gone, too."""
+    with Choir(admin_url, {"one@a": answer()}):
+        ask_workers(0.5)
+    with app.connection_for_write() as connection:
+        channel, queue = connection.default_channel, "one@a.celery.pidbox"
+        channel.queue_declare(queue, durable=False, auto_delete=False)
+        assert "it does not answer" in (ask_workers(0.3).workers[0].problem or "")
+        channel.queue_delete(queue)
+    assert "it is not there" in (ask_workers(0.3).workers[0].problem or "")
+
+
+def test_what_others_left_in_the_cache_is_passed_over() -> None:
+    """What another release remembers in the same cache harms nobody."""
+    cache.set(memory.KEY, {"one@a": 5.0, "two@b": (1,), 3: (1.0, 1.0, 1.0), "x": ("a", "b", "c")})
+    assert memory.known() == set()
+    memory.forget()
 
 
 def test_memory_survives_a_broken_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
+from django_mqauth.kinds import kind_of
 from mqauth.errors import ConfigurationError
 from mqauth.secret import REDACTED
-from mqauth.wording import kind_of
 
 _SCHEMES = {"amqps": True, "mqauths": True, "amqp": False, "mqauth": False}
 _KAFKA = {"mqauths-kafka": True, "mqauth-kafka": False}
 _BETWEEN = re.compile(r";(?=\s*[\w.+-]+://)")
 _SECRET_QUERY = re.compile(r"[?&][^=&]*(password|passwd|secret|token)[^=&]*=", re.IGNORECASE)
+_URL = re.compile(r"[\w.+-]+://")
 _HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+(%\w+)?", re.ASCII)
 
 
@@ -74,7 +75,9 @@ class MaskedURL(str):
 
     def __repr__(self) -> str:
         """Return it as Django's `diffsettings` and error page show it."""
-        return repr(masked(str(self)))
+        text = str(self)
+        within = masked_within(text)
+        return repr(masked(text) if within == text else within)
 
 
 def addresses(broker: object) -> tuple[Address, ...]:
@@ -122,6 +125,14 @@ def masked(url: str) -> str:
         _with_login(part, f"{REDACTED}@") if _holds_password(part) else part
         for part in each_url(url)
     )
+
+
+def masked_within(text: str) -> str:
+    """Return a text with the logins of the URLs in it masked, whatever stands around them."""
+    found = _URL.search(text)
+    if found is None or not holds_password(text[found.start() :]):
+        return text
+    return text[: found.start()] + masked(text[found.start() :])
 
 
 def _holds_password(url: str) -> bool:

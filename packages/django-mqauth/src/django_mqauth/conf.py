@@ -31,16 +31,22 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_mqauth import defaults
 from django_mqauth.broker_address import Address, HoldsPasswordError, addresses
+from django_mqauth.kinds import kind_of
 from mqauth.config.options import suggestion
 from mqauth.errors import ConfigurationError
-from mqauth.wording import kind_of
 
 SETTING = "MQAUTH"
 KEYS = ("BROKER", "PROVIDER", "OPTIONS", "TLS", "TRANSPORT_OPTIONS")
 MAPPINGS = ("OPTIONS", "TLS", "TRANSPORT_OPTIONS")
 SOURCE_SETTINGS = ("cache", "renew_at", "timeout", "insecure")
 """What may stand in OPTIONS beside the provider's own options, and as MQAUTH_* for all aliases."""
-OWN_SETTINGS = ("CELERY_NAMESPACE", "CELERY_APP", "ADMIN_REFRESH", "ADMIN_TIMEOUT")
+OWN_SETTINGS = (
+    "CELERY_NAMESPACE",
+    "CELERY_APP",
+    "ADMIN_REFRESH",
+    "ADMIN_TIMEOUT",
+    "WORKERS_MISSED",
+)
 _PREFIX = "DJANGO_MQAUTH_"
 _OPTIONS = "OPTIONS_"
 
@@ -162,6 +168,12 @@ def is_alias_name(name: object) -> bool:
 def environment_prefix(name: str) -> str:
     """Return how the environment variables of an alias begin."""
     return f"{_PREFIX}{name.upper().replace('-', '_')}_"
+
+
+def said_by_environment(name: str) -> set[str]:
+    """Return the options of an alias that the environment names."""
+    said = (key for key, _ in _from_environment(name))
+    return {key.removeprefix(_OPTIONS).lower() for key in said if key.startswith(_OPTIONS)}
 
 
 def being_read() -> ModuleType | None:

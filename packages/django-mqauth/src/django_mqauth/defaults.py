@@ -16,6 +16,9 @@ ADMIN_REFRESH: Final = 2.0
 ADMIN_TIMEOUT: Final = 1.5
 """Seconds that the status page waits for workers."""
 
+WORKERS_MISSED: Final = 600.0
+"""Seconds for which a worker is named that may have ended, or have been frozen for long."""
+
 ADMIN_PAGE_SIZE: Final = 50
 """Workers on one page of it."""
 

@@ -6,14 +6,11 @@ hides what has a name that sounds secret, and a URL has none.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from django.views.debug import SafeExceptionReporterFilter
 
-from django_mqauth.broker_address import holds_password, masked
-
-_URL = re.compile(r"[\w.+-]+://")
+from django_mqauth.broker_address import masked_within
 
 
 class URLReporterFilter(SafeExceptionReporterFilter):
@@ -28,14 +25,6 @@ class URLReporterFilter(SafeExceptionReporterFilter):
         if isinstance(cleansed, set | frozenset):
             return type(cleansed)(self.cleanse_setting(key, each) for each in cleansed)
         if type(cleansed) is bytes:
-            return _masked(cleansed.decode("latin-1")).encode("latin-1")
+            return masked_within(cleansed.decode("latin-1")).encode("latin-1")
         # What is of another kind, such as the URLs that are hidden where they stand, shows itself.
-        return _masked(cleansed) if type(cleansed) is str else cleansed
-
-
-def _masked(text: str) -> str:
-    """Return a text with the logins of the URLs in it masked, whatever stands around them."""
-    found = _URL.search(text)
-    if found is None or not holds_password(text[found.start() :]):
-        return text
-    return text[: found.start()] + masked(text[found.start() :])
+        return masked_within(cleansed) if type(cleansed) is str else cleansed

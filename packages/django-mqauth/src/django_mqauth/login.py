@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kombu import Connection
 
 TIMEOUT = 5.0
+_REFUSALS = (403, 530)
+"""Reply codes of AMQP: ACCESS_REFUSED, NOT_ALLOWED."""
 
 
 class NoCredentialInTimeError(TimeoutError):
@@ -38,12 +40,27 @@ def sign_in_once(alias: str, timeout: float = TIMEOUT) -> str | None:
         What went wrong, in one line without a secret; None if nothing did.
     """
     try:
-        if signed_in_to_kafka(alias, timeout):
-            return None
-        with signed_in(alias, timeout):
-            return None
+        sign_in(alias, timeout)
     except Exception as error:  # noqa: BLE001 - Kombu hands transports' errors through
         return explain(error)
+    return None
+
+
+def sign_in(alias: str, timeout: float = TIMEOUT) -> None:
+    """Sign in and out again.
+
+    Raises:
+        TimeoutError: The time was over before the broker or the issuer answered.
+        Exception: It did not work; Kombu hands transports' errors through.
+    """
+    if not signed_in_to_kafka(alias, timeout):
+        with signed_in(alias, timeout):
+            return
+
+
+def was_refused(error: BaseException) -> bool:
+    """Return whether it is the broker that says no: to the login, or to its virtual host."""
+    return getattr(error, "reply_code", None) in _REFUSALS
 
 
 def signed_in_to_kafka(alias: str, timeout: float, *, topic: str | None = None) -> bool:

@@ -23,6 +23,7 @@ from django_mqauth.checks.own import check_own
 from django_mqauth.checks.provider import check_provider
 from django_mqauth.checks.shape import (
     check_alias,
+    check_name,
     check_setting,
     check_spelling,
     is_well_shaped,
@@ -37,7 +38,7 @@ TAG_SETTINGS = "mqauth"
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Check everything that can be checked without asking anybody."""
     setting = getattr(settings, conf.SETTING, {})
-    found = [*check_setting(setting), *check_spelling(), *check_own()]
+    found = [*check_setting(setting), *check_spelling(), *check_name(), *check_own()]
     if not found or all(message.id != "mqauth.E001" for message in found):
         found += itertools.chain.from_iterable(
             _check(name, entry) for name, entry in _aliases().items()

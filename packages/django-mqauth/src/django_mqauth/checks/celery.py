@@ -25,6 +25,7 @@ from django_mqauth.checks.link import is_insecure, is_loopback
 from django_mqauth.checks.messages import Place, error, from_error, listed, warning
 from django_mqauth.checks.tls import check_tls
 from django_mqauth.checks.transport_options import check_celery_options
+from django_mqauth.kinds import kind_of
 from django_mqauth.optional import has_celery
 from django_mqauth.redaction import BROKER_URLS, celery_settings
 from mqauth.broker_url import check_parameters
@@ -32,7 +33,6 @@ from mqauth.config.named_entries import named_entries
 from mqauth.config.options import suggestion
 from mqauth.config.registry import provider_names
 from mqauth.errors import ConfigurationError
-from mqauth.wording import kind_of
 
 _BARE_HOSTS = re.compile(r"[\w.-]+(;[\w.-]+)*", re.ASCII)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 from django.core.checks import CheckMessage
 
@@ -12,15 +13,25 @@ from django_mqauth.checks.messages import Place, error
 from django_mqauth.login import sign_in_once
 from django_mqauth.optional import has_kombu
 from django_mqauth.sources import shared
-from mqauth.errors import MQAuthError
+from mqauth.errors import ConfigurationError, MQAuthError
 
 TAG = "mqauth_live"
 
 
 def check_live() -> Iterator[CheckMessage]:
     """Fetch each alias' credential and, where Kombu is installed, sign in with it."""
-    for name, alias in conf.aliases().items():
+    try:
+        names = list(conf.raw_aliases())
+    except ConfigurationError as problem:
+        yield _untried(Place(conf.SETTING), problem)
+        return
+    for name in names:
         where = Place(conf.SETTING)[name]
+        try:
+            alias = conf.alias(name)
+        except ConfigurationError as problem:
+            yield _untried(where, problem)
+            continue
         try:
             shared(alias).source.get()
         except MQAuthError as problem:
@@ -39,6 +50,16 @@ def check_live() -> Iterator[CheckMessage]:
                 "manage.py mqauth_doctor goes through what leads there.",
                 where=where,
             )
+
+
+def _untried(where: Any, problem: ConfigurationError) -> CheckMessage:
+    return error(
+        26,
+        f"{where} was not tried, since it cannot work: {problem.message}.",
+        f"{(problem.remedy or 'see the log')[:1].upper()}{(problem.remedy or 'see the log')[1:]}; "
+        "manage.py check tells more.",
+        where=where,
+    )
 
 
 def _login(name: str) -> str | None:

@@ -8,10 +8,15 @@ from django.core.checks import CheckMessage
 
 from django_mqauth import conf
 from django_mqauth.checks.messages import Place, error, from_error
+from django_mqauth.kinds import kind_of
+from django_mqauth.workers import memory
 from django_mqauth.workers.asking import celery_app
-from mqauth.wording import kind_of
 
-_SECONDS = {"ADMIN_REFRESH": (0.5, 60.0), "ADMIN_TIMEOUT": (0.2, 10.0)}
+_SECONDS = {
+    "ADMIN_REFRESH": (0.5, 60.0),
+    "ADMIN_TIMEOUT": (0.2, 10.0),
+    "WORKERS_MISSED": (0.0, memory.KEPT),
+}
 
 
 def check_own() -> Iterator[CheckMessage]:
@@ -28,12 +33,15 @@ def check_own() -> Iterator[CheckMessage]:
                 where=Place(key),
             )
     namespace = conf.option("CELERY_NAMESPACE")
-    if not isinstance(namespace, str) or not namespace.isidentifier():
+    named = isinstance(namespace, str) and namespace.isidentifier()
+    if not named or not namespace.isupper():
         key = f"{conf.SETTING}_CELERY_NAMESPACE"
+        why = "is not in capitals, and Django reads no other settings" if named else "is no name"
         yield error(
             25,
-            f"{key} is no name.",
-            "Give the namespace that app.config_from_object was given, such as CELERY.",
+            f"{key} {why}.",
+            "Give the namespace that app.config_from_object was given, in capitals, such as "
+            "CELERY.",
             where=Place(key),
         )
     if conf.option("CELERY_APP") is not None:

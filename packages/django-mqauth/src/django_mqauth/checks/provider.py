@@ -19,6 +19,8 @@ from mqauth.config.source_settings import split_settings
 from mqauth.errors import ConfigurationError, UnknownProviderError
 from mqauth.hosts import derived_from_host
 
+_KERNEL_S = (("/", "proc"), ("/", "sys"))
+
 
 def check_provider(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Check who signs in as an alias."""
@@ -52,7 +54,9 @@ def _unknown(provider: str, where: Place) -> CheckMessage:
 
 
 def _check_secrets(name: str, entry: Mapping[str, Any], where: Place) -> Iterator[CheckMessage]:
-    options = entry.get("OPTIONS") or {}
+    said = conf.said_by_environment(name)
+    written = (entry.get("OPTIONS") or {}).items()
+    options = {key: value for key, value in written if key not in said}
     provider = str(entry["PROVIDER"])
     for option in sorted(secret_options(provider) & options.keys()):
         value = options[option]
@@ -68,8 +72,8 @@ def _check_secrets(name: str, entry: Mapping[str, Any], where: Place) -> Iterato
 
 
 def _check_settings(entry: Mapping[str, Any], where: Place) -> Iterator[CheckMessage]:
+    given = {**_from_environment(), **conf.entry_of(entry)}
     for key in conf.SOURCE_SETTINGS:
-        given = conf.entry_of(entry)
         if key not in given:
             continue
         try:
@@ -77,13 +81,38 @@ def _check_settings(entry: Mapping[str, Any], where: Place) -> Iterator[CheckMes
         except ConfigurationError as problem:
             yield from_error(15, problem, where=where["OPTIONS"][key])
             continue
-        if isinstance(settings.get("cache"), str) and Path(settings["cache"]).is_file():
-            is_file = ConfigurationError(
-                f"the setting cache names {settings['cache'][:200]}, which is a file",
-                remedy="name a directory, which is made where there is none; its environment "
-                "variable is MQAUTH_CACHE",
+        directory = settings.get("cache")
+        why = _unusable(Path(directory)) if isinstance(directory, str) else None
+        if why:
+            unusable = ConfigurationError(
+                f"the setting cache names {str(directory)[:200]}, {why}",
+                remedy="name a directory of this user's, which is made where there is none; its "
+                "environment variable is MQAUTH_CACHE",
             )
-            yield from_error(15, is_file, where=where["OPTIONS"][key])
+            yield from_error(15, unusable, where=where["OPTIONS"][key])
+
+
+def _from_environment() -> dict[str, str]:
+    variables = {
+        key: os.environ.get(f"{conf.SETTING}_{key.upper()}") for key in conf.SOURCE_SETTINGS
+    }
+    return {key: value for key, value in variables.items() if value}
+
+
+def _unusable(directory: Path) -> str | None:
+    """Return why a directory can be none, or cannot be made."""
+    try:
+        if directory.exists():
+            return None if directory.is_dir() else "which is a file"
+        above = next(each for each in directory.parents if each.exists())
+    except (OSError, ValueError):
+        return "which cannot be looked at"
+    if not above.is_dir():
+        return f"and {above} is a file"
+    # Nobody makes anything there, though root may seem to be allowed to.
+    if not os.access(above, os.W_OK | os.X_OK) or above.parts[:2] in _KERNEL_S:
+        return f"which cannot be made in {above}"
+    return None
 
 
 def _check_options(entry: Mapping[str, Any], where: Place) -> Iterator[CheckMessage]:
@@ -107,5 +136,9 @@ def _derived(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _environ() -> Mapping[str, str]:
-    """Return the environment without the file of named entries, which is another matter."""
-    return {key: value for key, value in os.environ.items() if key != "MQAUTH_CONFIG"}
+    """Return the environment without what is another matter.
+
+    That are the file of named entries, and the source's settings, which are checked by themselves.
+    """
+    others = {"MQAUTH_CONFIG", *(f"{conf.SETTING}_{key.upper()}" for key in conf.SOURCE_SETTINGS)}
+    return {key: value for key, value in os.environ.items() if key not in others}

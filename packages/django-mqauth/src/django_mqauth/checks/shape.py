@@ -12,12 +12,15 @@ from django.core.checks import CheckMessage
 
 from django_mqauth import conf
 from django_mqauth.checks.messages import Place, error, listed, warning
+from django_mqauth.kinds import kind_of
 from mqauth.config.registry import provider_names
-from mqauth.wording import kind_of
 
 _WELL_KNOWN = {f"{conf.SETTING}_{name}" for name in conf.OWN_SETTINGS} | {
     f"{conf.SETTING}_{name.upper()}" for name in conf.SOURCE_SETTINGS
 }
+
+_NEARLY = ("MQAUTH", "MQAUTHS", "MQAUT", "MQATUH", "MAQUTH", "DJANGOMQAUTH", "MQAUTHENTICATION")
+"""Names that were meant to be `MQAUTH`, underscores left out."""
 
 
 def check_setting(setting: Any) -> Iterator[CheckMessage]:
@@ -59,6 +62,20 @@ def check_spelling() -> Iterator[CheckMessage]:
                 2,
                 f"There is no setting {name}{_meant(name, _WELL_KNOWN)}.",
                 f"Correct it or take it out; there are {', '.join(sorted(_WELL_KNOWN))}.",
+                where=Place(name),
+            )
+
+
+def check_name() -> Iterator[CheckMessage]:
+    """Check for a setting that was meant to be `MQAUTH`, where there is none."""
+    if hasattr(settings, conf.SETTING):
+        return
+    for name in sorted(dir(settings)):
+        if name.isupper() and name not in _WELL_KNOWN and name.replace("_", "") in _NEARLY:
+            yield warning(
+                2,
+                f"There is no setting {name} - did you mean {conf.SETTING}?",
+                f"Call it {conf.SETTING}: without that no alias is known.",
                 where=Place(name),
             )
 

@@ -10,9 +10,9 @@ from django.core.checks import CheckMessage
 
 from django_mqauth.checks.kafka import check_kafka_tls
 from django_mqauth.checks.messages import Place, error
+from django_mqauth.kinds import kind_of
 from mqauth.config.options import suggestion
 from mqauth.config.small_file import check_readable, reason
-from mqauth.wording import kind_of
 
 _FILES = ("ca_certs", "certfile", "keyfile")
 _KINDS = {"ciphers": str, "context": Mapping, "server_hostname": str}
@@ -30,6 +30,11 @@ _TLS_KEYS = (
     "server_hostname",
     "server_side",
     "suppress_ragged_eofs",
+)
+
+_ALONE = "there is no certfile beside it"
+_ALONE_HINT = (
+    "Name the PEM file of the certificate that the key belongs to as certfile, or take keyfile out."
 )
 
 
@@ -69,7 +74,10 @@ def _check(
             yield error(
                 12,
                 f"{where[key]} names {str(options[key])[:200]}, which cannot be used: {problem}.",
-                "Name a PEM file that the server's user may read, with what its name promises.",
+                _ALONE_HINT
+                if problem == _ALONE
+                else "Name a PEM file that the server's user may read, with what its name "
+                "promises.",
                 where=where[key],
             )
     for key, kind in _KINDS.items() if not kafka else ():
@@ -128,7 +136,7 @@ def _unfit_for(options: Mapping[str, Any], key: str, path: Any) -> str | None:
             if beside is None or not _unreadable(beside):  # else that one is told
                 context.load_cert_chain(path, beside, password="")
         elif "certfile" not in options:
-            return "there is no certfile beside it"
+            return _ALONE
     except ssl.SSLError as failure:
         return failure.reason or "it holds no certificate"
     except OSError as failure:

@@ -15,12 +15,12 @@ from django_mqauth import conf
 from django_mqauth.checks.kafka import check_kafka_options
 from django_mqauth.checks.link import is_insecure, leads_to_kafka
 from django_mqauth.checks.messages import Place, error, from_error, warning
+from django_mqauth.kinds import kind_of
 from django_mqauth.redaction import celery_settings, secrets_within
 from django_mqauth.sources import derived as derived_for
 from mqauth.config.registry import provider_class
 from mqauth.config.resolution import resolve
 from mqauth.errors import ConfigurationError
-from mqauth.wording import kind_of
 
 _NUMBERS = (
     "connect_timeout",

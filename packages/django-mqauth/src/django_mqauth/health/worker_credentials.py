@@ -22,10 +22,11 @@ MOST_NAMED = 5
 class WorkerCredentials(HealthCheck):
     """Check that every worker answers, renews its credential in time, and consumes.
 
-    A worker that has answered before is missed for as long as the broker keeps its control queue;
-    those in `workers` always. Who has answered before is known from this process and from Django's
-    cache: unless that is shared, a new process, such as a probe's, misses nobody but those in
-    `workers`, and only counts by `at_least`.
+    A worker that has answered before is missed until it signs off. Where it cannot be told whether
+    it did, it is missed for `MQAUTH_WORKERS_MISSED` seconds; those in `workers` always. Who has
+    answered before is known from this process and from Django's cache: unless that is shared, a
+    new process, such as a probe's, misses nobody but those in `workers`, and only counts by
+    `at_least`.
 
     A worker whose renewals fail is healthy until a quarter of its credential's life is left.
 

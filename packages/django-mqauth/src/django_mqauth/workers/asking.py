@@ -21,6 +21,8 @@ GRACE = 0.3
 """Seconds of silence after which nobody else is expected, once all who are known have answered."""
 _SLACK = 2.0
 """Seconds on top of the wait for replies: to sign in and to look queues up."""
+_PATIENCE = 60.0
+"""Seconds without a heartbeat for which RabbitMQ, as it comes, keeps a peer that says no less."""
 
 
 NOT_ON_KAFKA = (
@@ -71,6 +73,8 @@ def celery_app() -> Any:
 
 def _imported(path: str) -> Any:
     module, _, name = path.replace(":", ".").rpartition(".")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise _no_app(f"is {path[:60]!r}, which is no path of a module and a name in it")
     try:
         found = import_module(module) if module else None
     except conf.SettingsError:
@@ -106,7 +110,7 @@ def ask_workers(timeout: float, *, app: Any = None, expected: Collection[str] = 
         timeout: Seconds to wait for a reply.
         app: The Celery app; by default the site's.
         expected: Workers that have to answer; those that have answered before are expected anyway
-            for as long as the broker keeps their control queue.
+            until they sign off.
 
     Returns:
         What there is to say; never raises for a broker or a worker that misbehaves.
@@ -125,17 +129,24 @@ def ask_workers(timeout: float, *, app: Any = None, expected: Collection[str] = 
 def _ask(app: Any, connection: Any, timeout: float, expected: Collection[str]) -> Answers:
     mailbox = app.control.mailbox(connection)
     channel = connection.default_channel
-    awaited = memory.known() | set(expected)
+    remembered = memory.recall()
+    awaited = remembered.keys() | set(expected)
     replies, problem = _replies(mailbox, channel, timeout, awaited)
     reports = {name: understand(name, reply) for name, reply in replies.items()}
-    gone = set()
+    lasting = {name: _lasting(app, report) for name, report in reports.items()}
+    silent, missed, gone = set(), set(), set()
     for name in sorted(awaited - reports.keys()):
-        there = _queue_is_there(connection, mailbox.get_queue(name).name)
-        if there or name in expected:
-            reports[name] = _silent(name, there=there, timeout=timeout)
+        if _queue_is_there(connection, mailbox.get_queue(name).name):
+            silent.add(name)
+            reports[name] = _silent(name, timeout)
+        elif name in remembered and remembered[name].is_missed():
+            missed.add(name)
+            reports[name] = _not_there(name, until=conf.option("WORKERS_MISSED"))
         else:
             gone.add(name)
-    memory.update(replies, gone)
+            if name in expected:
+                reports[name] = _not_there(name)
+    memory.update(replies, gone, silent=silent, missed=missed, lasting=lasting)
     checked = _with_consumers(connection, reports.values())
     return Answers(workers=tuple(sorted(checked, key=lambda each: each.name)), problem=problem)
 
@@ -191,20 +202,34 @@ def _replies(
     return found, f"answers that name no worker or cannot be read: {kinds}"
 
 
-def _silent(name: str, *, there: bool, timeout: float) -> WorkerReport:
-    if there:
-        return WorkerReport(
-            name=name,
-            state="silent",
-            problem=f"it does not answer within {timeout:g} s, though the broker keeps its control "
-            "queue: it is frozen, or too busy",
-            remedy="look at that process; a worker of the pool solo answers between tasks only",
-        )
+def _lasting(app: Any, report: WorkerReport) -> float:
+    """Return for how many seconds a worker's connection lasts even if it is frozen from now on.
+
+    The broker ends it with the token, and once it has missed the peer's heartbeats.
+    """
+    left = [source.remaining for source in report.sources if source.remaining is not None]
+    return float(min([_PATIENCE, app.conf.broker_heartbeat or _PATIENCE, *left]))
+
+
+def _silent(name: str, timeout: float) -> WorkerReport:
     return WorkerReport(
         name=name,
         state="silent",
-        problem="it is not there: the broker knows no control queue of it",
-        remedy="start it",
+        problem=f"it does not answer within {timeout:g} s, though the broker keeps its control "
+        "queue: it is frozen, or too busy",
+        remedy="look at that process; a worker of the pool solo answers between tasks only",
+    )
+
+
+def _not_there(name: str, *, until: float | None = None) -> WorkerReport:
+    forgotten = "" if until is None else f"; one that ended for good is named for {until:g} s"
+    return WorkerReport(
+        name=name,
+        state="silent",
+        problem="it is not there: the broker has no control queue of it, so that it has ended, or "
+        "is frozen and the broker has closed its connection",
+        remedy="start it, or where its process is there, look at that, wake or restart it"
+        + forgotten,
     )
 
 

@@ -7,20 +7,21 @@ from argparse import ArgumentTypeError
 from collections.abc import Collection
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandParser
 
 from django_mqauth import conf
 from django_mqauth.errand import Errand
-from django_mqauth.login import TIMEOUT, sign_in_once
+from django_mqauth.login import TIMEOUT, explain, sign_in, was_refused
 from django_mqauth.management.base import MqauthCommand, all_aliases, time_limit
-from django_mqauth.optional import has_kombu
+from django_mqauth.optional import has_celery, has_kombu
 from django_mqauth.sources import shared
 from django_mqauth.workers import memory
 from django_mqauth.workers.asking import ask_workers
 from mqauth.cli.printable import printable
-from mqauth.diagnosis.exit_codes import FAILED, UNAVAILABLE, exit_code
+from mqauth.diagnosis.exit_codes import FAILED, REFUSED, UNAVAILABLE, USAGE, exit_code
 from mqauth.durations import duration
-from mqauth.errors import MQAuthError
+from mqauth.errors import ConfigurationError, MQAuthError
 from mqauth.wording import counted
 
 
@@ -78,12 +79,18 @@ class Command(MqauthCommand):
         **options: Any,
     ) -> None:
         """Print one line for each thing that was looked at."""
+        asks_workers = bool(workers or expect or at_least)
+        if asks_workers and not has_celery():
+            raise ConfigurationError(
+                "mqauth_check cannot ask workers: Celery is not installed",
+                remedy='pip install "django-mqauth[celery]"',
+            )
         results = []
         for name in aliases or all_aliases():
             results.append(_credential(name, timeout))
             if results[-1]["ok"] and not no_login and has_kombu():
                 results.append(_login(name, timeout))
-        if workers or expect or at_least:
+        if asks_workers:
             if not (expect or at_least or memory.known()):
                 self.progress(
                     "no worker was seen before: one that is silent is missed only if --expect "
@@ -120,10 +127,19 @@ def _credential(name: str, timeout: float) -> dict[str, Any]:
 
 
 def _login(name: str, timeout: float) -> dict[str, Any]:
-    failure = sign_in_once(name, timeout)
-    if failure is None:
-        return _result("login", name, "; ".join(map(str, conf.alias(name).brokers)))
-    return _result("login", name, failure, code=UNAVAILABLE)
+    try:
+        sign_in(name, timeout)
+    except Exception as error:  # noqa: BLE001 - Kombu hands transports' errors through
+        return _result("login", name, explain(error), code=_code_of(error))
+    return _result("login", name, "; ".join(map(str, conf.alias(name).brokers)))
+
+
+def _code_of(error: Exception) -> int:
+    if was_refused(error):
+        return REFUSED
+    if isinstance(error, ImproperlyConfigured):
+        return USAGE
+    return exit_code(error) if isinstance(error, MQAuthError) else UNAVAILABLE
 
 
 def _workers(timeout: float, expected: Collection[str], at_least: int) -> list[dict[str, Any]]:
