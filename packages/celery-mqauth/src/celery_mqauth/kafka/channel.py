@@ -10,13 +10,15 @@ from functools import cached_property
 from queue import Empty
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+import amqp
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from kombu.transport import confluentkafka
 from kombu.utils.encoding import str_to_bytes
 from kombu.utils.json import dumps, loads
 
 from celery_mqauth.errors import BrokerUnreachableError
+from celery_mqauth.kafka.clients import Consumer, Producer, new_client
 from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import (
@@ -28,11 +30,12 @@ from celery_mqauth.kafka.errors import (
     not_authorized,
 )
 from celery_mqauth.kafka.limits import CONNECT_LIMIT, PUBLISH_LIMIT
-from celery_mqauth.kafka.login import has_signed_in, new_client, sign_in
+from celery_mqauth.kafka.login import has_signed_in, sign_in
 from celery_mqauth.kafka.qos import Message, QoS
 from celery_mqauth.kafka.settings import common_settings, given
 from celery_mqauth.kafka.token import TokenCallback
 from celery_mqauth.kafka.topics import new_topic
+from mqauth import forks
 
 CLOSE_LIMIT = 5.0
 """Seconds for consumers to commit and to leave their groups."""
@@ -55,15 +58,29 @@ class Channel(confluentkafka.Channel):
         self.token = TokenCallback(self.link.source)
         self._reports: dict[Any, ClientReports] = {}
         self._troubled_since: dict[str, float] = {}
+        self._inherited = False
         super().__init__(connection, **options)
+        forks.after_in_child(self, Channel._mark_as_inherited)
 
     @cached_property
     def common_config(self) -> dict[str, Any]:
         """Settings of librdkafka for all clients."""
         return common_settings(self.link, self.token, self.options)
 
+    @property
+    def client(self) -> AdminClient:
+        """The admin client.
+
+        Raises:
+            amqp.RecoverableConnectionError: This process was forked from the one whose it is.
+        """
+        self._check_own()
+        client: AdminClient = super().client
+        return client
+
     def existing_consumer(self, topic: str) -> Any:
         """Return the consumer of a topic, or None."""
+        self._check_own()
         return self._kafka_consumers.get(topic)
 
     def close(self) -> None:
@@ -77,11 +94,23 @@ class Channel(confluentkafka.Channel):
             self._client = None
             self.link.source.detach(self.token)
 
+    def _mark_as_inherited(self) -> None:
+        # The clients stay in memory, which `kafka.clients` sees to.
+        self._inherited = True
+        self._client, self._kafka_consumers, self._kafka_producers = None, {}, {}
+
+    def _check_own(self) -> None:
+        if self._inherited:
+            raise amqp.RecoverableConnectionError(
+                "the connection belongs to the process that this one was forked from"
+            )
+
     def _open(self) -> AdminClient:
         settings = {**self.common_config, **self._given("kafka_admin_config")}
         return sign_in(self.link, self.token, settings, self._connect_limit)
 
     def _get_producer(self, queue: str) -> Any:
+        self._check_own()
         # One for all topics: each has a link, and a login, to each broker.
         producer = self._kafka_producers.get("")
         if producer is None:
@@ -92,6 +121,7 @@ class Channel(confluentkafka.Channel):
         return producer
 
     def _get_consumer(self, queue: str) -> Any:
+        self._check_own()
         topic = self.sanitize_queue_name(queue)
         consumer = self._kafka_consumers.get(topic)
         if consumer is None:
