@@ -389,10 +389,14 @@ def test_a_broker_that_goes_after_the_login(
             ConfigurationError,
             "sasl.password",
         ),
-        (
-            {"options": {"kafka_admin_config": {"enable.ssl.certificate.verification": "false"}}},
-            InsecureTransportError,
-            "kafka_admin_config switches",
+        *(
+            (
+                {"options": {f"kafka_{name}_config": {"enable.ssl.certificate.verification": off}}},
+                InsecureTransportError,
+                f"kafka_{name}_config switches",
+            )
+            for name in ("common", "admin", "producer", "consumer")
+            for off in ("false", "f", "F", "0", 0, False)
         ),
         (
             {"options": {"kafka_common_config": {"no.such.setting": 1}}},

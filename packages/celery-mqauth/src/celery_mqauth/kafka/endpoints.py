@@ -256,7 +256,8 @@ def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
 
 def verifies(settings: Mapping[str, Any]) -> bool:
     """Return whether settings have the broker's certificate verified."""
-    return str(settings.get(_VERIFICATION, True)).lower() not in {"false", "0"}
+    # librdkafka has several spellings of either, and what is none of them it refuses later.
+    return str(settings.get(_VERIFICATION, True)).lower() in {"true", "t", "1"}
 
 
 def names(settings: Mapping[str, Any]) -> bool:
