@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -15,10 +16,11 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from kombu.transport import confluentkafka
 from kombu.utils.encoding import str_to_bytes
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import dumps
 
 from celery_mqauth.errors import BrokerUnreachableError
 from celery_mqauth.kafka.clients import Consumer, Producer, new_client
+from celery_mqauth.kafka.commits import Commits
 from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import (
@@ -31,11 +33,14 @@ from celery_mqauth.kafka.errors import (
 )
 from celery_mqauth.kafka.limits import CONNECT_LIMIT, PUBLISH_LIMIT
 from celery_mqauth.kafka.login import has_signed_in, sign_in
+from celery_mqauth.kafka.payload import payload_of
 from celery_mqauth.kafka.qos import Message, QoS
 from celery_mqauth.kafka.settings import common_settings, given
 from celery_mqauth.kafka.token import TokenCallback
 from celery_mqauth.kafka.topics import new_topic
 from mqauth import forks
+
+logger = logging.getLogger(__name__)
 
 CLOSE_LIMIT = 5.0
 """Seconds for consumers to commit and to leave their groups."""
@@ -57,6 +62,7 @@ class Channel(confluentkafka.Channel):
         self.link: KafkaLink = connection.link
         self.token = TokenCallback(self.link.source)
         self._reports: dict[Any, ClientReports] = {}
+        self._commits: dict[str, Commits] = {}
         self._troubled_since: dict[str, float] = {}
         self._inherited = False
         super().__init__(connection, **options)
@@ -94,6 +100,33 @@ class Channel(confluentkafka.Channel):
             self._client = None
             self.link.source.detach(self.token)
 
+    def basic_consume(
+        self,
+        queue: str,
+        no_ack: bool,  # noqa: FBT001 - Kombu's
+        callback: Any,
+        consumer_tag: str,
+        **options: Any,
+    ) -> Any:
+        """Consume; what needs no acknowledgement is done with when it is delivered."""
+
+        def done_with(message: Any) -> Any:
+            self._done_with(message)
+            return callback(message)
+
+        deliver_to = done_with if no_ack else callback
+        return super().basic_consume(queue, no_ack, deliver_to, consumer_tag, **options)
+
+    def basic_get(self, queue: str, no_ack: bool = False, **options: Any) -> Any:  # noqa: FBT001, FBT002 - Kombu's
+        """Return a message or None; it is done with if it needs no acknowledgement."""
+        message = super().basic_get(queue, no_ack=no_ack, **options)
+        if no_ack and message is not None:
+            self._done_with(message)
+        return message
+
+    def _done_with(self, message: Any) -> None:
+        self.qos.done_before(message.topic, message.partition, message.offset + 1)
+
     def _mark_as_inherited(self) -> None:
         # The clients stay in memory, which `kafka.clients` sees to.
         self._inherited = True
@@ -125,7 +158,9 @@ class Channel(confluentkafka.Channel):
         topic = self.sanitize_queue_name(queue)
         consumer = self._kafka_consumers.get(topic)
         if consumer is None:
-            consumer = self._new_client(Consumer, self._consumer_settings(topic), topic)
+            settings = self._consumer_settings(topic)
+            commits = self._commits[topic] = Commits(topic, settings.get("on_commit"))
+            consumer = self._new_client(Consumer, {**settings, "on_commit": commits}, topic)
             consumer.subscribe([topic])
             self._kafka_consumers[topic] = consumer
         return consumer
@@ -168,11 +203,13 @@ class Channel(confluentkafka.Channel):
 
         Raises:
             Empty: There is none at this moment.
-            NotAuthorizedError: The broker does not let this principal read there.
+            NotAuthorizedError: The broker does not let this principal read there, or takes no
+                acknowledgement of it.
             amqp.RecoverableConnectionError: The broker has been out of reach for too long.
         """
         topic = self.sanitize_queue_name(queue)
         consumer = self._get_consumer(topic)
+        self._check_allowed(self._commits[topic].refusal(), topic)
         message = consumer.poll(self.wait_time_seconds)
         error = message.error() if message is not None else None
         if message is None or error is not None:
@@ -180,22 +217,23 @@ class Channel(confluentkafka.Channel):
             raise Empty
         self._troubled_since.pop(topic, None)
         self._reports[topic].clear()
-        place = {
-            "topic": message.topic(),
-            "partition": message.partition(),
-            "offset": message.offset(),
-        }
-        return {**loads(message.value()), **place}
+        payload = payload_of(message, self)
+        if payload is None:
+            logger.error(
+                "the message at offset %d of partition %d in the topic %r is not one of Kombu's, "
+                "and is passed over (let nobody else write there)",
+                *(message.offset(), message.partition(), topic),
+            )
+            self.qos.done_before(topic, message.partition(), message.offset() + 1)
+            raise Empty
+        return payload
 
     def _look_after(self, topic: str, consumer: Any, error: Any) -> None:
         """Find out whether a consumer that has nothing is cut off; librdkafka tries for ever."""
         self._hear()
         reports = self._reports[topic]
         if error is not None:
-            if error.code() in NOT_ALLOWED:
-                of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-                what = self._consumer_settings(topic)["group.id"] if of_group else topic
-                raise not_authorized(error, str(what), self.link)
+            self._check_allowed(error, topic)
             if error.code() not in NO_SUCH_TOPIC:
                 reports(error)
         if reports.newest() is None:
@@ -208,6 +246,12 @@ class Channel(confluentkafka.Channel):
             return
         if time.monotonic() - since > self._connect_limit:
             raise self._cause(reports)
+
+    def _check_allowed(self, error: Any, topic: str) -> None:
+        if error is not None and error.code() in NOT_ALLOWED:
+            of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+            what = self._consumer_settings(topic)["group.id"] if of_group else topic
+            raise not_authorized(error, str(what), self.link)
 
     def _hear(self) -> None:
         """Have clients that are seldom used hand over librdkafka's lines, which pile up else."""
@@ -230,7 +274,7 @@ class Channel(confluentkafka.Channel):
         topic = self.sanitize_queue_name(queue)
         consumer = self._kafka_consumers.pop(topic, None)
         if consumer is not None:
-            consumer.close()
+            _close_within(CLOSE_LIMIT, [consumer])
         future = self.client.delete_topics([topic], request_timeout=self._connect_limit)[topic]
         self._wait_for(future, topic, KafkaError.UNKNOWN_TOPIC_OR_PART)
 

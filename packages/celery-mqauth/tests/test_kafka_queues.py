@@ -1,0 +1,132 @@
+"""What Kombu promises of queues, on topics of a real broker."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import kombu
+import pytest
+from confluent_kafka import Producer
+
+from celery_mqauth.errors import BrokerUnreachableError
+from mqauth_sandbox import KafkaSandbox
+from mqauth_sandbox.kafka.prepare import KafkaInstallation
+
+LIMIT = 20.0
+
+Connect = Callable[..., kombu.Connection]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def world(mqauth_kafka: KafkaInstallation) -> Iterator[KafkaSandbox]:
+    """A broker."""
+    with KafkaSandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def connect(world: KafkaSandbox) -> Iterator[Connect]:
+    """Return a function that makes a Kombu connection, not open yet; all end with the test."""
+    with contextlib.ExitStack() as opened:
+
+        def make(**options: Any) -> kombu.Connection:
+            made = kombu.Connection(
+                f"mqauth-kafka://oauth2@localhost:{world.broker.sasl_port}",
+                transport_options={"auth": world.oauth2_options, **options},
+            )
+            opened.callback(made.release)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def topic() -> str:
+    """The name of a topic that nobody has used."""
+    return f"queue-{next(_numbers)}"
+
+
+def test_what_is_not_kombus_is_passed_over(
+    world: KafkaSandbox, connect: Connect, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody else's message is an error in the log, once, and holds nothing up."""
+    first = connect()
+    queue = first.SimpleQueue(topic)
+    queue.put("before")
+    foreign = [b"not json", None, b"[1,2]", b"5", b'{"a":1}', b"\xff", b'{"properties":{}}']
+    writer = Producer({**world.broker.admin_config, "log_level": 0})
+    for text in foreign:
+        writer.produce(topic, text)
+    writer.flush(LIMIT)
+    queue.put("after")
+    before, after = (queue.get(timeout=LIMIT) for _ in range(2))
+    assert (before.payload, after.payload) == ("before", "after")
+    said = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.getMessage() for record in said] == [
+        f"the message at offset {offset} of partition 0 in the topic '{topic}' is not one of "
+        "Kombu's, and is passed over (let nobody else write there)"
+        for offset in range(1, len(foreign) + 1)
+    ]
+    after.ack()
+    first.release()
+    # What was not acknowledged comes again, with all that stands behind it.
+    caplog.clear()
+    second = connect()
+    queue = second.SimpleQueue(topic)
+    for text in ("before", "after"):
+        message = queue.get(timeout=LIMIT)
+        assert message.payload == text
+        message.ack()
+    second.release()
+    caplog.clear()
+    with pytest.raises(queue.Empty):
+        connect().SimpleQueue(topic).get(timeout=5)
+    assert [record for record in caplog.records if record.levelno == logging.ERROR] == []
+
+
+@pytest.mark.parametrize("way", ["get", "consume"])
+def test_what_needs_no_acknowledgement_comes_once(connect: Connect, topic: str, way: str) -> None:
+    """A message that is read with `no_ack` does not come again over the next connection."""
+    first = connect()
+    first.SimpleQueue(topic).put("once")
+    channel: Any = first.default_channel
+    got: list[Any] = []
+    if way == "consume":
+        queue = kombu.Queue(topic, channel=channel)
+        with kombu.Consumer(channel, [queue], on_message=got.append, no_ack=True):
+            first.drain_events(timeout=LIMIT)
+    else:
+        deadline = time.monotonic() + LIMIT
+        while not got and time.monotonic() < deadline:
+            got += filter(None, [channel.basic_get(topic, no_ack=True)])
+    assert [message.payload for message in got] == ["once"]
+    first.release()
+    queue = connect().SimpleQueue(topic)
+    queue.put("another")
+    assert queue.get(timeout=LIMIT).payload == "another"
+
+
+def test_a_queue_is_deleted_in_time_without_its_broker(
+    world: KafkaSandbox, connect: Connect, topic: str
+) -> None:
+    """The consumer, which waits for its broker, is left behind."""
+    opened = connect(connect_limit=2)
+    queue = opened.SimpleQueue(topic)
+    queue.put("confirmed")
+    queue.get(timeout=LIMIT).ack()
+    world.broker.kill()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(BrokerUnreachableError, match=topic):
+            opened.default_channel._delete(topic)
+        assert time.monotonic() - begun < LIMIT
+        opened.release()
+    finally:
+        world.broker.start()
