@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 
 from celery_mqauth.errors import BrokerUnreachableError
+from celery_mqauth.kafka.errors import NotAcceptedError, NotConfirmedError
 from mqauth_sandbox import KafkaSandbox
 from mqauth_sandbox.kafka.prepare import KafkaInstallation
 
@@ -111,6 +112,121 @@ def test_what_needs_no_acknowledgement_comes_once(connect: Connect, topic: str, 
     queue = connect().SimpleQueue(topic)
     queue.put("another")
     assert queue.get(timeout=LIMIT).payload == "another"
+
+
+def test_busy_topics_do_not_wait_for_idle_ones(connect: Connect, topic: str) -> None:
+    """A message is not kept from a consumer of several topics by those without messages."""
+    opened = connect()
+    queues = [
+        kombu.Queue(f"{topic}-{number}", routing_key=f"{topic}-{number}") for number in "abcd"
+    ]
+    for number in range(8):
+        opened.default_channel._put(queues[0].name, message_of(opened, number))
+    arrived: list[float] = []
+
+    def note(body: Any, message: Any) -> None:
+        message.ack()
+        arrived.append(time.monotonic())
+
+    with opened.Consumer(queues, callbacks=[note]):
+        while len(arrived) < 8:
+            opened.drain_events(timeout=LIMIT)
+    assert arrived[-1] - arrived[0] < 8
+
+
+def test_a_purge_passes_over_what_waits(connect: Connect, topic: str) -> None:
+    """What was sent before a purge is not delivered, and what is sent after it is."""
+    first = connect()
+    queue = first.SimpleQueue(topic)
+    for number in range(3):
+        queue.put(number)
+    purged = connect()
+    assert purged.default_channel.queue_purge(topic) == 3
+    assert purged.default_channel.queue_purge(topic) == 0
+    assert purged.default_channel.queue_purge(f"{topic}-nobody-has-made") == 0
+    queue.put("after")
+    assert queue.get(timeout=LIMIT).payload == "after"
+
+
+def test_a_consumer_purges_its_own_topic(
+    connect: Connect, topic: str, eventually: Callable[..., None]
+) -> None:
+    """What it has in hand stays its own; others are told that it consumes."""
+    opened = connect()
+    queue = opened.SimpleQueue(topic)
+    for number in range(3):
+        queue.put(number)
+    message = queue.get(timeout=LIMIT)
+    with pytest.raises(NotConfirmedError, match=r"others consume it.*stop its workers first"):
+        connect().default_channel.queue_purge(topic)
+    assert queue.clear() == 2
+    queue.put("after")
+    after = queue.get(timeout=LIMIT)
+    assert after.payload == "after"
+    message.ack()
+    after.ack()
+    eventually(lambda: queue.qsize() == 0, "a commit", LIMIT)
+
+
+def test_what_waits_is_counted(
+    connect: Connect, topic: str, eventually: Callable[..., None]
+) -> None:
+    """The size is what has not been acknowledged, before the first acknowledgement too."""
+    queue = connect().SimpleQueue(topic)
+    for number in range(3):
+        queue.put(number)
+    message = queue.get(timeout=LIMIT)
+    assert queue.qsize() == 3
+    message.ack()
+    eventually(lambda: queue.qsize() == 2, "a commit", LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("a topic", {}, "letters, digits"),
+        ("{}", {"num_partitions": 0}, "num_partitions"),
+        ("{}", {"replication_factor": 3}, "as many as there are brokers"),
+        ("{}", {"topic_config": {"no.such.setting": "1"}}, "topic_config"),
+    ],
+)
+def test_a_topic_that_cannot_be_is_final(
+    *, connect: Connect, topic: str, name: str, options: dict[str, Any], words: str
+) -> None:
+    """What no attempt would change is said at once, with its remedy."""
+    with pytest.raises(NotAcceptedError, match=words), connect(**options).Producer() as producer:
+        producer.publish(
+            "text",
+            routing_key=topic,
+            declare=[kombu.Queue(name.format(topic))],
+            retry=True,
+            retry_policy={"max_retries": 3},
+        )
+
+
+@pytest.mark.parametrize("settings", [{}, {"message.max.bytes": 9_000_000}], ids=["own", "broker"])
+def test_a_message_that_is_too_large_is_final(
+    connect: Connect, topic: str, settings: dict[str, int]
+) -> None:
+    """Whether librdkafka or the broker refuses it, it is not tried again."""
+    opened = connect(kafka_producer_config=settings)
+    with (
+        pytest.raises(NotAcceptedError, match=rf"'{topic}'.*send less"),
+        opened.Producer() as producer,
+    ):
+        producer.publish(
+            "x" * 2_000_000, routing_key=topic, retry=True, retry_policy={"max_retries": 3}
+        )
+
+
+def message_of(connection: kombu.Connection, body: object) -> dict[str, Any]:
+    """Return a message as Kombu's producers make it."""
+    channel: Any = connection.default_channel
+    message = channel.prepare_message(
+        f"{body}", content_type="text/plain", content_encoding="utf-8"
+    )
+    channel._inplace_augment_message(message, "", "")
+    return dict(message)
 
 
 def test_a_queue_is_deleted_in_time_without_its_broker(

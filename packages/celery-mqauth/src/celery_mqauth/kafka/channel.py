@@ -6,13 +6,13 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from queue import Empty
 from typing import Any
 
 import amqp
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from kombu.transport import confluentkafka
 from kombu.utils.encoding import str_to_bytes
@@ -29,10 +29,12 @@ from celery_mqauth.kafka.errors import (
     ClientReports,
     NotConfirmedError,
     cause_of,
+    not_accepted,
     not_authorized,
 )
 from celery_mqauth.kafka.limits import CONNECT_LIMIT, PUBLISH_LIMIT
 from celery_mqauth.kafka.login import has_signed_in, sign_in
+from celery_mqauth.kafka.offsets import IN_USE, Purge, standings
 from celery_mqauth.kafka.payload import payload_of
 from celery_mqauth.kafka.qos import Message, QoS
 from celery_mqauth.kafka.settings import common_settings, given
@@ -46,6 +48,8 @@ CLOSE_LIMIT = 5.0
 """Seconds for consumers to commit and to leave their groups."""
 
 _LOOK = 1.0
+_TURN = 0.05
+"""Seconds for which one of several topics without messages is waited for."""
 
 
 class Channel(confluentkafka.Channel):
@@ -179,6 +183,7 @@ class Channel(confluentkafka.Channel):
 
         Raises:
             NotAuthorizedError: The broker does not let this principal write there.
+            NotAcceptedError: The message is too large, or there can be no such topic.
             NotConfirmedError: It has not confirmed it in time.
         """
         topic = self.sanitize_queue_name(queue)
@@ -186,6 +191,9 @@ class Channel(confluentkafka.Channel):
         text = str_to_bytes(dumps(message))
         # A moment longer than it keeps trying, so that it says why before this ends.
         delivery = deliver(self._get_producer(topic), topic, text, self._publish_limit + _LOOK)
+        unacceptable = not_accepted(delivery.error, topic, self.link)
+        if unacceptable is not None:
+            raise unacceptable
         if delivery.refused:
             raise NotConfirmedError(
                 f"librdkafka does not take a message for {topic!r}: {delivery.refused}",
@@ -198,8 +206,31 @@ class Channel(confluentkafka.Channel):
             raise self._not_published(topic, delivery.error)
         self._reports[""].clear()
 
-    def _get(self, queue: str, **options: Any) -> dict[str, Any]:
+    def _poll(self, cycle: Any, callback: Any, timeout: float | None = None) -> Any:
+        """Deliver a message of one of the topics; wait only while none of them has any."""
+        wait = self.wait_time_seconds if timeout is None else min(self.wait_time_seconds, timeout)
+        deadline = time.monotonic() + wait
+        turn = 0.0
+        while True:
+            try:
+                return cycle.get(callback, wait=turn)
+            except Empty:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise
+            topics = len(self._active_queues)
+            turn = left if topics == 1 else min(_TURN, left / topics)
+
+    def _get_and_deliver(self, queue: str, callback: Any, wait: float | None = None) -> None:
+        callback(self._get(queue, wait=wait), queue)
+
+    def _get(self, queue: str, wait: float | None = None, **options: Any) -> dict[str, Any]:
         """Return the next message.
+
+        Args:
+            queue: Its name.
+            wait: Seconds to wait for it, those of the transport options by default.
+            options: Nothing that Kafka knows.
 
         Raises:
             Empty: There is none at this moment.
@@ -210,7 +241,7 @@ class Channel(confluentkafka.Channel):
         topic = self.sanitize_queue_name(queue)
         consumer = self._get_consumer(topic)
         self._check_allowed(self._commits[topic].refusal(), topic)
-        message = consumer.poll(self.wait_time_seconds)
+        message = consumer.poll(self.wait_time_seconds if wait is None else wait)
         error = message.error() if message is not None else None
         if message is None or error is not None:
             self._look_after(topic, consumer, error)
@@ -278,6 +309,68 @@ class Channel(confluentkafka.Channel):
         future = self.client.delete_topics([topic], request_timeout=self._connect_limit)[topic]
         self._wait_for(future, topic, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
+    def _size(self, queue: str) -> int:
+        """Return how many messages wait in those partitions that this channel consumes."""
+        topic = self.sanitize_queue_name(queue)
+        consumer = self.existing_consumer(topic)
+        if consumer is None:
+            return 0
+        with self._told(topic):
+            partitions = [place.partition for place in consumer.assignment()]
+            found = standings(consumer, topic, partitions, self._connect_limit)
+        return sum(one.waiting for one in found)
+
+    def _purge(self, queue: str) -> int:
+        """Pass over what waits; return how many messages.
+
+        Raises:
+            NotAuthorizedError: The broker does not let this principal do that.
+            NotConfirmedError: Others consume the topic, and each decides for itself.
+        """
+        topic = self.sanitize_queue_name(queue)
+        consumer = self.existing_consumer(topic)
+        own = [place.partition for place in consumer.assignment()] if consumer is not None else []
+        with self._told(topic):
+            if not own:
+                return self._purge_for_others(topic)
+            purged = 0
+            for one in standings(consumer, topic, own, self._connect_limit):
+                place = TopicPartition(topic, one.partition, one.end)
+                (at,) = consumer.position([place])
+                purged += one.end - max(one.next, at.offset)
+                consumer.seek(place)
+                self.qos.done_before(topic, one.partition, one.end)
+        return purged
+
+    def _purge_for_others(self, topic: str) -> int:
+        known = self._topics().get(topic)
+        if known is None:
+            return 0
+        purge = Purge()
+        settings = {**self._consumer_settings(topic), "on_commit": purge}
+        consumer = new_client(Consumer, {**settings, "error_cb": ClientReports()})
+        try:
+            return purge.run(consumer, topic, list(known.partitions), self._connect_limit)
+        except KafkaException as raised:
+            if raised.args[0].code() not in IN_USE:
+                raise
+            raise NotConfirmedError(
+                f"the topic {topic!r} was not purged, as others consume it: {raised.args[0].str()}",
+                remedy="stop its workers first",
+            ) from None
+        finally:
+            _close_within(CLOSE_LIMIT, [consumer])
+
+    @contextlib.contextmanager
+    def _told(self, topic: str) -> Iterator[None]:
+        """Tell what librdkafka raises about a topic as what it means."""
+        try:
+            yield
+        except KafkaException as raised:
+            self._check_allowed(raised.args[0], topic)
+            reports = self._reports.get(topic) or ClientReports()
+            raise self._cause(reports, raised.args[0].str()) from None
+
     def _topics(self) -> Any:
         try:
             return self.client.list_topics(timeout=self._connect_limit).topics
@@ -292,6 +385,9 @@ class Channel(confluentkafka.Channel):
             error = raised.args[0]
             if error.code() in NOT_ALLOWED:
                 raise not_authorized(error, topic, self.link) from None
+            unacceptable = not_accepted(error, topic, self.link)
+            if unacceptable is not None:
+                raise unacceptable from None
             if error.code() != harmless:
                 raise BrokerUnreachableError(
                     f"Kafka at {self.link} did nothing about the topic {topic!r}: {error.str()}",
@@ -310,13 +406,13 @@ class Channel(confluentkafka.Channel):
             remedy="check the broker's load and the topic's replicas",
         )
 
-    def _cause(self, reports: ClientReports) -> Exception:
+    def _cause(self, reports: ClientReports, said: str = "") -> Exception:
         return cause_of(
             reports,
             self.link,
             failure=self.token.failure,
             known=has_signed_in(self.link),
-            otherwise=f"no answer within {self._connect_limit:g} s",
+            otherwise=said or f"no answer within {self._connect_limit:g} s",
         )
 
     def _new_client(self, make: Any, settings: dict[str, Any], key: str) -> Any:

@@ -216,10 +216,6 @@ def _tls(given: Any, *, insecure: bool) -> dict[str, Any]:
     if not verified and not insecure:
         raise _unverified("broker_use_ssl")
     settings = {_TLS_OPTIONS[key]: str(value) for key, value in options.items() if value}
-    trusted = ssl.get_default_verify_paths().cafile
-    if trusted:
-        # What Python trusts, SSL_CERT_FILE included; librdkafka would look for a file by itself.
-        settings.setdefault("ssl.ca.location", trusted)
     return {
         "security.protocol": "SASL_SSL",
         _HOST_NAME_CHECK: "https",
