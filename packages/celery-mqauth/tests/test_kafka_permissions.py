@@ -145,9 +145,10 @@ def test_acknowledgements_that_are_refused(
     queue.put("hello")
     message = queue.get(timeout=LIMIT)
     group = f"{topic}-consumer-group"
+    anybody: Any = None
+    any_of_it = (AclOperation.ANY, AclPermissionType.ANY)
     everything = AclBindingFilter(
-        *(ResourceType.GROUP, group, ResourcePatternType.ANY, None, None),
-        *(AclOperation.ANY, AclPermissionType.ANY),
+        ResourceType.GROUP, group, ResourcePatternType.ANY, anybody, anybody, *any_of_it
     )
     (gone,) = admin.delete_acls([everything]).values()
     assert len(list(gone.result(LIMIT))) == 1

@@ -81,9 +81,9 @@ def test_what_is_not_kombus_is_passed_over(
     caplog.clear()
     second = connect()
     queue = second.SimpleQueue(topic)
-    for text in ("before", "after"):
+    for payload in ("before", "after"):
         message = queue.get(timeout=LIMIT)
-        assert message.payload == text
+        assert message.payload == payload
         message.ack()
     second.release()
     caplog.clear()

@@ -134,7 +134,9 @@ class Channel(confluentkafka.Channel):
     def _mark_as_inherited(self) -> None:
         # The clients stay in memory, which `kafka.clients` sees to.
         self._inherited = True
-        self._client, self._kafka_consumers, self._kafka_producers = None, {}, {}
+        self._client = None
+        self._kafka_consumers = {}
+        self._kafka_producers: dict[str, Any] = {}
 
     def _check_own(self) -> None:
         if self._inherited:
