@@ -93,6 +93,16 @@ def test_a_url_that_kombu_cannot_read(words: str, url: str, wrong: str) -> None:
     assert len(done.stderr.splitlines()) <= 1
 
 
+@pytest.mark.parametrize("scheme", ["mqauth-kafka", "mqauths-kafka"])
+def test_no_worker_is_asked_over_kafka(scheme: str) -> None:
+    """It has no remote control, so that a worker that runs could not answer either."""
+    app = celery.Celery("proj", broker=f"{scheme}://oauth2@localhost", set_as_current=False)
+    done = runner().invoke(mqauth, ["status", "--json"], obj=SimpleNamespace(app=app))
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["exit_code"]) == (2, 2)
+    assert "no remote control" in told["error"]
+
+
 @pytest.mark.parametrize("name", ["doctor", "scopes", "status"])
 def test_help_shows_each_example_on_a_line(name: str) -> None:
     """They can be copied."""

@@ -267,6 +267,17 @@ def test_a_certificate_of_somebody_else_is_not_trusted(connection: Connect) -> N
         connection(ssl=True)._establish_connection()
 
 
+@pytest.mark.parametrize("name", ["ssl.ca.location", "ssl.ca.pem"])
+def test_librdkafkas_settings_may_name_the_authority(
+    world: KafkaSandbox, connection: Connect, name: str
+) -> None:
+    """What the system trusts does not stand in the way of what the user says."""
+    said = str(world.ca_file) if name.endswith("location") else world.ca_file.read_text("ascii")
+    opened = connection(ssl=True, options={"kafka_common_config": {name: said}})
+    opened.connect()
+    opened.connection.probe(LIMIT)
+
+
 def test_nobody_there(connection: Connect) -> None:
     """A port where nobody listens is an unreachable broker."""
     with pytest.raises(BrokerUnreachableError, match=r"localhost:1: .*refused"):
@@ -389,10 +400,14 @@ def test_a_broker_that_goes_after_the_login(
             ConfigurationError,
             "sasl.password",
         ),
-        (
-            {"options": {"kafka_admin_config": {"enable.ssl.certificate.verification": "false"}}},
-            InsecureTransportError,
-            "kafka_admin_config switches",
+        *(
+            (
+                {"options": {f"kafka_{name}_config": {"enable.ssl.certificate.verification": off}}},
+                InsecureTransportError,
+                f"kafka_{name}_config switches",
+            )
+            for name in ("common", "admin", "producer", "consumer")
+            for off in ("false", "f", "F", "0", 0, False)
         ),
         (
             {"options": {"kafka_common_config": {"no.such.setting": 1}}},

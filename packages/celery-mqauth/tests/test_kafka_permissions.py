@@ -13,7 +13,15 @@ import celery
 import kombu
 import pytest
 from click.testing import CliRunner
-from confluent_kafka.admin import AclOperation, AdminClient, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from celery_mqauth.command import mqauth as celery_command
 from celery_mqauth.kafka import client_version, login
@@ -118,6 +126,36 @@ def test_what_is_allowed_works(allow: Callable[..., None], channel: Any, topic: 
     assert message.payload == "hello"
     message.ack()
     queue.close()
+
+
+def test_acknowledgements_that_are_refused(
+    *,
+    guarded: KafkaSandbox,
+    admin: AdminClient,
+    allow: Callable[..., None],
+    channel: Any,
+    topic: str,
+    read_for_long: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever may not commit any more is told so, as its messages come again."""
+    allow(AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE)
+    allow(AclOperation.READ, of=ResourceType.GROUP)
+    queue = channel.connection.client.SimpleQueue(topic)
+    queue.put("hello")
+    message = queue.get(timeout=LIMIT)
+    group = f"{topic}-consumer-group"
+    anybody: Any = None
+    any_of_it = (AclOperation.ANY, AclPermissionType.ANY)
+    everything = AclBindingFilter(
+        ResourceType.GROUP, group, ResourcePatternType.ANY, anybody, anybody, *any_of_it
+    )
+    (gone,) = admin.delete_acls([everything]).values()
+    assert len(list(gone.result(LIMIT))) == 1
+    message.ack()
+    with pytest.raises(NotAuthorizedError, match=f"the consumer group '{group}'.*ACL"):
+        read_for_long(channel, topic)
+    assert f"acknowledgements in the topic '{topic}' are not taken" in caplog.text
 
 
 Doctor = Callable[..., tuple[int, dict[str, dict[str, Any]]]]

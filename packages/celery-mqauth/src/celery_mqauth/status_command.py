@@ -12,7 +12,9 @@ from celery_mqauth.app_connection import write_connection
 from celery_mqauth.command_errors import NO_WORKER
 from mqauth.cli.option_arguments import time_limit
 from mqauth.cli.output import examples, json_option
+from mqauth.diagnosis.target import KAFKA_PORTS
 from mqauth.durations import duration
+from mqauth.errors import ConfigurationError
 
 
 @click.command(
@@ -34,7 +36,12 @@ from mqauth.durations import duration
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool, timeout: float) -> None:
     """Show every worker's credentials: who signs in, time left, rotations, failures."""
-    write_connection(ctx.obj.app)  # says in one line what is wrong with the URL
+    # Says in one line what is wrong with the URL.
+    if write_connection(ctx.obj.app).transport_cls in KAFKA_PORTS:
+        raise ConfigurationError(
+            "the app's broker is Kafka, where no worker can be asked: it has no remote control",
+            remedy="see the workers' logs, or celery mqauth doctor",
+        )
     replies = ctx.obj.app.control.inspect(timeout=timeout)._request("mqauth")  # noqa: SLF001
     if as_json:
         click.echo(json.dumps(replies or {}))

@@ -218,10 +218,6 @@ def _tls(given: Any, *, insecure: bool) -> dict[str, Any]:
     if not verified and not insecure:
         raise _unverified("broker_use_ssl")
     settings = {_TLS_OPTIONS[key]: str(value) for key, value in options.items() if value}
-    trusted = ssl.get_default_verify_paths().cafile
-    if trusted:
-        # What Python trusts, SSL_CERT_FILE included; librdkafka would look for a file by itself.
-        settings.setdefault("ssl.ca.location", trusted)
     return {
         "security.protocol": "SASL_SSL",
         _HOST_NAME_CHECK: "https",
@@ -258,7 +254,8 @@ def _check_options(options: Mapping[str, Any], *, insecure: bool) -> None:
 
 def verifies(settings: Mapping[str, Any]) -> bool:
     """Return whether settings have the broker's certificate verified."""
-    return str(settings.get(_VERIFICATION, True)).lower() not in {"false", "0"}
+    # librdkafka has several spellings of either, and what is none of them it refuses later.
+    return str(settings.get(_VERIFICATION, True)).lower() in {"true", "t", "1"}
 
 
 def names(settings: Mapping[str, Any]) -> bool:

@@ -7,6 +7,8 @@ amqp.RecoverableConnectionError
 amqp.AccessRefused
  ├─ MechanismError        the listener takes no OAUTHBEARER (a LoginRefusedError as well)
  └─ NotAuthorizedError    the broker does not let this principal do that; a worker stops
+amqp.PreconditionFailed
+ └─ NotAcceptedError      no attempt would do: the message is too large, or no such topic can be
 
 All of them are `mqauth.MQAuthError` too: one line, cause and remedy, no secret.
 """
@@ -46,6 +48,21 @@ NOT_ALLOWED = {
 NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - librdkafka's name
 """Codes by which the broker, or librdkafka by itself, says that there is no such topic."""
 
+_TOO_LARGE = (
+    "send less, such as a reference to it; or raise message.max.bytes in kafka_producer_config and "
+    "the topic's max.message.bytes"
+)
+_NOT_ACCEPTED = {
+    KafkaError.MSG_SIZE_TOO_LARGE: _TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE: _TOO_LARGE,
+    KafkaError.TOPIC_EXCEPTION: "name the queue with at most 249 letters, digits, '.', '_' or '-'",
+    KafkaError.INVALID_PARTITIONS: "correct num_partitions in the transport options",
+    KafkaError.INVALID_REPLICATION_FACTOR: "correct replication_factor in the transport options: "
+    "at most as many as there are brokers",
+    KafkaError.INVALID_CONFIG: "correct topic_config in the transport options",
+}
+"""Codes by which the broker, or librdkafka by itself, refuses for good, with their remedies."""
+
 SIGN_IN_CODES = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})  # noqa: SLF001 - librdkafka's name for it
 TLS_CODES = frozenset({KafkaError._SSL})  # noqa: SLF001 - the same
 ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - the same
@@ -62,6 +79,10 @@ class NotConfirmedError(OneLineError, amqp.RecoverableConnectionError):
 
 class NotAuthorizedError(OneLineError, amqp.AccessRefused):
     """The broker does not let this principal do that."""
+
+
+class NotAcceptedError(OneLineError, amqp.PreconditionFailed):
+    """Kafka takes no such message, or makes no such topic: another attempt changes nothing."""
 
 
 class MechanismError(LoginRefusedError):
@@ -160,6 +181,23 @@ def not_authorized(error: Any, what: str, link: KafkaLink) -> NotAuthorizedError
         f"Kafka at {link} does not let {who or link.source.provider.identity} use the {kind} "
         f"{what!r}: {error.str()}",
         remedy="allow it with an ACL (Amazon MSK: with kafka-cluster actions of the role's policy)",
+    )
+
+
+def not_accepted(error: Any, topic: str, link: KafkaLink) -> NotAcceptedError | None:
+    """Return the error for what Kafka refuses for good, or None if another attempt may do.
+
+    Args:
+        error: A `KafkaError`, or None.
+        topic: What it is about.
+        link: Where it happened.
+    """
+    remedy = _NOT_ACCEPTED.get(error.code()) if error is not None else None
+    if remedy is None:
+        return None
+    return NotAcceptedError(
+        f"Kafka at {link} does not accept this for the topic {topic!r}: {error.str()}",
+        remedy=remedy,
     )
 
 

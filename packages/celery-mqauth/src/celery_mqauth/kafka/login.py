@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -15,6 +14,7 @@ from celery_mqauth.errors import (
     CredentialUnavailableError,
     LoginRefusedError,
 )
+from celery_mqauth.kafka.clients import new_client
 from celery_mqauth.kafka.endpoints import KafkaLink, check_loopback
 from celery_mqauth.kafka.errors import (
     ALL_DOWN,
@@ -26,11 +26,6 @@ from celery_mqauth.kafka.errors import (
 )
 from celery_mqauth.kafka.token import TokenCallback, check_bearer
 from mqauth.errors import ConfigurationError, InsecureTransportError, MQAuthError
-
-librdkafka = logging.getLogger("celery_mqauth.kafka.librdkafka")
-"""Where librdkafka's own lines go, which it would write on stderr."""
-
-_Client = TypeVar("_Client")
 
 _FIRST_LOOK = 0.5
 _LONGEST_LOOK = 4.0
@@ -80,23 +75,6 @@ def sign_in(
 def has_signed_in(link: KafkaLink) -> bool:
     """Return whether this identity has signed in to these servers before."""
     return _key(link) in _has_signed_in
-
-
-def new_client(make: Callable[[dict[str, Any]], _Client], settings: Mapping[str, Any]) -> _Client:
-    """Return a client of librdkafka.
-
-    Raises:
-        ConfigurationError: It does not take the settings.
-    """
-    try:
-        return make({"logger": librdkafka, **settings})
-    except (KafkaException, ValueError, TypeError) as error:
-        reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-        raise ConfigurationError(
-            f"librdkafka does not take the settings: {reason}",
-            remedy="correct kafka_common_config, kafka_producer_config, kafka_consumer_config or "
-            "kafka_admin_config",
-        ) from None
 
 
 def _key(link: KafkaLink) -> tuple[str, str]:

@@ -8,14 +8,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from celery_mqauth.errors import BrokerUnreachableError
+from celery_mqauth.kafka.clients import Consumer, Producer, new_client
 from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import NOT_ALLOWED, ClientReports, NotConfirmedError, not_authorized
 from celery_mqauth.kafka.limits import check_seconds
-from celery_mqauth.kafka.login import new_client, sign_in
+from celery_mqauth.kafka.login import sign_in
 from celery_mqauth.kafka.settings import common_settings, given
 from celery_mqauth.kafka.token import TokenCallback
 

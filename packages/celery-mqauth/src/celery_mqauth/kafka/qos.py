@@ -14,6 +14,8 @@ from kombu.transport import confluentkafka
 
 logger = logging.getLogger(__name__)
 
+_Place = tuple[str, int]
+
 
 class Message(confluentkafka.Message):
     """A message that knows where in its topic it stands."""
@@ -31,8 +33,8 @@ class QoS(confluentkafka.QoS):
     def __init__(self, *args: Any, **options: Any) -> None:
         """Begin with nothing under way."""
         super().__init__(*args, **options)
-        self._under_way: dict[tuple[str, int], set[int]] = {}
-        self._next: dict[tuple[str, int], int] = {}
+        self._under_way: dict[_Place, set[int]] = {}
+        self._next: dict[_Place, int] = {}
 
     def append(self, message: Any, delivery_tag: Any) -> None:
         """Remember a message that has been delivered."""
@@ -47,17 +49,14 @@ class QoS(confluentkafka.QoS):
         if message is None:
             return
         place = message.topic, message.partition
-        under_way = self._under_way[place]
-        under_way.discard(message.offset)
-        done = min(under_way, default=self._next[place])
-        consumer = self.channel.existing_consumer(message.topic)
-        if consumer is None:
-            return
-        try:
-            consumer.commit(offsets=[TopicPartition(*place, done)], asynchronous=True)
-        except KafkaException as error:
-            # Somebody else has the partition by now, and with it the message.
-            logger.warning("an acknowledgement in %s was not taken: %s", message.topic, error)
+        self._under_way[place].discard(message.offset)
+        self._commit(place)
+
+    def done_before(self, topic: str, partition: int, offset: int) -> None:
+        """Count what stands before an offset as done, but for what is under way."""
+        place = topic, partition
+        self._next[place] = max(self._next.get(place, 0), offset)
+        self._commit(place)
 
     def reject(self, delivery_tag: Any, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
         """Drop a message, or put it at the end of its topic."""
@@ -65,3 +64,14 @@ class QoS(confluentkafka.QoS):
         if requeue and message is not None:
             self.channel._restore(message)  # noqa: SLF001 - Kombu's way
         self.ack(delivery_tag)
+
+    def _commit(self, place: _Place) -> None:
+        done = min(self._under_way.get(place, ()), default=self._next[place])
+        consumer = self.channel.existing_consumer(place[0])
+        if consumer is None:
+            return
+        try:
+            consumer.commit(offsets=[TopicPartition(*place, done)], asynchronous=True)
+        except KafkaException as error:
+            # Somebody else has the partition by now, and with it the message.
+            logger.warning("an acknowledgement in %s was not taken: %s", place[0], error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.token import TokenCallback
 
 _SILENT = 2  # librdkafka's own lines: what matters of them comes to `error_cb`, too
+
+
+_SAYS_WHOM_TO_TRUST = frozenset({"ssl.ca.location", "ssl.ca.pem", "ssl.ca.certificate.stores"})
 
 
 def given(options: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
@@ -26,9 +30,15 @@ def common_settings(
         token: What librdkafka gets its token from.
         options: As Celery's `broker_transport_options`.
     """
-    return {
+    # What says where to go and how to sign in is not among the user's: that is refused before.
+    settings = {
         "log_level": _SILENT,
-        **given(options, "kafka_common_config"),
         **link.settings,
+        **given(options, "kafka_common_config"),
         "oauth_cb": token,
     }
+    trusted = ssl.get_default_verify_paths().cafile
+    if link.tls and trusted and not _SAYS_WHOM_TO_TRUST & settings.keys():
+        # What Python trusts, SSL_CERT_FILE included; librdkafka would look for a file by itself.
+        settings["ssl.ca.location"] = trusted
+    return settings

@@ -1,0 +1,60 @@
+"""librdkafka's clients, which a forked process can neither use nor end.
+
+A fork has none of the threads that a client is made of: whoever calls it there waits for ever, and
+whoever frees it brings the process down. So every client that a process inherits is kept as it is
+until that process ends, past the end of the interpreter, which would free it too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import confluent_kafka
+from confluent_kafka import KafkaException
+
+from mqauth import forks
+from mqauth.errors import ConfigurationError
+
+librdkafka = logging.getLogger("celery_mqauth.kafka.librdkafka")
+"""Where librdkafka's own lines go, which it would write on stderr."""
+
+_Client = TypeVar("_Client")
+
+
+class Producer(confluent_kafka.Producer):
+    """A producer that can be referred to weakly, which one in C cannot."""
+
+
+class Consumer(confluent_kafka.Consumer):
+    """A consumer that can be referred to weakly."""
+
+
+def new_client(make: Callable[[dict[str, Any]], _Client], settings: Mapping[str, Any]) -> _Client:
+    """Return a client of librdkafka, which forked processes leave alone.
+
+    Args:
+        make: `Producer` or `Consumer` of this module, or `AdminClient`.
+        settings: Those of librdkafka.
+
+    Raises:
+        ConfigurationError: It does not take the settings.
+    """
+    try:
+        client = make({"logger": librdkafka, **settings})
+    except (KafkaException, ValueError, TypeError) as error:
+        reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        raise ConfigurationError(
+            f"librdkafka does not take the settings: {reason}",
+            remedy="correct kafka_common_config, kafka_producer_config, kafka_consumer_config or "
+            "kafka_admin_config",
+        ) from None
+    forks.after_in_child(client, _keep_for_ever)
+    return client
+
+
+def _keep_for_ever(client: object) -> None:
+    # A reference that nobody gives back: one in a module ends with the interpreter.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
