@@ -49,6 +49,8 @@ class Environment:
             UV_PINS,
             self.requirements,
             *(member / "pyproject.toml" for member in members()),
+            # Scripts are copied into the environment, however editable their package is.
+            *(script for member in members() for script in sorted(member.glob("launcher/*"))),
         ]:
             digest.update(source.read_bytes())
         return digest.hexdigest()
