@@ -88,7 +88,7 @@ MISTAKES = {
     "URL; CELERY_BROKER_URL = 5": "E033",
     "URL; CELERY_BROKER_URL += ';amqps://u:c4n4ry-5ecret@b.example.com/'": "W009",
     "URL; BROKER_URL = CELERY_BROKER_URL; del CELERY_BROKER_URL": "W012",
-    "MQAUTH_CELERY_NAMESPACE = 'celery'": "W012",
+    "MQAUTH_CELERY_NAMESPACE = 'celery'": "E025",
 }
 
 
