@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import pprint
@@ -40,6 +41,8 @@ STATIC = {
     "PROVIDER": "static",
     "OPTIONS": {"username": "celery", "password": CANARY},
 }
+WRITTEN = repr(STATIC)
+"""As it stands in a file of settings; what settings hold is wrapped where it stands."""
 SETTINGS = """
 import django_mqauth
 
@@ -238,7 +241,7 @@ def test_secrets_that_checks_refuse_are_hidden(tmp_path: Path, change: str) -> N
     """Whatever is wrong with a setting, what stands in it does not show, as repr or pprint."""
     module = tmp_path / "written.py"
     module.write_text(
-        f"from types import MappingProxyType as M\nMQAUTH = {{'default': {STATIC!r}}}\n"
+        f"from types import MappingProxyType as M\nMQAUTH = {{'default': {WRITTEN}}}\n"
         "MQAUTH['default']" + change.format(c=CANARY)
     )
     written = runpy.run_path(str(module)).items()
@@ -314,6 +317,7 @@ def test_a_filter_of_error_pages_stays(tmp_path: Path) -> None:
 
 def test_what_celery_is_told_stays_what_it_is(use: Callable[..., None]) -> None:
     """A password in Celery's settings is hidden where it is looked at, and nowhere else."""
+    importlib.import_module("celery_mqauth")  # registers the scheme where Kombu comes first
     url = f"mqauths://default@a.example.com/;amqps://u:{CANARY}@b.example.com/v"
     use(
         MQAUTH={"default": STATIC},
