@@ -4,55 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
-from collections.abc import Iterable, Iterator
-from functools import cached_property
 from queue import Empty
 from typing import Any
 
-import amqp
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-from kombu.transport import confluentkafka
+from confluent_kafka import KafkaException
 from kombu.utils.encoding import str_to_bytes
 from kombu.utils.json import dumps
 
-from celery_mqauth.errors import BrokerUnreachableError
-from celery_mqauth.kafka.clients import Consumer, Producer, new_client
+from celery_mqauth.kafka.clients import CLOSE_LIMIT, Consumer, Producer, close_within, new_client
 from celery_mqauth.kafka.commits import Commits
 from celery_mqauth.kafka.delivery import deliver
-from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import (
     NO_SUCH_TOPIC,
     NOT_ALLOWED,
     ClientReports,
     NotConfirmedError,
-    cause_of,
     not_accepted,
     not_authorized,
 )
-from celery_mqauth.kafka.limits import CONNECT_LIMIT, PUBLISH_LIMIT
-from celery_mqauth.kafka.login import has_signed_in, sign_in
-from celery_mqauth.kafka.offsets import IN_USE, Purge, standings
+from celery_mqauth.kafka.limits import PUBLISH_LIMIT
 from celery_mqauth.kafka.payload import payload_of
 from celery_mqauth.kafka.qos import Message, QoS
-from celery_mqauth.kafka.settings import common_settings, given
 from celery_mqauth.kafka.token import TokenCallback
-from celery_mqauth.kafka.topics import new_topic
+from celery_mqauth.kafka.topics_channel import TopicsChannel
 from mqauth import forks
 
 logger = logging.getLogger(__name__)
-
-CLOSE_LIMIT = 5.0
-"""Seconds for consumers to commit and to leave their groups."""
 
 _LOOK = 1.0
 _TURN = 0.05
 """Seconds for which one of several topics without messages is waited for."""
 
 
-class Channel(confluentkafka.Channel):
+class Channel(TopicsChannel):
     """Kombu's channel on clients with renewed tokens; every wait in it has an end."""
 
     QoS = QoS
@@ -63,35 +48,13 @@ class Channel(confluentkafka.Channel):
 
     def __init__(self, connection: Any, **options: Any) -> None:
         """Sign in."""
-        self.link: KafkaLink = connection.link
+        self.link = connection.link
         self.token = TokenCallback(self.link.source)
-        self._reports: dict[Any, ClientReports] = {}
+        self._reports = {}
         self._commits: dict[str, Commits] = {}
         self._troubled_since: dict[str, float] = {}
-        self._inherited = False
         super().__init__(connection, **options)
         forks.after_in_child(self, Channel._mark_as_inherited)
-
-    @cached_property
-    def common_config(self) -> dict[str, Any]:
-        """Settings of librdkafka for all clients."""
-        return common_settings(self.link, self.token, self.options)
-
-    @property
-    def client(self) -> AdminClient:
-        """The admin client.
-
-        Raises:
-            amqp.RecoverableConnectionError: This process was forked from the one whose it is.
-        """
-        self._check_own()
-        client: AdminClient = super().client
-        return client
-
-    def existing_consumer(self, topic: str) -> Any:
-        """Return the consumer of a topic, or None."""
-        self._check_own()
-        return self._kafka_consumers.get(topic)
 
     def close(self) -> None:
         """End all clients; what was acknowledged is committed first."""
@@ -99,7 +62,7 @@ class Channel(confluentkafka.Channel):
             consumers: dict[str, Any] = self._kafka_consumers
             self._kafka_consumers: dict[str, Any] = {}
             super().close()
-            _close_within(CLOSE_LIMIT, consumers.values())
+            close_within(CLOSE_LIMIT, consumers.values())
             # A client lives, and renews its token, for as long as somebody has it.
             self._client = None
             self.link.source.detach(self.token)
@@ -138,16 +101,6 @@ class Channel(confluentkafka.Channel):
         self._kafka_consumers = {}
         self._kafka_producers: dict[str, Any] = {}
 
-    def _check_own(self) -> None:
-        if self._inherited:
-            raise amqp.RecoverableConnectionError(
-                "the connection belongs to the process that this one was forked from"
-            )
-
-    def _open(self) -> AdminClient:
-        settings = {**self.common_config, **self._given("kafka_admin_config")}
-        return sign_in(self.link, self.token, settings, self._connect_limit)
-
     def _get_producer(self, queue: str) -> Any:
         self._check_own()
         # One for all topics: each has a link, and a login, to each broker.
@@ -170,15 +123,6 @@ class Channel(confluentkafka.Channel):
             consumer.subscribe([topic])
             self._kafka_consumers[topic] = consumer
         return consumer
-
-    def _consumer_settings(self, topic: str) -> dict[str, Any]:
-        return {
-            "group.id": f"{topic}-consumer-group",
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-            **self.common_config,
-            **self._given("kafka_consumer_config"),
-        }
 
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         """Publish, and wait until the broker has confirmed it.
@@ -280,121 +224,11 @@ class Channel(confluentkafka.Channel):
         if time.monotonic() - since > self._connect_limit:
             raise self._cause(reports)
 
-    def _check_allowed(self, error: Any, topic: str) -> None:
-        if error is not None and error.code() in NOT_ALLOWED:
-            of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-            what = self._consumer_settings(topic)["group.id"] if of_group else topic
-            raise not_authorized(error, str(what), self.link)
-
     def _hear(self) -> None:
         """Have clients that are seldom used hand over librdkafka's lines, which pile up else."""
         for client in (self._client, *self._kafka_producers.values()):
             if client is not None:
                 client.poll(0)
-
-    def _has_queue(self, queue: str, **options: Any) -> bool:
-        return self.sanitize_queue_name(queue) in self._topics()
-
-    def _new_queue(self, queue: str, **options: Any) -> None:
-        topic = self.sanitize_queue_name(queue)
-        if topic in self._topics():
-            return
-        wanted = new_topic(topic, self.options)
-        future = self.client.create_topics([wanted], request_timeout=self._connect_limit)[topic]
-        self._wait_for(future, topic, KafkaError.TOPIC_ALREADY_EXISTS)
-
-    def _delete(self, queue: str, *args: Any, **options: Any) -> None:
-        topic = self.sanitize_queue_name(queue)
-        consumer = self._kafka_consumers.pop(topic, None)
-        if consumer is not None:
-            _close_within(CLOSE_LIMIT, [consumer])
-        future = self.client.delete_topics([topic], request_timeout=self._connect_limit)[topic]
-        self._wait_for(future, topic, KafkaError.UNKNOWN_TOPIC_OR_PART)
-
-    def _size(self, queue: str) -> int:
-        """Return how many messages wait in those partitions that this channel consumes."""
-        topic = self.sanitize_queue_name(queue)
-        consumer = self.existing_consumer(topic)
-        if consumer is None:
-            return 0
-        with self._told(topic):
-            partitions = [place.partition for place in consumer.assignment()]
-            found = standings(consumer, topic, partitions, self._connect_limit)
-        return sum(one.waiting for one in found)
-
-    def _purge(self, queue: str) -> int:
-        """Pass over what waits; return how many messages.
-
-        Raises:
-            NotAuthorizedError: The broker does not let this principal do that.
-            NotConfirmedError: Others consume the topic, and each decides for itself.
-        """
-        topic = self.sanitize_queue_name(queue)
-        consumer = self.existing_consumer(topic)
-        own = [place.partition for place in consumer.assignment()] if consumer is not None else []
-        with self._told(topic):
-            if not own:
-                return self._purge_for_others(topic)
-            purged = 0
-            for one in standings(consumer, topic, own, self._connect_limit):
-                place = TopicPartition(topic, one.partition, one.end)
-                (at,) = consumer.position([place])
-                purged += one.end - max(one.next, at.offset)
-                consumer.seek(place)
-                self.qos.done_before(topic, one.partition, one.end)
-        return purged
-
-    def _purge_for_others(self, topic: str) -> int:
-        known = self._topics().get(topic)
-        if known is None:
-            return 0
-        purge = Purge()
-        settings = {**self._consumer_settings(topic), "on_commit": purge}
-        consumer = new_client(Consumer, {**settings, "error_cb": ClientReports()})
-        try:
-            return purge.run(consumer, topic, list(known.partitions), self._connect_limit)
-        except KafkaException as raised:
-            if raised.args[0].code() not in IN_USE:
-                raise
-            raise NotConfirmedError(
-                f"the topic {topic!r} was not purged, as others consume it: {raised.args[0].str()}",
-                remedy="stop its workers first",
-            ) from None
-        finally:
-            _close_within(CLOSE_LIMIT, [consumer])
-
-    @contextlib.contextmanager
-    def _told(self, topic: str) -> Iterator[None]:
-        """Tell what librdkafka raises about a topic as what it means."""
-        try:
-            yield
-        except KafkaException as raised:
-            self._check_allowed(raised.args[0], topic)
-            reports = self._reports.get(topic) or ClientReports()
-            raise self._cause(reports, raised.args[0].str()) from None
-
-    def _topics(self) -> Any:
-        try:
-            return self.client.list_topics(timeout=self._connect_limit).topics
-        except KafkaException:
-            self.client.poll(0)
-            raise self._cause(ClientReports()) from None
-
-    def _wait_for(self, future: Any, topic: str, harmless: int) -> None:
-        try:
-            future.result(self._connect_limit + _LOOK)
-        except KafkaException as raised:
-            error = raised.args[0]
-            if error.code() in NOT_ALLOWED:
-                raise not_authorized(error, topic, self.link) from None
-            unacceptable = not_accepted(error, topic, self.link)
-            if unacceptable is not None:
-                raise unacceptable from None
-            if error.code() != harmless:
-                raise BrokerUnreachableError(
-                    f"Kafka at {self.link} did nothing about the topic {topic!r}: {error.str()}",
-                    remedy="see the broker's log",
-                ) from None
 
     def _not_published(self, topic: str, error: Any) -> Exception:
         if error is not None and error.code() in NOT_ALLOWED:
@@ -408,44 +242,10 @@ class Channel(confluentkafka.Channel):
             remedy="check the broker's load and the topic's replicas",
         )
 
-    def _cause(self, reports: ClientReports, said: str = "") -> Exception:
-        return cause_of(
-            reports,
-            self.link,
-            failure=self.token.failure,
-            known=has_signed_in(self.link),
-            otherwise=said or f"no answer within {self._connect_limit:g} s",
-        )
-
     def _new_client(self, make: Any, settings: dict[str, Any], key: str) -> Any:
         reports = self._reports[key] = ClientReports(settings.get("error_cb"))
         return new_client(make, {**settings, "error_cb": reports})
 
-    def _given(self, name: str) -> dict[str, Any]:
-        return given(self.options, name)
-
-    @property
-    def _connect_limit(self) -> float:
-        return float(self.options.get("connect_limit", CONNECT_LIMIT))
-
     @property
     def _publish_limit(self) -> float:
         return float(self.options.get("publish_limit", PUBLISH_LIMIT))
-
-
-def _close_within(limit: float, consumers: Iterable[Any]) -> None:
-    """Close consumers at the same time, and leave those behind that wait for a broker."""
-    closing = [
-        threading.Thread(target=_close, args=(consumer,), name="mqauth-kafka-close", daemon=True)
-        for consumer in consumers
-    ]
-    deadline = time.monotonic() + limit
-    for thread in closing:
-        thread.start()
-    for thread in closing:
-        thread.join(max(0.0, deadline - time.monotonic()))
-
-
-def _close(consumer: Any) -> None:
-    with contextlib.suppress(KafkaException, RuntimeError):
-        consumer.close()

@@ -7,9 +7,12 @@ until that process ends, past the end of the interpreter, which would free it to
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import confluent_kafka
@@ -20,6 +23,9 @@ from mqauth.errors import ConfigurationError
 
 librdkafka = logging.getLogger("celery_mqauth.kafka.librdkafka")
 """Where librdkafka's own lines go, which it would write on stderr."""
+
+CLOSE_LIMIT = 5.0
+"""Seconds for consumers to commit and to leave their groups."""
 
 _Client = TypeVar("_Client")
 
@@ -58,3 +64,21 @@ def new_client(make: Callable[[dict[str, Any]], _Client], settings: Mapping[str,
 def _keep_for_ever(client: object) -> None:
     # A reference that nobody gives back: one in a module ends with the interpreter.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
+
+
+def close_within(limit: float, consumers: Iterable[Any]) -> None:
+    """Close consumers at the same time, and leave those behind that wait for a broker."""
+    closing = [
+        threading.Thread(target=_close, args=(consumer,), name="mqauth-kafka-close", daemon=True)
+        for consumer in consumers
+    ]
+    deadline = time.monotonic() + limit
+    for thread in closing:
+        thread.start()
+    for thread in closing:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _close(consumer: Any) -> None:
+    with contextlib.suppress(KafkaException, RuntimeError):
+        consumer.close()
