@@ -17,11 +17,9 @@ from celery_mqauth.kafka.commits import Commits
 from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.errors import (
     NO_SUCH_TOPIC,
-    NOT_ALLOWED,
     ClientReports,
     NotConfirmedError,
     not_accepted,
-    not_authorized,
 )
 from celery_mqauth.kafka.limits import PUBLISH_LIMIT
 from celery_mqauth.kafka.payload import payload_of
@@ -140,6 +138,8 @@ class Channel(TopicsChannel):
         unacceptable = not_accepted(delivery.error, topic, self.link)
         if unacceptable is not None:
             raise unacceptable
+        # Said of the message by the broker, or by librdkafka, which remembers it for a while.
+        self._check_allowed(delivery.error, topic)
         if delivery.refused:
             raise NotConfirmedError(
                 f"librdkafka does not take a message for {topic!r}: {delivery.refused}",
@@ -231,8 +231,6 @@ class Channel(TopicsChannel):
                 client.poll(0)
 
     def _not_published(self, topic: str, error: Any) -> Exception:
-        if error is not None and error.code() in NOT_ALLOWED:
-            return not_authorized(error, topic, self.link)
         reports = self._reports[""]
         if self.token.failure is not None or reports.newest() is not None:
             return self._cause(reports)
