@@ -39,11 +39,11 @@ class Machine:
         program.write_text(text)
         program.chmod(0o755)
 
-    def set_up(self) -> subprocess.CompletedProcess[str]:
+    def set_up(self, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the bootstrap script as `make setup` would."""
         return subprocess.run(
             ["/bin/sh", ROOT / "scripts" / "bootstrap"],
-            env={"PATH": str(self.folder)},
+            env={"PATH": str(self.folder), **variables},
             check=False,
             capture_output=True,
             text=True,
@@ -71,6 +71,18 @@ def test_python_too_old(machine: Machine) -> None:
     done = machine.set_up()
     assert done.returncode == 1
     assert "no Python 3.11 or newer found" in done.stderr
+
+
+def test_no_other_python_takes_the_place_of_a_named_one(machine: Machine) -> None:
+    """What PYTHON names and cannot be used ends the set-up, whatever else there is."""
+    machine.add_program("python3", "#!/bin/sh\nexit 0\n")
+    machine.add_program("python3.9", OLD_PYTHON)
+    for name in ("python3.9", "python3.99"):
+        done = machine.set_up(PYTHON=name)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert f"PYTHON names {name}, which is no Python 3.11 or newer that starts" in done.stderr
+    assert machine.set_up(PYTHON="python3").returncode == 0
 
 
 def test_python_without_venv_and_no_apt(machine: Machine) -> None:
