@@ -27,7 +27,7 @@ from celery_mqauth.errors import (
 from celery_mqauth.kafka import client_version, doctor, login
 from celery_mqauth.kafka.endpoints import link_of
 from celery_mqauth.kafka.errors import MechanismError, NotConfirmedError
-from mqauth.errors import ConfigurationError, InsecureTransportError
+from mqauth.errors import ConfigurationError, InsecureTransportError, MQAuthError
 from mqauth.shared import shared_sources
 from mqauth_sandbox import KafkaSandbox
 from mqauth_sandbox.kafka.prepare import KafkaInstallation
@@ -322,6 +322,22 @@ def test_nothing_goes_on_behind_a_closed_connection(
     opened.release()
     eventually(lambda: threads_of_librdkafka() <= before, "an end of all clients", LIMIT)
     del kept
+
+
+def test_a_closed_connection_asks_for_no_token(
+    connection: Connect, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that outlives its connection, as somebody keeps it, costs the issuer nothing."""
+    opened = connection()
+    opened.SimpleQueue(topic).put("confirmed")
+    token = opened.default_channel.token
+    assert token("")[0]
+    opened.release()
+    asked: list[bool] = []
+    monkeypatch.setattr(token.source, "get", lambda: asked.append(True))
+    with pytest.raises(MQAuthError, match="has been closed"):
+        token("")
+    assert not asked
 
 
 def test_lines_of_librdkafka_are_logged(

@@ -225,7 +225,8 @@ def test_ctrl_c_while_starting_leaves_nothing(which: str) -> None:
     [
         (["--broker", "/nowhere"], "no rabbitmq-server at /nowhere"),
         (["--broker-auth", "kerberos"], "'kerberos' is not one of 'oauth2', 'amazonmq'"),
-        (["--token-lifetime", "0"], "0.0 is not in the range"),
+        (["--token-lifetime", "0"], "0 is not from 1 to 86400 seconds"),
+        (["--token-lifetime", "nan"], "nan is not from 1 to 86400 seconds"),
         (["--broker", "kafka", "--broker-auth", "amazonmq"], "leave --broker-auth and --aws-login"),
     ],
 )

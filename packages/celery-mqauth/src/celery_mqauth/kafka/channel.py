@@ -63,7 +63,7 @@ class Channel(TopicsChannel):
             close_within(CLOSE_LIMIT, consumers.values())
             # A client lives, and renews its token, for as long as somebody has it.
             self._client = None
-            self.link.source.detach(self.token)
+            self.token.end()
 
     def basic_consume(
         self,

@@ -58,7 +58,7 @@ def probe(
             reader = common | given(options, "kafka_consumer_config")
             _there_and_back(link, writer, reader, topic, deadline)
     finally:
-        link.source.detach(token)
+        token.end()
 
 
 def _there_and_back(

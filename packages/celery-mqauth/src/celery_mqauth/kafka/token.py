@@ -34,6 +34,7 @@ class TokenCallback:
         self.source = source
         self.failure: MQAuthError | None = None
         self.given: BrokerCredentials | None = None
+        self._ended = False
         source.attach(self)
 
     def __call__(self, config: str) -> tuple[str, float]:
@@ -42,6 +43,9 @@ class TokenCallback:
         Raises:
             MQAuthError: There is none; librdkafka asks again in ten seconds.
         """
+        if self._ended:
+            # A client outlives its connection where its broker is gone, or somebody keeps it.
+            raise MQAuthError("the connection to Kafka has been closed")
         try:
             credentials = self.source.get()
             check_bearer(credentials)
@@ -51,6 +55,11 @@ class TokenCallback:
             raise
         self.failure, self.given = None, credentials
         return credentials.password.reveal(), min(credentials.local_expiry, time.time() + LONGEST)
+
+    def end(self) -> None:
+        """Ask the source for nothing any more, whatever clients are left."""
+        self._ended = True
+        self.source.detach(self)
 
     def credentials_renewed(self, credentials: BrokerCredentials) -> bool:
         """Do nothing: librdkafka asks when it is time."""
