@@ -330,7 +330,8 @@ def test_a_closed_connection_asks_for_no_token(
     """A client that outlives its connection, as somebody keeps it, costs the issuer nothing."""
     opened = connection()
     opened.SimpleQueue(topic).put("confirmed")
-    token = opened.default_channel.token
+    channel: Any = opened.default_channel
+    token = channel.token
     assert token("")[0]
     opened.release()
     asked: list[bool] = []
