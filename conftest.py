@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 
 from workloads.processes import terminate_like_interrupt
+
+LIMIT = 20.0
 
 
 def pytest_configure() -> None:
@@ -18,3 +28,34 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def kafka_clients() -> Callable[[], int]:
+    """Return a function that counts the threads of all clients of Kafka in this process."""
+
+    def count() -> int:
+        found = 0
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError):  # it has just ended
+                found += task.joinpath("comm").read_text().startswith("rdk:")
+        return found
+
+    return count
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_client_of_kafka_left(kafka_clients: Callable[[], int]) -> Iterator[None]:
+    """See that the clients of a file's tests end with it.
+
+    One that is left tries its broker's port for ever, whoever else has that port by then.
+    """
+    yield
+    if "confluent_kafka" not in sys.modules:
+        return
+    gc.collect()
+    deadline = time.monotonic() + LIMIT
+    while kafka_clients():
+        if time.monotonic() > deadline:
+            pytest.fail("a client of Kafka is left")
+        time.sleep(0.05)

@@ -31,6 +31,7 @@ from tests.permissions.trying import Management, Trying, admitted
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60.0
+STOP = 20.0
 PASSWORD = "of-a-throwaway-user"
 APPS = ("classic", "quorum", "custom", "routed", "edges")
 OWN_PROCESS = ("worker", "beat")
@@ -61,7 +62,7 @@ class Stage:
         self.consumed: tuple[str, ...] = getattr(module, "CONSUMED", ())
         grants = role_grants(made, queues=self.consumed)
         self.grants = {grant.role: grant for grant in grants}
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: dict[str, subprocess.Popen[str]] = {}
 
     def url(self, role: str) -> str:
         """Return the broker URL of a role, which signs in with exactly its grant."""
@@ -86,15 +87,13 @@ class Stage:
         log = self.folder / f"{name}.log"
         environment = self._environment(f"{role}-{name}.trace", self.url(role))
         with log.open("w") as output:
-            self._processes.append(
-                subprocess.Popen(
-                    [*self._celery(), *arguments],
-                    env=environment,
-                    cwd=ROOT,
-                    stdout=output,
-                    stderr=output,
-                    text=True,
-                )
+            self._processes[name] = subprocess.Popen(
+                [*self._celery(), *arguments],
+                env=environment,
+                cwd=ROOT,
+                stdout=output,
+                stderr=output,
+                text=True,
             )
         return log
 
@@ -114,15 +113,22 @@ class Stage:
 
     def stop(self) -> None:
         """End all processes in order."""
-        for process in self._processes:
+        for process in self._processes.values():
             process.terminate()
-        for process in self._processes:
-            process.wait(LIMIT)
+        for name, process in self._processes.items():
+            try:
+                process.wait(STOP)
+            except subprocess.TimeoutExpired:
+                # Celery's beat closes its connection inside of whatever SIGTERM interrupts: where
+                # that reads or writes, it waits for itself for ever, one time in forty.
+                assert name == "beat", f"{name} does not end"
+                process.kill()
+                process.wait(LIMIT)
         self._processes.clear()
 
     def close(self) -> None:
         """End everything."""
-        for process in self._processes:
+        for process in self._processes.values():
             process.kill()
             process.wait(LIMIT)
         self.management.close()

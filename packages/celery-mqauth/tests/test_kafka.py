@@ -8,7 +8,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
-from pathlib import Path
 from typing import Any
 
 import kombu
@@ -298,30 +297,47 @@ def test_a_broker_that_is_gone_is_not_waited_for(
     opened.release()
 
 
-def threads_of_librdkafka() -> int:
-    """Return how many there are in this process."""
-    found = 0
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):  # it has just ended
-            found += task.joinpath("comm").read_text().startswith("rdk:")
-    return found
-
-
 def test_nothing_goes_on_behind_a_closed_connection(
-    world: KafkaSandbox, connection: Connect, topic: str, eventually: Callable[..., None]
+    world: KafkaSandbox,
+    connection: Connect,
+    topic: str,
+    eventually: Callable[..., None],
+    kafka_clients: Callable[[], int],
 ) -> None:
     """However long somebody keeps the error of a failed publish, its producer tries no more."""
     gc.collect()
-    before = threads_of_librdkafka()
+    before = kafka_clients()
     opened = connection(options={"publish_limit": 1})
     opened.SimpleQueue(topic).put("confirmed")
     world.broker.kill()
     with pytest.raises((NotConfirmedError, BrokerUnreachableError)) as kept:
         opened.default_channel._put(topic, {"body": ""})
-    assert threads_of_librdkafka() > before
+    assert kafka_clients() > before
     opened.release()
-    eventually(lambda: threads_of_librdkafka() <= before, "an end of all clients", LIMIT)
+    eventually(lambda: kafka_clients() <= before, "an end of all clients", LIMIT)
     del kept
+
+
+def test_a_consumer_left_behind_ends_with_the_outage(
+    world: KafkaSandbox,
+    connection: Connect,
+    topic: str,
+    eventually: Callable[..., None],
+    kafka_clients: Callable[[], int],
+) -> None:
+    """One that cannot commit is not waited for; back with its broker, by a newer token, it ends."""
+    gc.collect()
+    before = kafka_clients()
+    opened = connection()
+    queue = opened.SimpleQueue(topic)
+    queue.put("hello")
+    message = queue.get(timeout=LIMIT)
+    world.broker.kill()
+    message.ack()
+    opened.release()  # takes its five seconds, and the start some: no token lasts as long
+    assert kafka_clients() > before, "nothing was left behind, so this shows nothing"
+    world.broker.start()
+    eventually(lambda: kafka_clients() <= before, "an end of all clients", LIMIT)
 
 
 def test_a_closed_connection_asks_for_no_token(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import logging
 import time
@@ -230,19 +231,28 @@ def message_of(connection: kombu.Connection, body: object) -> dict[str, Any]:
 
 
 def test_a_queue_is_deleted_in_time_without_its_broker(
-    world: KafkaSandbox, connect: Connect, topic: str
+    world: KafkaSandbox,
+    connect: Connect,
+    topic: str,
+    eventually: Callable[..., None],
+    kafka_clients: Callable[[], int],
 ) -> None:
-    """The consumer, which waits for its broker, is left behind."""
+    """The consumer, which waits for its broker, is left behind, until that is there again."""
+    gc.collect()
+    before = kafka_clients()
     opened = connect(connect_limit=2)
     queue = opened.SimpleQueue(topic)
     queue.put("confirmed")
-    queue.get(timeout=LIMIT).ack()
+    message = queue.get(timeout=LIMIT)
     world.broker.kill()
+    message.ack()
     begun = time.monotonic()
     try:
         with pytest.raises(BrokerUnreachableError, match=topic):
             opened.default_channel._delete(topic)
         assert time.monotonic() - begun < LIMIT
         opened.release()
+        assert kafka_clients() > before, "nothing was left behind"
     finally:
         world.broker.start()
+    eventually(lambda: kafka_clients() <= before, "an end of all clients", LIMIT)

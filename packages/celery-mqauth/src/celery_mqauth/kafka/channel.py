@@ -60,9 +60,9 @@ class Channel(TopicsChannel):
             consumers: dict[str, Any] = self._kafka_consumers
             self._kafka_consumers: dict[str, Any] = {}
             super().close()
-            close_within(CLOSE_LIMIT, consumers.values())
             # A client lives, and renews its token, for as long as somebody has it.
             self._client = None
+            close_within(CLOSE_LIMIT, consumers.values(), self.token)
             self.token.end()
 
     def basic_consume(

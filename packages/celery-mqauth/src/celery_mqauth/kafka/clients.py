@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import confluent_kafka
 from confluent_kafka import KafkaException
 
+from celery_mqauth.kafka.token import TokenCallback
 from mqauth import forks
 from mqauth.errors import ConfigurationError
 
@@ -66,19 +67,32 @@ def _keep_for_ever(client: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
 
 
-def close_within(limit: float, consumers: Iterable[Any]) -> None:
-    """Close consumers at the same time, and leave those behind that wait for a broker."""
-    closing = [
-        threading.Thread(target=_close, args=(consumer,), name="mqauth-kafka-close", daemon=True)
-        for consumer in consumers
-    ]
-    deadline = time.monotonic() + limit
-    for thread in closing:
+def close_within(limit: float, consumers: Iterable[Any], token: TokenCallback) -> None:
+    """Close consumers at the same time, and leave those behind that wait for a broker.
+
+    librdkafka sends a commit again for as long as nobody answers it, and ends no consumer before.
+    One that is left behind ends when its broker is back and it has signed in there.
+
+    Args:
+        limit: Seconds to wait at most.
+        consumers: Those to close.
+        token: What they sign in with: they keep it for as long as they last.
+    """
+    closing = []
+    for consumer in consumers:
+        token.lend()
+        name = "mqauth-kafka-close"
+        thread = threading.Thread(target=_close, args=(consumer, token), name=name, daemon=True)
         thread.start()
+        closing.append(thread)
+    deadline = time.monotonic() + limit
     for thread in closing:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _close(consumer: Any) -> None:
-    with contextlib.suppress(KafkaException, RuntimeError):
-        consumer.close()
+def _close(consumer: Any, token: TokenCallback) -> None:
+    try:
+        with contextlib.suppress(KafkaException, RuntimeError):
+            consumer.close()
+    finally:
+        token.give_back()

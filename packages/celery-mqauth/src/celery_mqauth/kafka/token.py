@@ -34,6 +34,9 @@ class TokenCallback:
         self.source = source
         self.failure: MQAuthError | None = None
         self.given: BrokerCredentials | None = None
+        # No lock, which a fork might inherit held: appending and taking off are one step each.
+        self._lent: list[None] = []
+        self._closed = False
         self._ended = False
         source.attach(self)
 
@@ -56,10 +59,24 @@ class TokenCallback:
         self.failure, self.given = None, credentials
         return credentials.password.reveal(), min(credentials.local_expiry, time.time() + LONGEST)
 
+    def lend(self) -> None:
+        """Be kept, past `end`, for a client that is ending and may have to sign in for that."""
+        self._lent.append(None)
+
+    def give_back(self) -> None:
+        """Take what was lent: that client has ended."""
+        self._lent.pop()
+        self._end_if_unused()
+
     def end(self) -> None:
-        """Ask the source for nothing any more, whatever clients are left."""
-        self._ended = True
-        self.source.detach(self)
+        """Ask the source for nothing any more, whatever clients are left that nobody is ending."""
+        self._closed = True
+        self._end_if_unused()
+
+    def _end_if_unused(self) -> None:
+        if self._closed and not self._lent:
+            self._ended = True
+            self.source.detach(self)
 
     def credentials_renewed(self, credentials: BrokerCredentials) -> bool:
         """Do nothing: librdkafka asks when it is time."""

@@ -102,7 +102,7 @@ class TopicsChannel(confluentkafka.Channel):
         topic = self.sanitize_queue_name(queue)
         consumer = self._kafka_consumers.pop(topic, None)
         if consumer is not None:
-            close_within(CLOSE_LIMIT, [consumer])
+            close_within(CLOSE_LIMIT, [consumer], self.token)
         future = self.client.delete_topics([topic], request_timeout=self._connect_limit)[topic]
         self._wait_for(future, topic, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
@@ -156,7 +156,7 @@ class TopicsChannel(confluentkafka.Channel):
                 remedy="stop its workers first",
             ) from None
         finally:
-            close_within(CLOSE_LIMIT, [consumer])
+            close_within(CLOSE_LIMIT, [consumer], self.token)
 
     @contextlib.contextmanager
     def _told(self, topic: str) -> Iterator[None]:
