@@ -82,7 +82,7 @@ def main(count: int) -> None:
     kept = True
     for name, distinct in (("the same scopes again", False), ("scopes of their own", True)):
         lines = list(questions(count, distinct=distinct))
-        rate = count / (min(seconds(lines) for _ in range(2)) - start)
+        rate = count / (min(seconds(lines) for _ in range(4)) - start)
         kept = kept and rate >= PROMISED
         print(f"{name}: {rate:,.0f} answers/s (promised: {PROMISED:,})")
     sys.exit(0 if kept else 1)

@@ -103,7 +103,6 @@ class Exchange:
             check_identity(identity)
             if self._options.debug:
                 self._tell_identity(identity, time.monotonic() - started)
-            connection.key_is_loaded()
         except BaseException:
             connection.abandon()
             raise
@@ -137,16 +136,20 @@ class Exchange:
                 self._pause(attempt, error)
             attempt += 1
             connection = self._connect()
-            connection.key_is_loaded()
 
     def _attempt(self, identity: Identity, connection: Connection) -> SessionCredentials:
-        headers = signed_headers(
-            identity,
-            region=self._target.region,
-            host=self._endpoint.authority,
-            query=self._query,
-            body=self._body,
-        )
+        try:
+            headers = signed_headers(
+                identity,
+                region=self._target.region,
+                host=self._endpoint.authority,
+                query=self._query,
+                body=self._body,
+                beside=connection.begin_tls,
+            )
+        except BaseException:
+            connection.abandon()
+            raise
         target = f"{self._endpoint.path}/sessions?{self._query}"
         started = time.monotonic()
         response = connection.post(target, headers, self._body, meanwhile=_load_reader)

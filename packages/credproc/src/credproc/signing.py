@@ -14,11 +14,12 @@ from credproc.identity.algorithms import RSA, sigv4_algorithm
 from credproc.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from credproc.identity.signer import Identity
 
 SERVICE = "rolesanywhere"
+_NOTHING: Callable[[], object] = lambda: None  # noqa: E731
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -71,7 +72,13 @@ def canonical_request(
 
 
 def authorization(
-    identity: Identity, region: str, date: str, canonical: str, signed_headers: str
+    identity: Identity,
+    region: str,
+    date: str,
+    canonical: str,
+    signed_headers: str,
+    *,
+    beside: Callable[[], object] = _NOTHING,
 ) -> str:
     """Return the value of the Authorization header.
 
@@ -81,6 +88,7 @@ def authorization(
         date: The value of X-Amz-Date.
         canonical: The canonical request.
         signed_headers: The names in it.
+        beside: Starts what goes on while the key signs.
     """
     algorithm = sigv4_algorithm(identity.signer.key_algorithm)
     scope = f"{date[:8]}/{region}/{SERVICE}/aws4_request"
@@ -88,6 +96,9 @@ def authorization(
     signer = identity.signer
 
     def sign() -> str:
+        # Not earlier, where it takes long: OpenSSL signs without the interpreter, which whatever
+        # begins here (loading TLS, for one) would keep for milliseconds before that.
+        beside()
         return signer.sign(string_to_sign.encode()).hex()
 
     signature = on_another_cpu(sign) if signer.key_algorithm == RSA else sign()
@@ -110,6 +121,7 @@ def signed_headers(
     query: str,
     body: bytes,
     date: str | None = None,
+    beside: Callable[[], object] = _NOTHING,
 ) -> dict[str, str]:
     """Return all headers of a CreateSession request, Host and Authorization included.
 
@@ -120,6 +132,7 @@ def signed_headers(
         query: The query string.
         body: The body.
         date: The value of X-Amz-Date; the present time if None.
+        beside: Starts what goes on while the key signs.
     """
     date = date or amz_date()
     headers = {
@@ -131,5 +144,7 @@ def signed_headers(
     if identity.chain:
         headers["X-Amz-X509-Chain"] = ",".join(each.base64 for each in identity.chain)
     canonical, names = canonical_request("POST", "/sessions", query, headers, body)
-    headers["Authorization"] = authorization(identity, region, date, canonical, names)
+    headers["Authorization"] = authorization(
+        identity, region, date, canonical, names, beside=beside
+    )
     return headers

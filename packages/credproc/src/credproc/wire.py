@@ -38,7 +38,7 @@ class Socket(_socket.socket):
 class Connection:
     """A connection to the service that is being made, then made, then used once.
 
-    Its thread makes the TCP connection, and goes on to TLS when it is told that the key is loaded:
+    Its thread makes the TCP connection, and goes on to TLS when it is told that the key signs:
     both need Python's interpreter, which works for one of them at a time, while a signature (5 ms
     with an RSA key) and a handshake need it next to never.
 
@@ -70,8 +70,8 @@ class Connection:
         self._done.acquire()
         _thread.start_new_thread(self._connect, ())
 
-    def key_is_loaded(self) -> None:
-        """Let TLS begin."""
+    def begin_tls(self) -> None:
+        """Let TLS begin: the key is loaded, and about to sign."""
         self._waits_for_key.release()
 
     def post(

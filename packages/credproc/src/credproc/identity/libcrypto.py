@@ -49,6 +49,15 @@ class _Byte(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: SLF001
 
 
 class _Function(_ctypes.CFuncPtr):
+    """A function that is over before another thread could make use of the interpreter."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
+    _restype_ = _Int
+
+
+class _LongFunction(_ctypes.CFuncPtr):
+    """A function that lets go of the interpreter while it works."""
+
     _flags_ = _ctypes.FUNCFLAG_CDECL
     _restype_ = _Int
 
@@ -82,7 +91,7 @@ class Library:
             self.context_free = self._find("EVP_MD_CTX_free", None, _Pointer)
             self.sign_init = self._find("EVP_DigestSignInit", _Int, *[_Pointer] * 5)
             self.sign = self._find(
-                "EVP_DigestSign", _Int, _Pointer, _Pointer, _Pointer, _Pointer, _Size
+                "EVP_DigestSign", _Int, *[_Pointer] * 4, _Size, kind=_LongFunction
             )
             self.verify_init = self._find("EVP_DigestVerifyInit", _Int, *[_Pointer] * 5)
             self.verify = self._find(
@@ -93,8 +102,10 @@ class Library:
         if self.version() < OLDEST:
             raise LibcryptoError("libcrypto is too old")
 
-    def _find(self, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-        function = _Function(_ctypes.dlsym(self._handle, name))
+    def _find(
+        self, name: str, result: Any, *arguments: Any, kind: type[_ctypes.CFuncPtr] = _Function
+    ) -> Callable[..., Any]:
+        function = kind(_ctypes.dlsym(self._handle, name))
         function.restype, function.argtypes = result, arguments
         return function
 
