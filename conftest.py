@@ -32,13 +32,13 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def kafka_clients() -> Callable[[], int]:
-    """Return a function that counts the threads of all clients of Kafka in this process."""
+    """Return a function that counts the clients of Kafka in this process, by their main threads."""
 
     def count() -> int:
         found = 0
         for task in Path("/proc/self/task").iterdir():
             with contextlib.suppress(OSError):  # it has just ended
-                found += task.joinpath("comm").read_text().startswith("rdk:")
+                found += task.joinpath("comm").read_text() == "rdk:main\n"
         return found
 
     return count
@@ -50,12 +50,13 @@ def no_client_of_kafka_left(kafka_clients: Callable[[], int]) -> Iterator[None]:
 
     One that is left tries its broker's port for ever, whoever else has that port by then.
     """
+    before = kafka_clients()
     yield
     if "confluent_kafka" not in sys.modules:
         return
     gc.collect()
     deadline = time.monotonic() + LIMIT
-    while kafka_clients():
+    while kafka_clients() > before:
         if time.monotonic() > deadline:
             pytest.fail("a client of Kafka is left")
         time.sleep(0.05)

@@ -231,7 +231,7 @@ class _Run:
         )
 
     def _send(self, idle: IdleConsumer) -> None:
-        from workloads.kafka_app import work  # noqa: PLC0415 - reads the environment
+        from workloads.kafka_app import app, work  # noqa: PLC0415 - reads the environment
 
         begun, follower = time.monotonic(), self._plan.tasks
         for number in range(self._plan.tasks):
@@ -249,6 +249,9 @@ class _Run:
                 idle.look()
                 self._console.progress(self._progress())
             time.sleep(max(0.0, due - time.monotonic()))
+        # Its clients would try the broker's port for as long as this process lives.
+        app.producer_pool.force_close_all()
+        app.pool.force_close_all()
 
     def _wait_for_ends(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
