@@ -338,7 +338,7 @@ def test_a_service_that_is_down_during(
         provider.fetch(timeout=4)
     assert 60 <= token.lifetime <= 90
     assert "the old one lasts" in caplog.text
-    assert time.monotonic() - again < 1, "the next fetch does not wait for the same outage again"
+    assert time.monotonic() - again < 3, "the next fetch does not wait for the same outage again"
 
 
 def test_a_session_is_replaced_ahead_of_its_end(

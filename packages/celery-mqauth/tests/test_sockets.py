@@ -169,7 +169,7 @@ class StalledPublisher:
         """Return whether it has not got on for a moment."""
         self._progress = self.written
         time.sleep(0.3)
-        return self.raw.frame_lock.locked() and self.written == self._progress
+        return self.raw.writing and self.written == self._progress
 
 
 @both_links

@@ -40,7 +40,7 @@ def test_a_hanging_call_is_abandoned(release: threading.Event) -> None:
     started = time.monotonic()
     with pytest.raises(IssuerUnavailableError, match=r"no complete answer within 0\.1 s"):
         calls.run(Deadline(0.1), release.wait, abandoned=told.set)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # it would never end
     assert told.is_set()
 
 

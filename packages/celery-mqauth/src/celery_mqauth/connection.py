@@ -23,6 +23,7 @@ from celery_mqauth.sasl import answer_with
 from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
 from celery_mqauth.unanswered import Sent, Unanswered
 from celery_mqauth.update_secret import (
+    INTERRUPTED,
     UPDATE_SECRET,
     UPDATE_SECRET_OK,
     encode_update_secret,
@@ -102,6 +103,10 @@ class RotatingConnection(pyamqp.Connection):
     """Whether the log says already that it cannot be replaced."""
     busy: int = 0
     """How many reads are under way; nothing may be replaced meanwhile."""
+    reader: int = 0
+    """The thread that waits for the next frame or reads one; 0 while a frame is handled."""
+    writing: bool = False
+    """Whether a method's frames are being written, under `frame_lock`."""
     hub: Any = None
     """The event loop that reads it, if one does."""
     hub_thread: int = 0
@@ -126,7 +131,8 @@ class RotatingConnection(pyamqp.Connection):
     ) -> None:
         """Prepare; `connect` opens the connection and signs in."""
         self.rotation = rotation
-        self.frame_lock = threading.Lock()
+        # Reentrant, so that a signal's handler can tell that it has interrupted a write.
+        self.frame_lock = threading.RLock()
         self.predecessors: list[RotatingConnection] = []
         self.exclusive_queues: dict[str, ExclusiveQueue] = {}
         self.source = source
@@ -184,6 +190,9 @@ class RotatingConnection(pyamqp.Connection):
             self.postponed = credentials
             return False
         try:
+            if self.writing:  # by this very thread, which a signal's handler has interrupted
+                self.postponed = credentials
+                return False
             return self._send(credentials, wait=False)
         except OSError as error:
             # Its owner, who alone can act on it, meets the same at the next read or write.
@@ -298,7 +307,14 @@ class RotatingConnection(pyamqp.Connection):
                 timeout = max(0.0, deadline - time.monotonic())
 
     def _drain(self, timeout: float | None) -> Any:
+        thread = threading.get_ident()
+        if self.reader == thread and self._transport.in_frame:
+            # The handler of a signal, as Celery's beat has one, would take the rest of the frame
+            # for the beginning of another, and might wait for an end of it that never comes.
+            self._transport.break_off()
+            raise amqp.RecoverableConnectionError(INTERRUPTED)
         self.busy += 1
+        reader, self.reader = self.reader, thread
         try:
             return super().drain_events(timeout)
         except TimeoutError:
@@ -310,13 +326,18 @@ class RotatingConnection(pyamqp.Connection):
                 error.errno = errno.ECONNRESET
             raise
         finally:
+            self.reader = reader
             self.busy -= 1
 
     def on_inbound_method(
         self, channel_id: int, method_sig: tuple[int, int], payload: bytes, content: Any
     ) -> None:
         """Handle what has arrived, and remember whether it was no more than such an answer."""
-        super().on_inbound_method(channel_id, method_sig, payload, content)
+        reader, self.reader = self.reader, 0
+        try:
+            super().on_inbound_method(channel_id, method_sig, payload, content)
+        finally:
+            self.reader = reader
         # Only now: a callback may have waited for something else, and read answers meanwhile.
         self._renewal_answered = method_sig == UPDATE_SECRET_OK
 

@@ -88,6 +88,8 @@ class _NeverBlocking:
     _readable: Callable[[int], list[tuple[int, int]]] | None = None
     writes: int = 0
     """How many writes have begun; whoever is interrupted can tell whether anything is out."""
+    in_frame: bool = False
+    """Whether a part of the frame that is being read has been taken from the socket."""
     _receive_now: Callable[[int], bytes]
     _send_now: Callable[[Any], int]
 
@@ -135,11 +137,19 @@ class _NeverBlocking:
         self._write = self._write_fully
         farewell.at_exit(self)
 
+    def read_frame(self, *options: Any) -> Any:
+        """Read one frame."""
+        self.in_frame = bool(self._read_buffer)
+        return super().read_frame(*options)  # type: ignore[misc]  # the other base has it
+
     def _receive(self, size: int) -> bytes:
         while True:
+            # Before the read, as a signal that comes during it is handled before it returns.
+            in_frame, self.in_frame = self.in_frame, True
             try:
                 return self._receive_now(size)
             except _WOULD_BLOCK as error:
+                self.in_frame = in_frame
                 if self.limit == 0:  # before every publish py-amqp looks whether there is news
                     raise TimeoutError("timed out") from None
                 writable = isinstance(error, ssl.SSLWantWriteError)
@@ -276,7 +286,8 @@ class TLSSocketTransport(_NeverBlocking, SSLTransport):
     """TLS; every operation on the OpenSSL object happens under one lock."""
 
     def _setup_transport(self) -> None:
-        self._openssl = threading.Lock()
+        # Reentrant, as the handler of a signal may close the connection in between.
+        self._openssl = threading.RLock()
         super()._setup_transport()
         self._receive_now = self._read_locked
         self._send_now = self._write_locked

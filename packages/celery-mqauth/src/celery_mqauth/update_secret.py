@@ -19,6 +19,8 @@ UPDATE_SECRET = (10, 70)
 UPDATE_SECRET_OK = (10, 71)
 OK_METHOD = spec.method(UPDATE_SECRET_OK)
 
+INTERRUPTED = "a signal's handler uses the connection in the middle of a frame"
+
 _METHOD_FRAME = 1
 _CONNECTION_CHANNEL = 0
 _FRAME_END = 0xCE
@@ -47,6 +49,9 @@ def locked_frame_writer(connection: Any, transport: Any) -> Callable[..., None]:
 
     A renewal that found the lock taken goes out first: an owner that writes all the time might
     keep the renewal thread out until the credential has expired.
+
+    A signal's handler that closes a connection, as Celery's beat has one, may interrupt a write of
+    the same thread: it finds the link broken off, where py-amqp would wait for itself for ever.
     """
     write = frame_writer(connection, transport)
     lock = connection.frame_lock
@@ -55,16 +60,22 @@ def locked_frame_writer(connection: Any, transport: Any) -> Callable[..., None]:
         if connection.inherited:
             connection.give_up_inherited()
         with lock:
-            if connection.postponed is not None:
-                connection.send_postponed()
-            begun = transport.writes
+            if connection.writing:  # by this very thread, as the lock lets no other in
+                transport.break_off()
+                raise amqp.RecoverableConnectionError(INTERRUPTED)
+            connection.writing, begun = True, transport.writes
             try:
+                if connection.postponed is not None:
+                    connection.send_postponed()
+                    begun = transport.writes
                 write(type_, channel, method_sig, args, content)
             except BaseException:
                 # A time limit or a signal may strike between two frames of one message.
                 if transport.writes != begun:
                     transport.break_off()
                 raise
+            finally:
+                connection.writing = False
 
     return write_frame
 

@@ -191,10 +191,10 @@ def test_a_credential_process_that_hangs(
     caller: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Botocore waits for ever for a credential process; a fetch does not."""
-    use_process(monkeypatch, tmp_path, "import select\nselect.select([], [], [], 3)")
+    use_process(monkeypatch, tmp_path, "import select\nselect.select([], [], [], 6)")
     started = time.monotonic()
     assert isinstance(failure(caller(profile="other"), timeout=0.5), IssuerUnavailableError)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 def test_no_secret_in_any_log(
