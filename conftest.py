@@ -72,16 +72,18 @@ def kafka_clients() -> Callable[[], int]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_client_of_kafka_left(kafka_clients: Callable[[], int]) -> Iterator[None]:
-    """See that the clients of a file's tests end with it.
+def nothing_left(kafka_clients: Callable[[], int]) -> Iterator[None]:
+    """See that what a file's tests opened ends with it.
 
-    One that is left tries its broker's port for ever, whoever else has that port by then.
+    A socket that nobody closed is told of when it is collected, which should be here and not in
+    whichever file comes later; and a client of Kafka that is left tries its broker's port for ever,
+    whoever else has that port by then.
     """
     before = kafka_clients()
     yield
+    gc.collect()
     if "confluent_kafka" not in sys.modules:
         return
-    gc.collect()
     deadline = time.monotonic() + LIMIT
     while kafka_clients() > before:
         if time.monotonic() > deadline:

@@ -1,7 +1,8 @@
-"""A signal's handler that closes a connection, as that of Celery's beat does, never hangs.
+"""A signal's handler that uses a connection, as that of Celery's beat does, never hangs.
 
 py-amqp waits for its own lock in the middle of a write, and for the rest of a frame of which the
-interrupted read has taken the beginning.
+interrupted read has taken the beginning. A handler that raises, as a time limit does, leaves it in
+the middle of a frame, which the next read takes for the beginning of one.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any
 import kombu
 import pytest
 
+from celery_mqauth import rotation_mode
 from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
+from mqauth.credentials import BrokerCredentials
 
 both_links = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 Connect = Callable[..., kombu.Connection]
+Mint = Callable[..., BrokerCredentials]
 
 
 @pytest.fixture(autouse=True)
@@ -179,3 +183,198 @@ def test_inside_of_a_callback(
         raw.drain_events(timeout=10)
     assert broken_off == []
     assert received == ["0", "1"]
+
+
+class OutOfTimeError(Exception):
+    """What a time limit raises."""
+
+
+def raise_at_signal(kind: type[BaseException]) -> None:
+    """Raise at SIGUSR1, as a time limit does."""
+
+    def strike(*_: object) -> None:
+        raise kind
+
+    signal.signal(signal.SIGUSR1, strike)
+
+
+@both_links
+def test_a_time_limit_in_the_middle_of_a_read_ends_the_link(
+    *, connect: Connect, queue: str, tls: bool
+) -> None:
+    """The next publish finds a broken link, and does not wait for an end of garbage."""
+    connection = connect(tls=tls, options={"confirm_publish": True})
+    raw, producer = connection.connection, connection.Producer()
+    transport = raw.transport
+    producer.publish({}, routing_key=queue)
+    receive, reads = transport._receive_now, 0
+
+    def receive_and_strike(size: int) -> bytes:
+        nonlocal reads
+        received: bytes = receive(size)
+        reads += 1
+        if reads == 2:  # behind the head of the broker's confirmation
+            signal.raise_signal(signal.SIGUSR1)
+        return received
+
+    transport._receive_now = receive_and_strike
+    raise_at_signal(OutOfTimeError)
+    with pytest.raises(OutOfTimeError):
+        producer.publish({}, routing_key=queue)
+    assert not raw.connected
+    with pytest.raises(connection.recoverable_connection_errors):
+        producer.publish({}, routing_key=queue)
+
+
+@both_links
+def test_a_time_limit_between_two_frames_does_no_harm(
+    *, connect: Connect, queue: str, broken_off: list[object], tls: bool
+) -> None:
+    """A wait for messages that is given up goes on later."""
+    connection = connect(tls=tls)
+    raw = connection.connection
+    received: list[Any] = []
+    channel = connection.channel()
+    channel.basic_consume(queue, no_ack=True, callback=received.append)
+    raise_at_signal(OutOfTimeError)
+    interrupting = threading.Timer(
+        0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)
+    )
+    interrupting.start()
+    with pytest.raises(OutOfTimeError):
+        raw.drain_events(timeout=10)
+    interrupting.join()
+    connection.Producer().publish({}, routing_key=queue)
+    while not received:
+        raw.drain_events(timeout=10)
+    assert broken_off == []
+
+
+@both_links
+def test_a_handler_that_waits_for_answers_between_two_frames(
+    *, connect: Connect, queue: str, broken_off: list[object], tls: bool
+) -> None:
+    """Time after time it asks the broker, and the read that it interrupts goes on."""
+    connection = connect(tls=tls)
+    raw = connection.connection
+    asked: list[Any] = []
+    received: list[Any] = []
+    channel = connection.channel()
+    channel.basic_consume(queue, no_ack=True, callback=received.append)
+    producer = connection.Producer()
+
+    def ask(*_: object) -> None:
+        asked.append(channel.queue_declare(queue, passive=True))
+        if len(asked) == 3:
+            producer.publish({}, routing_key=queue)
+
+    signal.signal(signal.SIGUSR1, ask)
+    main, stop = threading.get_ident(), threading.Event()
+
+    def interrupt() -> None:
+        while not stop.wait(0.2) and len(asked) < 3:
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    try:
+        while not received:
+            raw.drain_events(timeout=10)
+    finally:
+        stop.set()
+        interrupting.join()
+    assert len(asked) >= 3
+    assert broken_off == []
+
+
+@both_links
+def test_half_a_frame_that_a_handler_took_ends_the_link(
+    *, connect: Connect, queue: str, broken_off: list[object], tls: bool
+) -> None:
+    """The read that goes on would not look for it; that is told instead of waited for."""
+    connection, other = connect(tls=tls), connect(tls=tls)
+    raw = connection.connection
+    transport = raw.transport
+    channel = connection.channel()
+    channel.basic_consume(queue, no_ack=True)
+    receive, parts = transport._receive_now, [3, 0]
+
+    def receive_part(size: int) -> bytes:
+        if not parts:
+            return bytes(receive(size))
+        if part := parts.pop(0):
+            return bytes(receive(part))
+        raise BlockingIOError
+
+    def look(*_: object) -> None:
+        other.Producer().publish({}, routing_key=queue)
+        while transport.nothing_to_read():
+            pass
+        transport._receive_now = receive_part
+        with pytest.raises(TimeoutError):
+            raw.drain_events(timeout=0)
+
+    signal.signal(signal.SIGUSR1, look)
+    interrupting = threading.Timer(
+        0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)
+    )
+    interrupting.start()
+    with pytest.raises(connection.recoverable_connection_errors):
+        raw.drain_events(timeout=10)
+    interrupting.join()
+    assert transport in broken_off
+
+
+@both_links
+def test_two_threads_that_read_one_after_the_other(
+    *, connect: Connect, queue: str, broken_off: list[object], tls: bool
+) -> None:
+    """What one is doing is not taken for what the other does."""
+    connection = connect(tls=tls)
+    raw, producer = connection.connection, connect(tls=tls).Producer()
+    received: list[Any] = []
+    channel = connection.channel()
+    channel.basic_consume(queue, no_ack=True, callback=received.append)
+    begun = threading.Event()
+
+    def read() -> None:
+        begun.wait(5)
+        raw.drain_events(timeout=10)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    threading.Timer(0.1, begun.set).start()
+    with pytest.raises(TimeoutError):
+        raw.drain_events(timeout=0.5)
+    producer.publish({}, routing_key=queue)
+    reading.join(10)
+    assert len(received) == 1
+    producer.publish({}, routing_key=queue)
+    raw.drain_events(timeout=10)
+    assert len(received) == 2
+    assert broken_off == []
+
+
+def test_no_renewal_goes_into_the_middle_of_a_frame(
+    connect: Connect, queue: str, mint: Mint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that has just come nor one that is only tried."""
+    raw = connect().connection
+    channel = raw.channel()
+    transport = raw.transport
+    monkeypatch.setattr(rotation_mode, "FIRST_RETRY", 0.0)
+    raw.rotation.not_in_place()
+    assert raw.rotation.trial_due
+    send, renewals = transport._send_now, (mint(), mint())
+
+    def renew_in_between(data: Any) -> int:
+        transport._send_now = send
+        sent: int = send(memoryview(data)[:5])
+        assert not raw.credentials_renewed(renewals[0])
+        raw.try_in_place(renewals[1])
+        return sent
+
+    transport._send_now = renew_in_between
+    channel.queue_declare(queue, passive=True)
+    channel.queue_declare(queue, passive=True)
+    assert raw.connected

@@ -23,6 +23,7 @@ from celery_mqauth.errors import (
     CredentialUnavailableError,
     LoginRefusedError,
 )
+from celery_mqauth.kafka import channel as channel_module
 from celery_mqauth.kafka import client_version, doctor, login
 from celery_mqauth.kafka.endpoints import link_of
 from celery_mqauth.kafka.errors import MechanismError, NotConfirmedError
@@ -355,6 +356,26 @@ def test_a_closed_connection_asks_for_no_token(
     with pytest.raises(MQAuthError, match="has been closed"):
         token("")
     assert not asked
+
+
+def test_an_interrupted_end_asks_for_no_token_either(
+    connection: Connect, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal or a time limit that strikes while consumers end leaves no token that is renewed."""
+    opened = connection()
+    opened.SimpleQueue(topic).put("confirmed")
+    channel: Any = opened.default_channel
+    usual = channel_module.close_within
+
+    def interrupted(*arguments: Any) -> None:
+        usual(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(channel_module, "close_within", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        channel.close()
+    with pytest.raises(MQAuthError, match="has been closed"):
+        channel.token("")
 
 
 def test_lines_of_librdkafka_are_logged(

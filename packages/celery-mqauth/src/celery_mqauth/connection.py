@@ -103,8 +103,6 @@ class RotatingConnection(pyamqp.Connection):
     """Whether the log says already that it cannot be replaced."""
     busy: int = 0
     """How many reads are under way; nothing may be replaced meanwhile."""
-    reader: int = 0
-    """The thread that waits for the next frame or reads one; 0 while a frame is handled."""
     writing: bool = False
     """Whether a method's frames are being written, under `frame_lock`."""
     hub: Any = None
@@ -133,6 +131,8 @@ class RotatingConnection(pyamqp.Connection):
         self.rotation = rotation
         # Reentrant, so that a signal's handler can tell that it has interrupted a write.
         self.frame_lock = threading.RLock()
+        # `now`: whether this thread waits for a frame or reads one, and handles none.
+        self._reading = threading.local()
         self.predecessors: list[RotatingConnection] = []
         self.exclusive_queues: dict[str, ExclusiveQueue] = {}
         self.source = source
@@ -265,8 +265,10 @@ class RotatingConnection(pyamqp.Connection):
         """
         if not (self.rotation.trial_due and self._is_another_secret(credentials)):
             return
-        self.on_trial = True
         with contextlib.suppress(OSError), self.frame_lock:
+            if self.writing:  # by this very thread, which a signal's handler has interrupted
+                return
+            self.on_trial = True
             self._write_renewal(credentials, wait=False)
 
     def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
@@ -307,14 +309,15 @@ class RotatingConnection(pyamqp.Connection):
                 timeout = max(0.0, deadline - time.monotonic())
 
     def _drain(self, timeout: float | None) -> Any:
-        thread = threading.get_ident()
-        if self.reader == thread and self._transport.in_frame:
+        reading, transport = self._reading, self._transport
+        interrupted = getattr(reading, "now", False)
+        if interrupted and transport is not None and transport.in_frame:
             # The handler of a signal, as Celery's beat has one, would take the rest of the frame
             # for the beginning of another, and might wait for an end of it that never comes.
-            self._transport.break_off()
+            transport.break_off()
             raise amqp.RecoverableConnectionError(INTERRUPTED)
         self.busy += 1
-        reader, self.reader = self.reader, thread
+        reading.now = True
         try:
             return super().drain_events(timeout)
         except TimeoutError:
@@ -326,18 +329,21 @@ class RotatingConnection(pyamqp.Connection):
                 error.errno = errno.ECONNRESET
             raise
         finally:
-            self.reader = reader
+            reading.now = interrupted
             self.busy -= 1
+            if interrupted and transport is not None:
+                transport.go_on_between_frames()
 
     def on_inbound_method(
         self, channel_id: int, method_sig: tuple[int, int], payload: bytes, content: Any
     ) -> None:
         """Handle what has arrived, and remember whether it was no more than such an answer."""
-        reader, self.reader = self.reader, 0
+        reading = self._reading
+        before, reading.now = getattr(reading, "now", False), False
         try:
             super().on_inbound_method(channel_id, method_sig, payload, content)
         finally:
-            self.reader = reader
+            reading.now = before
         # Only now: a callback may have waited for something else, and read answers meanwhile.
         self._renewal_answered = method_sig == UPDATE_SECRET_OK
 

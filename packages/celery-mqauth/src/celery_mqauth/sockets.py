@@ -138,9 +138,26 @@ class _NeverBlocking:
         farewell.at_exit(self)
 
     def read_frame(self, *options: Any) -> Any:
-        """Read one frame."""
+        """Read one frame.
+
+        py-amqp goes on with a frame after a time-out only: whatever else strikes in its middle,
+        such as a task's time limit, ends the link, or the rest would be read as garbage.
+        """
         self.in_frame = bool(self._read_buffer)
-        return super().read_frame(*options)  # type: ignore[misc]  # the other base has it
+        try:
+            return super().read_frame(*options)  # type: ignore[misc]  # the other base has it
+        except OSError:
+            raise
+        except BaseException:
+            if self.in_frame:
+                self.break_off()
+            raise
+
+    def go_on_between_frames(self) -> None:
+        """Go back to a read that waits for a frame, and has been interrupted by others."""
+        self.in_frame = False
+        if self._read_buffer:  # it would not look for what they have left there
+            self.break_off()
 
     def _receive(self, size: int) -> bytes:
         while True:

@@ -62,8 +62,10 @@ class Channel(TopicsChannel):
             super().close()
             # A client lives, and renews its token, for as long as somebody has it.
             self._client = None
-            close_within(CLOSE_LIMIT, consumers.values(), self.token)
-            self.token.end()
+            try:
+                close_within(CLOSE_LIMIT, consumers.values(), self.token)
+            finally:
+                self.token.end()
 
     def basic_consume(
         self,

@@ -22,6 +22,8 @@ from celery_mqauth.kafka.token import TokenCallback
 from mqauth import forks
 from mqauth.errors import ConfigurationError
 
+logger = logging.getLogger(__name__)
+
 librdkafka = logging.getLogger("celery_mqauth.kafka.librdkafka")
 """Where librdkafka's own lines go, which it would write on stderr."""
 
@@ -80,11 +82,19 @@ def close_within(limit: float, consumers: Iterable[Any], token: TokenCallback) -
     """
     closing = []
     for consumer in consumers:
-        token.lend()
         name = "mqauth-kafka-close"
         thread = threading.Thread(target=_close, args=(consumer, token), name=name, daemon=True)
-        thread.start()
-        closing.append(thread)
+        token.lend(consumer)
+        try:
+            thread.start()
+        except BaseException as error:
+            if thread.ident is None:
+                token.give_back(consumer)
+            if not isinstance(error, RuntimeError):
+                raise
+            logger.warning("a consumer of Kafka is left to its session's end: %s", error)
+        else:
+            closing.append(thread)
     deadline = time.monotonic() + limit
     for thread in closing:
         thread.join(max(0.0, deadline - time.monotonic()))
@@ -95,4 +105,4 @@ def _close(consumer: Any, token: TokenCallback) -> None:
         with contextlib.suppress(KafkaException, RuntimeError):
             consumer.close()
     finally:
-        token.give_back()
+        token.give_back(consumer)

@@ -34,8 +34,8 @@ class TokenCallback:
         self.source = source
         self.failure: MQAuthError | None = None
         self.given: BrokerCredentials | None = None
-        # No lock, which a fork might inherit held: appending and taking off are one step each.
-        self._lent: list[None] = []
+        # No lock, which a fork might inherit held: putting in and taking out are one step each.
+        self._lent: dict[object, None] = {}
         self._closed = False
         self._ended = False
         source.attach(self)
@@ -59,13 +59,13 @@ class TokenCallback:
         self.failure, self.given = None, credentials
         return credentials.password.reveal(), min(credentials.local_expiry, time.time() + LONGEST)
 
-    def lend(self) -> None:
+    def lend(self, client: object) -> None:
         """Be kept, past `end`, for a client that is ending and may have to sign in for that."""
-        self._lent.append(None)
+        self._lent[client] = None
 
-    def give_back(self) -> None:
+    def give_back(self, client: object) -> None:
         """Take what was lent: that client has ended."""
-        self._lent.pop()
+        self._lent.pop(client, None)
         self._end_if_unused()
 
     def end(self) -> None:
