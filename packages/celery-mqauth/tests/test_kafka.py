@@ -23,8 +23,8 @@ from celery_mqauth.errors import (
     CredentialUnavailableError,
     LoginRefusedError,
 )
-from celery_mqauth.kafka import channel as channel_module
 from celery_mqauth.kafka import client_version, doctor, login
+from celery_mqauth.kafka.clients import close_within
 from celery_mqauth.kafka.endpoints import link_of
 from celery_mqauth.kafka.errors import MechanismError, NotConfirmedError
 from mqauth.errors import ConfigurationError, InsecureTransportError, MQAuthError
@@ -365,13 +365,12 @@ def test_an_interrupted_end_asks_for_no_token_either(
     opened = connection()
     opened.SimpleQueue(topic).put("confirmed")
     channel: Any = opened.default_channel
-    usual = channel_module.close_within
 
     def interrupted(*arguments: Any) -> None:
-        usual(*arguments)
+        close_within(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(channel_module, "close_within", interrupted)
+    monkeypatch.setattr("celery_mqauth.kafka.channel.close_within", interrupted)
     with pytest.raises(KeyboardInterrupt):
         channel.close()
     with pytest.raises(MQAuthError, match="has been closed"):
