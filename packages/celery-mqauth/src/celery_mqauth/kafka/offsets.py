@@ -18,6 +18,7 @@ IN_USE = frozenset(
 )
 """Codes by which a broker says that a group has consumers, who alone may commit."""
 _LOOK = 0.2
+_PAUSE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +81,9 @@ class Purge:
 def standings(consumer: Any, topic: str, partitions: list[int], limit: float) -> list[Standing]:
     """Return how far a group has come.
 
+    A broker ends a link whose sign-in came late, and librdkafka, which opens another by itself,
+    does not repeat this question: it is asked again while there is time.
+
     Args:
         consumer: One of the group's.
         topic: The topic.
@@ -92,8 +96,20 @@ def standings(consumer: Any, topic: str, partitions: list[int], limit: float) ->
     if not partitions:
         return []
     deadline = time.monotonic() + limit
+    while True:
+        try:
+            return _standings(consumer, topic, partitions, deadline)
+        except KafkaException as raised:
+            cut_off = raised.args[0].code() == KafkaError._TRANSPORT  # noqa: SLF001 - librdkafka's name
+            if not cut_off or time.monotonic() + _PAUSE > deadline:
+                raise
+        time.sleep(_PAUSE)
+
+
+def _standings(consumer: Any, topic: str, partitions: list[int], deadline: float) -> list[Standing]:
     found = []
-    committed = consumer.committed([TopicPartition(topic, one) for one in partitions], limit)
+    left = max(0.1, deadline - time.monotonic())
+    committed = consumer.committed([TopicPartition(topic, one) for one in partitions], left)
     for place in committed:
         if place.error is not None:
             raise KafkaException(place.error)
