@@ -17,10 +17,16 @@ import pytest
 
 LIMIT = 20.0
 ASKING = """
-import os, signal, sys
+import os, signal, sys, threading
 os.close(os.open(sys.argv[1], os.O_RDWR))  # a session's leader gets it as its terminal
 # Whoever runs the tests may ignore SIGHUP (nohup does), and children inherit that.
-signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[4:] else signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[4] == "nohup" else signal.SIG_DFL)
+if sys.argv[4] == "elsewhere":
+    def take():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        threading.Event().wait()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=take, daemon=True).start()
 from credproc.deadline import Deadline
 from credproc.identity.terminal import typed
 try:
@@ -36,16 +42,16 @@ class Asked:
     Args:
         limit: Seconds that it waits.
         prompt: What it asks.
-        nohup: Whether it ignores SIGHUP.
+        signals: "nohup" ignores SIGHUP; with "elsewhere" SIGTERM interrupts another thread.
         stopped: Whether somebody has stopped the terminal's output.
     """
 
-    def __init__(self, limit: float, prompt: str, *, nohup: bool, stopped: bool) -> None:
+    def __init__(self, limit: float, prompt: str, *, signals: str, stopped: bool) -> None:
         self.terminal, self.theirs = pty.openpty()
         self.before = termios.tcgetattr(self.theirs)
         if stopped:
             termios.tcflow(self.theirs, termios.TCOOFF)
-        words = [os.ttyname(self.theirs), prompt, str(limit), *(["nohup"] if nohup else [])]
+        words = [os.ttyname(self.theirs), prompt, str(limit), signals]
         self.process = subprocess.Popen(
             [sys.executable, "-c", ASKING, *words],
             stdin=subprocess.DEVNULL,
@@ -77,10 +83,10 @@ class Asked:
 
 @contextmanager
 def asked(
-    limit: float = 60, prompt: str = "Password: ", *, nohup: bool = False, stopped: bool = False
+    limit: float = 60, prompt: str = "Password: ", *, signals: str = "", stopped: bool = False
 ) -> Iterator[Asked]:
     """Ask, and leave neither process nor terminal behind."""
-    asked = Asked(limit, prompt, nohup=nohup, stopped=stopped)
+    asked = Asked(limit, prompt, signals=signals, stopped=stopped)
     try:
         yield asked
     finally:
@@ -126,9 +132,18 @@ def test_a_deadly_signal_leaves_the_terminal_as_it_was(number: signal.Signals) -
         assert process.process.returncode == -number
 
 
+def test_a_signal_that_does_not_interrupt_the_wait_ends_it() -> None:
+    """One that comes just before the wait does not either, and is no less deadly."""
+    with asked(signals="elsewhere") as process:
+        process.shown("Password: ")
+        process.process.send_signal(signal.SIGTERM)
+        assert process.said() == ""
+        assert process.process.returncode == -signal.SIGTERM
+
+
 def test_a_signal_that_is_ignored_stays_so() -> None:
     """What runs under nohup goes on."""
-    with asked(nohup=True) as process:
+    with asked(signals="nohup") as process:
         process.shown("Password: ")
         process.process.send_signal(signal.SIGHUP)
         process.type(b"geheim\n")

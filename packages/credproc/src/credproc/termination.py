@@ -7,11 +7,22 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PATIENCE = 2.0
 """Seconds for cleaning up, in which further signals change nothing. After that they count again, as
 Python drops an exception that happens to be raised in a finalizer."""
+PULSE = 1.0
+"""Seconds that a wait lasts at most before it begins anew: Python runs a signal's handler before or
+after one, and does not see a signal that comes between its last look and the wait until that ends.
+"""
+
+
+def rest() -> NoReturn:
+    """Wait until a signal raises."""
+    while True:
+        time.sleep(PULSE)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from credproc.awsfiles import edit, replace
 from credproc.credentials import SessionCredentials, format_time
 from credproc.errors import CredprocError
 from credproc.renewal import pause_after_failure
+from credproc.termination import PULSE
 
 LEAD = 300.0
 """Seconds before the session's end when the file gets its next one, as the official helper does."""
@@ -103,7 +104,7 @@ class Updater:
     def _wait_until(self, moment: float) -> bool:
         """Wait for a time of the wall clock, also across a suspend; return whether to stop."""
         while (left := moment - time.time()) > 0:
-            if self._stopped.wait(min(left, 30.0)):
+            if self._stopped.wait(min(left, PULSE)):
                 return True
         return self._stopped.is_set()
 

@@ -79,13 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _serve(options: SessionOptions, arguments: argparse.Namespace) -> None:
     import os
-    import threading
 
     from credproc.obtain import obtain
     from credproc.serve.keeper import Keeper
     from credproc.serve.routes import Routes
     from credproc.serve.server import Server
     from credproc.telling import tell
+    from credproc.termination import rest
 
     token = _container_token(arguments.container_token_file, os.environ)
     keeper = Keeper(lambda renew: obtain(options, renew=renew), tell)
@@ -95,7 +95,7 @@ def _serve(options: SessionOptions, arguments: argparse.Namespace) -> None:
         keeper.start()
         server.start()
         _announce(server.port, arguments.container_token_file, with_container=token is not None)
-        threading.Event().wait()
+        rest()
     finally:
         server.stop()
         keeper.stop()

@@ -47,9 +47,9 @@ def typed(prompt: str, deadline: Deadline) -> str:
     try:
         before = _silenced(descriptor)
         try:
-            with _dying_after(lambda: _restore(descriptor, before)):
+            with _dying_after(lambda: _restore(descriptor, before)), _signals_wake() as woken:
                 _show(descriptor, prompt.encode(errors="backslashreplace"))
-                return _line(descriptor, deadline)
+                return _line(descriptor, woken, deadline)
         finally:
             _restore(descriptor, before)
             _show(descriptor, b"\n")
@@ -95,7 +95,7 @@ def _dying_after(tidy: Callable[[], None]) -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         tidy()
         signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+        os.kill(os.getpid(), number)  # this thread may have it blocked
 
     taken = []
     if threading.current_thread() is threading.main_thread():
@@ -109,12 +109,40 @@ def _dying_after(tidy: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _line(descriptor: int, deadline: Deadline) -> str:
+@contextlib.contextmanager
+def _signals_wake() -> Iterator[list[int]]:
+    """Have each signal write to the pipe whose end is returned, where nothing else is told of them.
+
+    Python runs a handler before or after it waits. A signal that comes between its last look and
+    the wait would not be seen before the wait ends.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no handler runs there
+        yield []
+        return
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        try:
+            if before != -1:  # whoever set it waits for it
+                signal.set_wakeup_fd(before)
+            yield [reading]
+        finally:
+            signal.set_wakeup_fd(before)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _line(descriptor: int, woken: list[int], deadline: Deadline) -> str:
     line = b""
     while not line.endswith(b"\n"):
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline.remaining()))
+        awaited = [descriptor, *woken]
+        ready, _, _ = select.select(awaited, [], [], max(0.0, deadline.remaining()))
         if not ready:
             raise TimeoutError
+        if descriptor not in ready:  # by now Python has run the signal's handler, which let it live
+            os.read(woken[0], LONGEST)
+            continue
         try:
             piece = os.read(descriptor, LONGEST)
         except BlockingIOError:  # another reader was faster
