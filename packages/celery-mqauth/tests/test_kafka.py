@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
@@ -23,7 +24,7 @@ from celery_mqauth.errors import (
     CredentialUnavailableError,
     LoginRefusedError,
 )
-from celery_mqauth.kafka import client_version, doctor, login
+from celery_mqauth.kafka import client_version, clients, doctor, login, probe
 from celery_mqauth.kafka.clients import close_within
 from celery_mqauth.kafka.endpoints import link_of
 from celery_mqauth.kafka.errors import MechanismError, NotConfirmedError
@@ -416,6 +417,27 @@ def test_a_probe_goes_by_what_the_app_says(  # noqa: PLR0917 - parameters of the
         wrong.transport.probe(LIMIT, topic=topic)
     right: Any = connection(options={"kafka_consumer_config": {"enable.partition.eof": True}})
     right.transport.probe(LIMIT, topic=topic)
+
+
+def test_a_probe_does_not_wait_for_its_consumer_to_end(
+    connection: Connect, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client of librdkafka ends when a broker has answered, which may take for ever."""
+    may_close, closed = threading.Event(), threading.Event()
+
+    class Slow(clients.Consumer):
+        def close(self) -> None:
+            may_close.wait(LIMIT)
+            super().close()
+            closed.set()
+
+    monkeypatch.setattr(probe, "Consumer", Slow)
+    monkeypatch.setattr(probe, "CLOSE_LIMIT", 0.2)
+    opened: Any = connection()
+    opened.transport.probe(LIMIT, topic=topic)
+    assert not closed.is_set()
+    may_close.set()
+    assert closed.wait(LIMIT)
 
 
 def test_a_broker_that_goes_after_the_login(

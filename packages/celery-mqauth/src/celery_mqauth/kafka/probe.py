@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from celery_mqauth.errors import BrokerUnreachableError
-from celery_mqauth.kafka.clients import Consumer, Producer, new_client
+from celery_mqauth.kafka.clients import CLOSE_LIMIT, Consumer, Producer, close_within, new_client
 from celery_mqauth.kafka.delivery import deliver
 from celery_mqauth.kafka.endpoints import KafkaLink
 from celery_mqauth.kafka.errors import NOT_ALLOWED, ClientReports, NotConfirmedError, not_authorized
@@ -56,13 +55,19 @@ def probe(
         if topic is not None:
             writer = common | given(options, "kafka_producer_config")
             reader = common | given(options, "kafka_consumer_config")
-            _there_and_back(link, writer, reader, topic, deadline)
+            _there_and_back(link, token, writer, reader, topic=topic, deadline=deadline)
     finally:
         token.end()
 
 
 def _there_and_back(
-    link: KafkaLink, writer: _Settings, reader: _Settings, topic: str, deadline: float
+    link: KafkaLink,
+    token: TokenCallback,
+    writer: _Settings,
+    reader: _Settings,
+    *,
+    topic: str,
+    deadline: float,
 ) -> None:
     text = uuid.uuid4().bytes
     place = _sent(link, writer, topic, text, deadline)
@@ -82,8 +87,7 @@ def _there_and_back(
             if error is None and message.value() == text:
                 return
     finally:
-        with contextlib.suppress(KafkaException, RuntimeError):
-            consumer.close()
+        close_within(min(CLOSE_LIMIT, max(0.0, deadline - time.monotonic())), [consumer], token)
     raise NotConfirmedError(
         f"a message in the topic {topic!r} of Kafka at {link} did not come back in time",
         remedy="check the broker's load",
