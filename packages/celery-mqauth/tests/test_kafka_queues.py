@@ -240,7 +240,7 @@ def test_a_queue_is_deleted_in_time_without_its_broker(
     """The consumer, which waits for its broker, is left behind, until that is there again."""
     gc.collect()
     before = kafka_clients()
-    opened = connect(connect_limit=2)
+    opened = connect(connect_limit=5)
     queue = opened.SimpleQueue(topic)
     queue.put("confirmed")
     message = queue.get(timeout=LIMIT)
@@ -255,4 +255,4 @@ def test_a_queue_is_deleted_in_time_without_its_broker(
         assert kafka_clients() > before, "nothing was left behind"
     finally:
         world.broker.start()
-    eventually(lambda: kafka_clients() <= before, "an end of all clients", LIMIT)
+    eventually(lambda: kafka_clients() <= before, "an end of all clients", 60)
