@@ -214,7 +214,10 @@ def test_who_signs_in_meanwhile_does_not_matter(monkeypatch: pytest.MonkeyPatch)
             known.update((f"another-{number}", "broker") for number in range(len(known) + 1))
             return str.__eq__(self, other)
 
-    known = {(Interrupting("one"), "broker"), (Interrupting("two"), "broker")}
+    known: set[tuple[str, str]] = {
+        (Interrupting("one"), "broker"),
+        (Interrupting("two"), "broker"),
+    }
     monkeypatch.setattr(login, "_has_signed_in", known)
     source: Any = SimpleNamespace(provider=SimpleNamespace(identity="three"))
     assert not login._is_known(source)
