@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -51,8 +52,9 @@ class Canary:
 
     def files_with_secrets(self, folder: Path) -> list[Path]:
         """Return the files under `folder` that hold a secret."""
-        return [
-            path
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and self.found_in(path.read_text(errors="replace"))
-        ]
+        found = []
+        for path in sorted(folder.rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # one that has just been replaced
+                if path.is_file() and self.found_in(path.read_text(errors="replace")):
+                    found.append(path)
+        return found

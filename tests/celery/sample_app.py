@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -46,6 +47,15 @@ def hold(self: Any, seconds: float) -> float:
         raise
     note("end", self.request.id)
     return seconds
+
+
+@app.task(bind=True)
+def hold_while_there(self: Any, path: str) -> None:
+    """Work for as long as there is a file."""
+    note("start", self.request.id)
+    while Path(path).exists():
+        time.sleep(0.05)
+    note("end", self.request.id)
 
 
 @app.task(bind=True)

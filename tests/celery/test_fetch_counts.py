@@ -47,7 +47,7 @@ def start(world: World, *, children: int, **variables: str) -> None:
         world.producer("--interval", "0.5", name=f"web{number}", variables=variables)
         for number in range(WEB_PROCESSES)
     ]
-    tasks: list[Any] = [world.send("forward_and_wait", 2.0) for _ in range(children)]
+    tasks: list[Any] = [world.send("forward_and_wait", 6.0) for _ in range(children)]
     world.journal.wait_for_ends(tasks, timeout=60)
     assert len({record.pid for record in world.journal.records("forwarded")}) == children
     world.journal.wait(

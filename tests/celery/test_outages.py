@@ -46,6 +46,8 @@ def test_nobody_notices_an_outage_of_most_of_a_token_s_life(world: World) -> Non
 
 def test_outage_past_expiry(world: World) -> None:
     """Worker and producer say what is wrong, ask with restraint, and recover by themselves."""
+    # The last quarter, in which the worker is to say so, is longer than a machine stalls.
+    world.issuer.token_lifetime = 20.0
     worker = world.worker()
     producer = world.producer("--interval", "0.5")
     world.journal.wait_for("end", 3)

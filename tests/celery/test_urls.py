@@ -46,10 +46,10 @@ def test_failover_to_the_next_broker_and_back(world: World) -> None:
     first.cut()
     wait_until(lambda: second.links > 0, what="somebody moved to the second URL")
     sent = len(world.journal.records("sent"))
-    world.journal.wait_for("sent", sent + 5)
+    world.journal.wait_for("sent", sent + 5, timeout=60)
     after_failover = world.broker.log_size()
     world.wait_for_renewals(2)
     producer.stop()
 
-    world.journal.wait_for_ends(world.journal.ids("sent"))
+    world.journal.wait_for_ends(world.journal.ids("sent"), 60)
     assert world.dropped(after_failover) == []

@@ -20,7 +20,7 @@ from mqauth_sandbox.sts import StsEndpoint
 from tests.celery.processes import Process
 
 BIN = Path(sys.executable).parent
-COMMAND_LIMIT = 40.0
+COMMAND_LIMIT = 80.0
 TOKEN_LIFETIME = 60.0
 
 PROJECT = """
@@ -78,7 +78,7 @@ class Project:
             {**self.environment, "PYTHONPATH": str(self.folder), "PYTHONUNBUFFERED": "1"},
             self.folder,
         )
-        process.wait_for_line("ready.")
+        process.wait_for_line("ready.", timeout=60)
         return process
 
 

@@ -64,7 +64,7 @@ def test_the_least_scopes_are_enough(trial: Trial) -> None:
     """A worker with events, gossip and remote control works, and answers, with the least list."""
     _, least = documented_scopes()
     with trial(least, "-E") as proj:
-        answer = proj.run("celery", "-A", "proj", "inspect", "mqauth")
+        answer = proj.run("celery", "-A", "proj", "inspect", "--timeout", "5", "mqauth")
         assert answer.returncode == 0, answer.stdout
 
 

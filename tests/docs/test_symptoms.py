@@ -77,11 +77,11 @@ class Scene:
     def at_the_issuer(self, mode: FaultMode) -> None:
         """Sign in while the issuer misbehaves."""
         with self.issuer.faults.during(mode):
-            self.sign_in(timeout=1)
+            self.sign_in(timeout=3 if mode == "hang" else 20)
 
     def outlive_a_token(self) -> Any:
         """Return a connection whose token runs out because the issuer has gone."""
-        self.issuer.token_lifetime = 2.0
+        self.issuer.token_lifetime = 6.0
         connection = self.sign_in()
         self.issuer.faults.mode = "down"
         return connection
@@ -198,7 +198,7 @@ def _(scene: Scene) -> None:
     connection = scene.sign_in()
     foreign = Secret(scene.issuer.mint(aud=["another-broker"]))
     connection.credentials_renewed(replace(connection.credentials, password=foreign))
-    connection.drain_events(timeout=4)
+    connection.drain_events(timeout=20)
 
 
 @causes("ran out")
@@ -211,7 +211,7 @@ def _(scene: Scene) -> None:
 
 @causes("CONNECTION_FORCED - credential expired")
 def _(scene: Scene) -> None:
-    scene.outlive_a_token().drain_events(timeout=4)
+    scene.outlive_a_token().drain_events(timeout=20)
 
 
 @pytest.fixture

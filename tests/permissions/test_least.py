@@ -106,7 +106,7 @@ class Stage:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=LIMIT,
+            timeout=LIMIT * 2,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

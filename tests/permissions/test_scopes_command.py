@@ -19,7 +19,7 @@ from mqauth_sandbox.tls import create_certificates
 from tests.permissions.apps import classic
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 40.0
+LIMIT = 80.0
 ARN = "arn:aws:iam::123456789012:role/W"
 ROUTED = ("celery", "mails", "feeds", "webs", "reports", "payments", "nightly")
 

@@ -58,8 +58,9 @@ def test_five_rotations(
     eventually: Callable[..., None],
 ) -> None:
     """One connection outlives five credentials that a program has printed."""
-    issuer.token_lifetime = 6.0
-    link = connect(who="command", only_auth={"command": command, "renew_at": 0.1})
+    # Renewed soon, and with time for a program that is slow to start.
+    issuer.token_lifetime = 25.0
+    link = connect(who="command", only_auth={"command": command, "renew_at": 0.02})
     raw = link.connection
     (source,) = shared_sources()
     with contextlib.closing(raw.channel()) as channel:

@@ -129,13 +129,13 @@ def test_the_source_follows_what_is_renewed_on_disk(
     site: Site, eventually: Callable[..., None]
 ) -> None:
     """A source in use reads renewed files by itself, five times in a row, and each one signs in."""
-    files = site.issue(lifetime=5)
-    with contextlib.closing(sign_in(site.connection(files))) as first:
+    files = site.issue(lifetime=25)
+    with contextlib.closing(sign_in(site.connection(files, renew_at=0.02))) as first:
         (source,) = shared_sources()
         for rotation in range(1, ROTATIONS + 1):
-            site.issue(lifetime=5)
+            site.issue(lifetime=25)
             eventually(lambda: source.status().rotations >= rotation, "a rotation")  # noqa: B023
-            with contextlib.closing(sign_in(site.connection(files))) as raw:
+            with contextlib.closing(sign_in(site.connection(files, renew_at=0.02))) as raw:
                 works(raw)
         eventually(lambda: first.superseded, "the sign to replace the first connection")
         assert first.connected

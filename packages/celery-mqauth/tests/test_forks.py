@@ -30,7 +30,7 @@ def test_a_child_leaves_its_parents_connections_alone(
     way: str,
 ) -> None:
     """The child writes nothing to inherited sockets, connects by itself, and both are renewed."""
-    issuer.token_lifetime = 6
+    issuer.token_lifetime = 12
     settings = {f"MQAUTH_OAUTH2_{name.upper()}": value for name, value in auth.items()}
     done = subprocess.run(
         [

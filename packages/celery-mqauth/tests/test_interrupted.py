@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import kombu
 import pytest
 
-from celery_mqauth import rotation_mode
+from celery_mqauth import rotation_mode, sockets
 from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
 from mqauth.credentials import BrokerCredentials
 
 both_links = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 Connect = Callable[..., kombu.Connection]
 Mint = Callable[..., BrokerCredentials]
+Interrupting = Callable[[], AbstractContextManager[None]]
+LIMIT = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +47,40 @@ def broken_off(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
         monkeypatch.setattr(kind, "break_off", recorded)
     return broken
+
+
+@pytest.fixture
+def interrupting(monkeypatch: pytest.MonkeyPatch) -> Interrupting:
+    """Return a context manager that sends SIGUSR1 here once this thread waits for a socket.
+
+    Not after a while: a busy machine may not have come as far as that, or be in a read.
+    """
+    main, waits = threading.get_ident(), sockets.wait_until_ready
+
+    @contextmanager
+    def during() -> Iterator[None]:
+        waiting = threading.Event()
+
+        def noted(sock: Any, **limits: Any) -> bool:
+            waiting.set()
+            return waits(sock, **limits)
+
+        def interrupt() -> None:
+            if waiting.wait(LIMIT):
+                time.sleep(0.1)  # most likely it waits in the kernel by then
+                signal.pthread_kill(main, signal.SIGUSR1)
+
+        thread = threading.Thread(target=interrupt)
+        with monkeypatch.context() as patch:
+            patch.setattr(sockets, "wait_until_ready", noted)
+            thread.start()
+            try:
+                yield
+            finally:
+                waiting.set()
+                thread.join()
+
+    return during
 
 
 def close_and_leave_at_signal(connection: kombu.Connection) -> None:
@@ -140,7 +178,12 @@ def test_while_openssl_is_in_use(*, connect: Connect, queue: str) -> None:
 
 @both_links
 def test_between_two_frames(
-    *, connect: Connect, queue: str, broken_off: list[object], tls: bool
+    *,
+    connect: Connect,
+    queue: str,
+    broken_off: list[object],
+    interrupting: Interrupting,
+    tls: bool,
 ) -> None:
     """A connection that only waits is closed in order."""
     connection = connect(tls=tls)
@@ -149,12 +192,8 @@ def test_between_two_frames(
     channel = connection.channel()
     channel.basic_consume(queue, no_ack=True)
     close_and_leave_at_signal(connection)
-    main = threading.get_ident()
-    interrupting = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGUSR1))
-    interrupting.start()
-    with pytest.raises(SystemExit):
-        raw.drain_events(timeout=10)
-    interrupting.join()
+    with pytest.raises(SystemExit), interrupting():
+        raw.drain_events(timeout=LIMIT)
     assert broken_off == []
     assert transport.sock is None
 
@@ -228,7 +267,12 @@ def test_a_time_limit_in_the_middle_of_a_read_ends_the_link(
 
 @both_links
 def test_a_time_limit_between_two_frames_does_no_harm(
-    *, connect: Connect, queue: str, broken_off: list[object], tls: bool
+    *,
+    connect: Connect,
+    queue: str,
+    broken_off: list[object],
+    interrupting: Interrupting,
+    tls: bool,
 ) -> None:
     """A wait for messages that is given up goes on later."""
     connection = connect(tls=tls)
@@ -237,13 +281,8 @@ def test_a_time_limit_between_two_frames_does_no_harm(
     channel = connection.channel()
     channel.basic_consume(queue, no_ack=True, callback=received.append)
     raise_at_signal(OutOfTimeError)
-    interrupting = threading.Timer(
-        0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)
-    )
-    interrupting.start()
-    with pytest.raises(OutOfTimeError):
-        raw.drain_events(timeout=10)
-    interrupting.join()
+    with pytest.raises(OutOfTimeError), interrupting():
+        raw.drain_events(timeout=LIMIT)
     connection.Producer().publish({}, routing_key=queue)
     while not received:
         raw.drain_events(timeout=10)
@@ -289,7 +328,12 @@ def test_a_handler_that_waits_for_answers_between_two_frames(
 
 @both_links
 def test_half_a_frame_that_a_handler_took_ends_the_link(
-    *, connect: Connect, queue: str, broken_off: list[object], tls: bool
+    *,
+    connect: Connect,
+    queue: str,
+    broken_off: list[object],
+    interrupting: Interrupting,
+    tls: bool,
 ) -> None:
     """The read that goes on would not look for it; that is told instead of waited for."""
     connection, other = connect(tls=tls), connect(tls=tls)
@@ -315,13 +359,8 @@ def test_half_a_frame_that_a_handler_took_ends_the_link(
             raw.drain_events(timeout=0)
 
     signal.signal(signal.SIGUSR1, look)
-    interrupting = threading.Timer(
-        0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)
-    )
-    interrupting.start()
-    with pytest.raises(connection.recoverable_connection_errors):
-        raw.drain_events(timeout=10)
-    interrupting.join()
+    with pytest.raises(connection.recoverable_connection_errors), interrupting():
+        raw.drain_events(timeout=LIMIT)
     assert transport in broken_off
 
 

@@ -168,10 +168,16 @@ def test_a_rejected_message_can_be_queued_again(connection: Connect, topic: str)
 def test_idle_clients_sign_in_again(
     world: KafkaSandbox, connection: Connect, topic: str, eventually: Callable[..., None]
 ) -> None:
-    """Producer, consumer and admin client that do nothing outlive several tokens, and then work."""
+    """Producer, consumer and admin client that do nothing outlive their token, and then work."""
+    # librdkafka asks for another after four fifths: the last is for a machine that stalls.
+    world.issuer.token_lifetime = 25
     idle = connection()
     exchange_messages(idle, topic)
+    (source,) = shared_sources()
+    first = source.current
+    assert first is not None
     begun, fetched = world.broker.log_size(), world.issuer.fetches
+    eventually(first.expired, "the end of the first token", 60)
     eventually(lambda: world.broker.reauthentications(begun) >= 9, "re-authentications", 60)
     assert world.issuer.fetches - fetched >= 2
     assert world.broker.refusals(begun) == []
@@ -200,7 +206,9 @@ def test_a_refused_login_is_final_and_says_why(world: KafkaSandbox, connection: 
     assert world.issuer.fetches - fetched == 2
 
 
-def test_an_expired_token_is_refused(world: KafkaSandbox, connection: Connect) -> None:
+def test_an_expired_token_is_refused(
+    world: KafkaSandbox, connection: Connect, eventually: Callable[..., None]
+) -> None:
     """The broker does not let an expired token in, whatever the client believes."""
     begun = world.broker.log_size()
     expired = world.issuer.mint(lifetime=-5)
@@ -214,7 +222,9 @@ def test_an_expired_token_is_refused(world: KafkaSandbox, connection: Connect) -
     admin = AdminClient(settings)
     with pytest.raises(Exception, match="transport failure"):
         admin.list_topics(timeout=2)
-    assert any("invalid_token" in line for line in world.broker.refusals(begun))
+    # librdkafka tries on while there is a client, however long the broker takes.
+    eventually(lambda: any("invalid_token" in line for line in world.broker.refusals(begun)))
+    del admin
 
 
 def test_a_refusal_after_a_success_is_recoverable(world: KafkaSandbox, connection: Connect) -> None:
@@ -257,7 +267,7 @@ def test_a_wrong_listener_is_told_apart(  # noqa: PLR0917 - parameters of the te
 ) -> None:
     """Each kind of wrong listener gives its own cause and remedy, and soon."""
     servers = f"localhost:{getattr(world.broker, port)}"
-    wrong = connection(tls=tls, servers=servers, options={"connect_limit": 3})
+    wrong = connection(tls=tls, servers=servers)
     with pytest.raises(error, match=words):
         wrong._establish_connection()
 
@@ -289,7 +299,7 @@ def test_a_broker_that_is_gone_is_not_waited_for(
     world: KafkaSandbox, connection: Connect, topic: str, read_for_long: Callable[..., None]
 ) -> None:
     """Without its broker a publish fails within its limit, and a consumer says so as well."""
-    opened = connection(options={"publish_limit": 2, "connect_limit": 2})
+    opened = connection(options={"publish_limit": 8, "connect_limit": 8})
     exchange_messages(opened, topic)
     world.broker.kill()
     with pytest.raises((NotConfirmedError, BrokerUnreachableError)):
@@ -308,15 +318,16 @@ def test_nothing_goes_on_behind_a_closed_connection(
 ) -> None:
     """However long somebody keeps the error of a failed publish, its producer tries no more."""
     gc.collect()
-    before = kafka_clients()
-    opened = connection(options={"publish_limit": 1})
+    # One that an earlier test left to end with its broker's return would be counted, and then not.
+    eventually(lambda: not kafka_clients(), "an end of earlier clients", 60)
+    opened = connection(options={"publish_limit": 8})
     opened.SimpleQueue(topic).put("confirmed")
     world.broker.kill()
     with pytest.raises((NotConfirmedError, BrokerUnreachableError)) as kept:
         opened.default_channel._put(topic, {"body": ""})
-    assert kafka_clients() > before
+    assert kafka_clients()
     opened.release()
-    eventually(lambda: kafka_clients() <= before, "an end of all clients", LIMIT)
+    eventually(lambda: not kafka_clients(), "an end of all clients", LIMIT)
     del kept
 
 
@@ -329,7 +340,8 @@ def test_a_consumer_left_behind_ends_with_the_outage(
 ) -> None:
     """One that cannot commit is not waited for; back with its broker, by a newer token, it ends."""
     gc.collect()
-    before = kafka_clients()
+    # One that an earlier test left to end with its broker's return would be counted, and then not.
+    eventually(lambda: not kafka_clients(), "an end of earlier clients", 60)
     opened = connection()
     queue = opened.SimpleQueue(topic)
     queue.put("hello")
@@ -337,9 +349,9 @@ def test_a_consumer_left_behind_ends_with_the_outage(
     world.broker.kill()
     message.ack()
     opened.release()  # takes its five seconds, and the start some: no token lasts as long
-    assert kafka_clients() > before, "nothing was left behind, so this shows nothing"
+    assert kafka_clients(), "nothing was left behind, so this shows nothing"
     world.broker.start()
-    eventually(lambda: kafka_clients() <= before, "an end of all clients", LIMIT)
+    eventually(lambda: not kafka_clients(), "an end of all clients", 60)
 
 
 def test_a_closed_connection_asks_for_no_token(
@@ -457,7 +469,7 @@ def test_a_broker_that_goes_after_the_login(
     for link in before:
         link.look(LIMIT)
     with pytest.raises(BrokerUnreachableError, match="took the login and then did not answer"):
-        signing_in.look(3.0)
+        signing_in.look(10.0)
     visit.close()
 
 

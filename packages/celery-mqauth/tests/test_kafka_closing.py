@@ -83,7 +83,7 @@ def test_the_token_lasts_as_long_as_the_last_consumer(
     early, late = Consumer(at_once), Consumer(may_close)
     close_within(0.2, [early, late], token)
     token.end()
-    assert early.closed.is_set()
+    assert early.closed.wait(LIMIT)
     assert not late.closed.is_set()
     assert source.users == [token]
     may_close.set()

@@ -14,7 +14,7 @@ from celery_mqauth.errors import CredentialRanOutError
 from mqauth.shared import shared_sources
 from mqauth_sandbox import Broker, OidcIssuer
 
-LIFETIME = 4
+LIFETIME = 8
 PAST_EXPIRY = 2.5
 
 

@@ -8,12 +8,14 @@ import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import amqp
 import kombu
 import pytest
 
+from celery_mqauth import login
 from celery_mqauth.errors import (
     CredentialRefusedError,
     CredentialUnavailableError,
@@ -199,6 +201,27 @@ def test_a_broker_that_is_away_leaves_the_credential_alone(
             with pytest.raises(connection.recoverable_connection_errors, match="no connection to"):
                 connection.transport.establish_connection()
     assert issuer.fetches == before + 1
+
+
+def test_who_signs_in_meanwhile_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether an identity is known can be asked while another thread becomes known."""
+
+    class Interrupting(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            known.update((f"another-{number}", "broker") for number in range(len(known) + 1))
+            return str.__eq__(self, other)
+
+    known: set[tuple[str, str]] = {
+        (Interrupting("one"), "broker"),
+        (Interrupting("two"), "broker"),
+    }
+    monkeypatch.setattr(login, "_has_signed_in", known)
+    source: Any = SimpleNamespace(provider=SimpleNamespace(identity="three"))
+    assert not login._is_known(source)
+    assert len(known) > 2
 
 
 def test_what_worked_before_may_be_misconfigured_for_a_moment(

@@ -28,7 +28,10 @@ from mqauth_sandbox.rabbitmq.configuration import OAuth2Settings
 from mqauth_sandbox.tls import CertificateAuthority, CertificateFiles, ClientCertificateFiles
 
 ROTATIONS = 5
-LIFETIME = 8
+LIFETIME = 25
+"""Seconds: a renewal may take a quarter of what is left, and none is to fail."""
+SOON = 0.02
+"""Part of the life after which a token is renewed, so that five rotations take seconds."""
 DNS_NAME = "celery-host"
 
 Key = RSAKey | ECKey
@@ -153,7 +156,7 @@ def test_five_rotations_on_one_connection(
     world: World, taker: Broker, client: str, eventually: Callable[..., None]
 ) -> None:
     """One open connection outlives five tokens, each of which the broker has verified."""
-    options = world.options(client, renew_at=0.1)
+    options = world.options(client, renew_at=SOON)
     raw = connection(taker, options).transport.establish_connection()
     with contextlib.closing(raw):
         (source,) = shared_sources()
@@ -207,7 +210,7 @@ def test_five_refresh_tokens(
     file = tmp_path / "refresh"
     file.touch(mode=0o600)
     file.write_text(_first_refresh_token(world))
-    options = world.options("refreshing", grant_type="refresh_token", renew_at=0.1)
+    options = world.options("refreshing", grant_type="refresh_token", renew_at=SOON)
     options["refresh_token_file"] = str(file)
     seen = {file.read_text()}
     raw = connection(taker, options).transport.establish_connection()

@@ -20,7 +20,7 @@ from mqauth import CredentialFetched, CredentialRenewed, CredentialSource, event
 from mqauth.shared import shared_sources
 from mqauth_sandbox import Sandbox
 
-LIFETIME = 6.0
+LIFETIME = 12.0
 RENEWALS = 6
 CROWD = 6
 PROTECTIONS = (True, False)

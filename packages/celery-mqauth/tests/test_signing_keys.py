@@ -19,7 +19,9 @@ from mqauth_sandbox.rabbitmq.configuration import OAuth2Settings, SigningKey
 from mqauth_sandbox.tls import CertificateFiles, create_certificates
 
 ROTATIONS = 5
-LIFETIME = 6.0
+LIFETIME = 25.0
+SOON = 0.02
+"""Part of the life after which a token is renewed, so that five rotations take seconds."""
 OWNER = ("alice", "password of alice")
 
 
@@ -74,7 +76,7 @@ def connection(
         "client_id": issuer.client_id,
         "client_secret": issuer.client_secret,
         "ca_file": str(certificates.ca_file),
-        "renew_at": 0.1,
+        "renew_at": SOON,
         **more,
     }
     return kombu.Connection(

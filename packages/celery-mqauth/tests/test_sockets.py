@@ -17,6 +17,7 @@ import kombu
 import pytest
 
 from celery_mqauth.connection import RotatingConnection
+from celery_mqauth.sockets import wait_until_ready
 from mqauth.credentials import BrokerCredentials
 from mqauth.shared import shared_sources
 from mqauth_sandbox import OidcIssuer, Sandbox, TcpProxy
@@ -166,10 +167,14 @@ class StalledPublisher:
             self.written += 1
 
     def is_stuck(self) -> bool:
-        """Return whether it has not got on for a moment."""
+        """Return whether it has not got on for a moment, and the link takes nothing any more."""
         self._progress = self.written
         time.sleep(0.3)
-        return self.raw.writing and self.written == self._progress
+        return (
+            self.raw.writing
+            and self.written == self._progress
+            and not wait_until_ready(self.raw.sock, writable=True, timeout=0)
+        )
 
 
 @both_links
@@ -187,10 +192,10 @@ def test_a_busy_owner_sends_the_renewal_that_it_kept_out(
     raw = connect(tls=tls, port=proxied.port, auth={"renew_at": 0.04}, options=PATIENT).connection
     (source,) = shared_sources()
     owner = StalledPublisher(raw, queue)
-    issuer.token_lifetime = 300
     proxied.stall()
     with running(owner.publish):
         eventually(owner.is_stuck)
+        issuer.token_lifetime = 300  # not earlier: it would go out before the link is full
         eventually(lambda: raw.postponed is not None and raw.postponed.lifetime > 100)
         assert raw.credentials is not source.current
         source.detach(raw)  # from here on the renewal thread leaves it to the owner
@@ -285,6 +290,17 @@ def test_a_connection_closed_elsewhere_raises_what_kombu_handles(
     assert not raw.connected
     with pytest.raises(connection.recoverable_connection_errors):
         raw.send_heartbeat()
+
+
+def test_a_link_that_is_gone_needs_no_goodbye(connect: Connect) -> None:
+    """A process that exits ends its other links though a thread has just closed one."""
+    transport: Any = connect(tls=True).connection.transport
+    sock, transport.sock = transport.sock, None
+    try:
+        transport._say_goodbye()
+        assert transport.end() is None
+    finally:
+        transport.sock = sock
 
 
 @both_links

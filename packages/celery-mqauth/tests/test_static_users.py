@@ -74,6 +74,7 @@ def _write(file: Path, text: str) -> None:
     file.write_text(text)
 
 
+@pytest.mark.timeout(240)  # rabbitmqctl, nine times
 def test_a_password_may_change_where_it_stands(
     connect: Connect, place: Place, rotate: Rotate
 ) -> None:
@@ -89,7 +90,7 @@ def test_a_password_may_change_where_it_stands(
         write(rotate())
         with connect(who=who, only_auth=options) as later:
             kombu.Producer(later.channel()).publish(number, routing_key="orders.in")
-        message = reader.get(timeout=5)
+        message = reader.get(timeout=20)
         assert message.payload == number
         message.ack()
     reader.close()

@@ -193,8 +193,9 @@ def test_a_refused_renewal_of_the_issuer_is_replaced(
     connection = connect(auth={"renew_at": 0.02})
     raw = connection.connection
     (source,) = shared_sources()
-    issuer.resource_server_id = "another-service"
     carried = raw.credentials
+    issuer.resource_server_id = "another-service"
+    issuer.token_lifetime = 300  # so that no newer one comes before it is thrown away
     eventually(lambda: raw.credentials is not carried, "the renewal")
     with pytest.raises(CredentialRefusedError):
         drain_until_closed(raw)

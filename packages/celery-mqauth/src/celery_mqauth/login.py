@@ -118,7 +118,8 @@ def _get(source: CredentialSource) -> BrokerCredentials:
 
 
 def _is_known(source: CredentialSource) -> bool:
-    return any(identity == source.provider.identity for identity, _ in _has_signed_in)
+    # A copy: another thread may sign in at this moment.
+    return any(identity == source.provider.identity for identity, _ in tuple(_has_signed_in))
 
 
 def _open(

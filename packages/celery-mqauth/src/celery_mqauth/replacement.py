@@ -25,6 +25,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import amqp
@@ -92,16 +93,27 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
 
 def tend(connection: RotatingConnection) -> None:
     """Read what the broker says on earlier connections, and close those that have done."""
-    for old in list(connection.predecessors):
-        read_on(old)
-        if not old.connected:
-            connection.predecessors.remove(old)
-            _forget(old)
-            old.collect()
-        elif not any(channel.unacknowledged for channel in _channels(old)):
-            connection.predecessors.remove(old)
-            old.try_in_place(connection.credentials)
-            dismiss(old)
+    with _in_use(connection):
+        for old in list(connection.predecessors):
+            read_on(old)
+            if not old.connected:
+                connection.predecessors.remove(old)
+                _forget(old)
+                old.collect()
+            elif not any(channel.unacknowledged for channel in _channels(old)):
+                connection.predecessors.remove(old)
+                old.try_in_place(connection.credentials)
+                dismiss(old)
+
+
+@contextlib.contextmanager
+def _in_use(connection: RotatingConnection) -> Iterator[None]:
+    """Have nothing take a connection's place: earlier ones are read, and a callback may publish."""
+    connection.busy += 1
+    try:
+        yield
+    finally:
+        connection.busy -= 1
 
 
 def read_on(old: RotatingConnection) -> None:
@@ -194,10 +206,11 @@ def _replace(old: RotatingConnection) -> RotatingConnection:
         dismiss(new)
         raise
     _take_the_place(old, new)
-    _stop_consuming(old, [other for _, other in moved])
-    _move_exclusive_queues(exclusive, moved)
-    new.predecessors = [*old.predecessors, old]
-    old.predecessors = []
+    with _in_use(new):
+        _stop_consuming(old, [other for _, other in moved])
+        _move_exclusive_queues(exclusive, moved)
+        new.predecessors = [*old.predecessors, old]
+        old.predecessors = []
     logger.info("a connection was replaced by one with the new credential")
     tend(new)
     return new

@@ -338,9 +338,12 @@ class TLSSocketTransport(_NeverBlocking, SSLTransport):
         if not self._openssl.acquire(timeout=GOODBYE_LIMIT):
             return
         try:
+            sock = self.sock
+            if sock is None:  # another thread has closed the link meanwhile
+                return
             # It asks for the peer's answer, which comes later or never.
             with contextlib.suppress(OSError, ValueError):
-                self.sock.unwrap()
+                sock.unwrap()
         finally:
             self._openssl.release()
 

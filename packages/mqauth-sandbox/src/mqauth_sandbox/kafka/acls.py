@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -14,6 +17,7 @@ from confluent_kafka.admin import (
 from mqauth_sandbox.kafka.sandbox import KafkaSandbox
 
 _LIMIT = 20.0
+_PAUSE = 0.02
 
 
 def allow(
@@ -32,6 +36,7 @@ def allow(
 
     Raises:
         KafkaException: The broker did not take an ACL.
+        TimeoutError: It does not go by them.
     """
     principal = f"User:{kafka.issuer.client_id}"
     acls = [
@@ -43,3 +48,16 @@ def allow(
     with AdminClient({**kafka.broker.admin_config}) as admin:
         for made in admin.create_acls(acls).values():
             made.result(_LIMIT)
+        # The controller has answered; the broker, which judges, hears of it a moment later.
+        deadline = time.monotonic() + _LIMIT
+        while not all(admin.describe_acls(_exactly(one)).result(_LIMIT) for one in acls):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the broker does not go by the ACLs of {name}")
+            time.sleep(_PAUSE)
+
+
+def _exactly(acl: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        *(acl.restype, acl.name, acl.resource_pattern_type, acl.principal),
+        *(acl.host, acl.operation, acl.permission_type),
+    )
