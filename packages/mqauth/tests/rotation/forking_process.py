@@ -18,7 +18,7 @@ from typing import Any
 from mqauth import BrokerCredentials, CredentialSource, MQAuthError, events, forks
 from mqauth.shared import shared_source, shared_sources
 
-PATIENCE = 30.0
+PATIENCE = 50.0
 
 # A host that stands still for seconds must not let a fork through that is to wait for an import.
 forks.LONGEST_DELAY = PATIENCE
@@ -202,8 +202,8 @@ def registry(source: CredentialSource) -> dict[str, Any]:
         return {"same": again is mine, "count": len(shared_sources()), "ok": bool(again.get())}
 
     children = [in_child(work) for _ in range(5)]
-    outcomes = [outcome() for outcome in children]
     stop.set()
+    outcomes = [outcome() for outcome in children]
     churner.join(PATIENCE)
     return {"children": outcomes}
 

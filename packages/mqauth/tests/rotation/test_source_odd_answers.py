@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +23,7 @@ from mqauth import (
 from mqauth.rotation import freshness
 from mqauth.secret import Secret
 from mqauth_sandbox.oidc import OidcIssuer
-from packages.mqauth.tests.rotation.waiting import OFTEN
+from packages.mqauth.tests.rotation.waiting import OFTEN, wait_until_expired
 
 if TYPE_CHECKING:
     from packages.mqauth.tests.rotation.conftest import Listener, Recorder, ScriptedProvider
@@ -53,10 +52,9 @@ def test_an_expired_credential_is_never_handed_out(
 ) -> None:
     """One that runs out during a last attempt to replace it ends in the attempt's error."""
     present = scripted.credentials(lifetime=3.0)
-    given_up = threading.Event()
 
     def hang(timeout: float) -> BrokerCredentials:
-        given_up.wait(timeout)
+        wait_until_expired(present)
         raise IssuerUnavailableError("the issuer did not answer in time")
 
     source = source_of(scripted(present, hang))
