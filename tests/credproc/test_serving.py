@@ -17,7 +17,7 @@ from mqauth_sandbox.ports import free_ports
 from mqauth_sandbox.rolesanywhere import RolesAnywhereEndpoint
 from tests.credproc.programs import Program
 
-LIMIT = 15.0
+LIMIT = 30.0
 ROLE = "/latest/meta-data/iam/security-credentials/"
 
 
@@ -130,7 +130,7 @@ def test_a_session_that_ends_and_cannot_be_renewed(
     credproc: Program, arguments: list[str], mqauth_rolesanywhere: RolesAnywhereEndpoint
 ) -> None:
     """When nothing valid is left clients get an error of 5xx and its cause, never empty keys."""
-    mqauth_rolesanywhere.session_lifetime = 3.0
+    mqauth_rolesanywhere.session_lifetime = 6.0
     with serving(credproc, arguments) as server:
         assert server.credentials()[0] == 200
         before = mqauth_rolesanywhere.requests
@@ -153,17 +153,18 @@ def test_a_certificate_that_is_renewed(
     mqauth_rolesanywhere: RolesAnywhereEndpoint,
 ) -> None:
     """A certificate renewed on disk signs the next session, without a restart."""
-    mqauth_rolesanywhere.session_lifetime = 3.0
+    mqauth_rolesanywhere.session_lifetime = 6.0
     with serving(credproc, arguments) as server:
         assert server.credentials()[0] == 200
         renewed = mqauth_pki.issue()
         assert files.private_key
         files.certificate.write_bytes(pem(renewed.certificate))
         files.private_key.write_bytes(renewed.key_pem())
-        before = mqauth_rolesanywhere.fetches
-        assert mqauth_rolesanywhere.wait_for_fetches(before + 1, LIMIT)
-        serial = mqauth_rolesanywhere.calls[-1].authorization.serial
-        assert serial == str(renewed.certificate.serial_number)
+        serial, deadline = str(renewed.certificate.serial_number), time.monotonic() + LIMIT
+        # The first that comes may have been signed before.
+        while mqauth_rolesanywhere.calls[-1].authorization.serial != serial:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         assert server.credentials()[0] == 200
 
 

@@ -92,11 +92,11 @@ def test_parallel_jobs_are_throttled(
     arguments: list[str],
     mqauth_rolesanywhere: RolesAnywhereEndpoint,
 ) -> None:
-    """Twice the quota at once: some helpers fail, all of credproc's runs succeed."""
-    mqauth_rolesanywhere.rate_limit = 5
+    """More than the quota at once: some helpers fail, all of credproc's runs succeed."""
+    mqauth_rolesanywhere.rate_limit = 2  # a busy host starts few programs a second
     theirs = in_parallel(helper, arguments, 10, AWS_MAX_ATTEMPTS="1")
     assert any("ThrottlingException" in outcome.stderr for outcome in theirs)
-    mqauth_rolesanywhere.rate_limit = 6  # of which the last second has used five
+    mqauth_rolesanywhere.rate_limit = 3  # of which the last second has used two
     ours = in_parallel(credproc, arguments, 10, AWS_MAX_ATTEMPTS="1")
     assert {outcome.code for outcome in ours} == {0}, [outcome.stderr for outcome in ours]
     assert len({outcome.stdout for outcome in ours}) == 1
@@ -237,7 +237,7 @@ def test_an_untrusted_server_certificate(
         assert [handshakes.get(timeout=5) for _ in range(3)] == [False] * 3
         started = time.monotonic()
         ours = credproc(*arguments)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
         assert handshakes.get(timeout=5) is False
     assert handshakes.empty()
     assert ours.code == 5

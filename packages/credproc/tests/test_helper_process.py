@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from credproc.helper import process
 from credproc.helper.process import Finished, OutputLimitError, TimeLimitError, run
 
 LIMIT = 20.0
@@ -92,15 +95,23 @@ def test_signals_are_as_for_a_fresh_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["sleep 60", "exec >&- 2>&-; sleep 60", "trap '' TERM; sleep 60"])
-def test_a_program_that_hangs_is_ended(tmp_path: Path, text: str) -> None:
+def test_a_program_that_hangs_is_ended(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The limit holds, even if the program closes its output, ignores SIGTERM or has children."""
-    pid_file = tmp_path / "pid"
-    program = script(tmp_path, f"echo $$ >{pid_file}; {text}")
+    pids: list[int] = []
+    spawn = process._spawn
+
+    def noted(*how: Any) -> int:
+        pids.append(spawn(*how))
+        return pids[-1]
+
+    monkeypatch.setattr(process, "_spawn", noted)
     started = time.monotonic()
     with pytest.raises(TimeLimitError):
-        run([program], {"PATH": os.defpath}, limit=0.5)
-    assert time.monotonic() - started < 5
-    assert gone(int(pid_file.read_text()))
+        run([script(tmp_path, text)], {"PATH": os.defpath}, limit=0.5)
+    assert time.monotonic() - started < 20
+    assert gone(pids[0])
 
 
 def test_a_program_that_does_not_stop_talking_is_ended() -> None:
@@ -123,17 +134,22 @@ def test_a_password_is_typed_and_its_echo_not_kept(tmp_path: Path) -> None:
     assert run([program], {}, limit=LIMIT, answer=answer).output == b"got horse\n"
 
 
-def test_time_that_answering_takes_does_not_count(tmp_path: Path) -> None:
+def test_time_that_answering_takes_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody who types a password slowly does not run into the program's limit."""
     program = script(tmp_path, "printf '?' >/dev/tty; read line </dev/tty; echo done")
+    spent = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + spent[0], sleep=time.sleep)
+    monkeypatch.setattr(process, "time", clock)
 
     def answer(said: str) -> str | None:
         if "?" not in said:
             return None
-        time.sleep(0.6)
+        spent[0] += 3 * LIMIT
         return "x"
 
-    assert run([program], {}, limit=0.5, answer=answer).output == b"done\n"
+    assert run([program], {}, limit=LIMIT, answer=answer).output == b"done\n"
 
 
 def test_an_exception_while_answering_ends_the_program(tmp_path: Path) -> None:
@@ -169,6 +185,36 @@ def test_the_program_dies_with_us(tmp_path: Path, number: signal.Signals) -> Non
     assert alive(child)
     parent.send_signal(number)
     parent.wait(LIMIT)
+    assert gone(child)
+
+
+ELSEWHERE = """
+import signal, sys, threading
+from credproc.helper.process import run
+from credproc.termination import leaving_on_signals
+def take():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    threading.Event().wait()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+threading.Thread(target=take, daemon=True).start()
+with leaving_on_signals(lambda: False):
+    run([sys.argv[1]], {"PATH": "/usr/bin:/bin"}, limit=600)
+"""
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_ends_it(tmp_path: Path) -> None:
+    """One that comes just before the wait does not either, and nothing outlives it for long."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = script(tmp_path, f"echo $$ >{pipe}; exec sleep 600")
+    parent = subprocess.Popen([sys.executable, "-c", ELSEWHERE, program], start_new_session=True)
+    child = int(pipe.read_text())
+    parent.send_signal(signal.SIGTERM)
+    try:
+        assert parent.wait(LIMIT) == 128 + signal.SIGTERM
+    finally:
+        parent.kill()
+        parent.wait(LIMIT)
     assert gone(child)
 
 

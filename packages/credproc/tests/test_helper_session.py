@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from credproc.credentials import SessionCredentials
 from credproc.errors import (
     AnswerError,
     CredprocError,
@@ -20,6 +22,7 @@ from credproc.errors import (
     UnavailableError,
     UntrustedServerError,
 )
+from credproc.helper import session
 from credproc.helper.session import create_session_by_helper
 from credproc.options import SessionOptions
 from mqauth_sandbox.pki import Container, IdentityFiles, Pki
@@ -195,19 +198,28 @@ def test_a_service_that_hangs_is_left(
     """The helper has no limit of its own for an answer; ours ends it."""
     mqauth_rolesanywhere.faults.mode = "hang"
     started = time.monotonic()
-    with pytest.raises(UnavailableError, match="no answer within the time limit of 1 s"):
-        create_session_by_helper(options._replace(time_limit=1))
-    assert time.monotonic() - started < 5
+    with pytest.raises(UnavailableError, match="no answer within the time limit of 3 s"):
+        create_session_by_helper(options._replace(time_limit=3))
+    assert time.monotonic() - started < 20  # it would never end
 
 
-def test_an_untrusted_server(options: SessionOptions, mqauth_pki: Pki, tmp_path: Path) -> None:
+def test_an_untrusted_server(
+    options: SessionOptions, mqauth_pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that is not trusted is told with the remedy, and not tried three times."""
     files = mqauth_pki.issue("ec-p256").write(tmp_path)
     options = options._replace(max_attempts=3)
-    started = time.monotonic()
+    attempts: list[str] = []
+    attempt = session._run
+
+    def counted(*how: Any) -> SessionCredentials:
+        attempts.append(how[0])
+        return attempt(*how)
+
+    monkeypatch.setattr(session, "_run", counted)
     with pytest.raises(UntrustedServerError, match=r"not trusted.*AWS_CA_BUNDLE"):
         create_session_by_helper(options._replace(ca_bundle=str(files.certificate)))
-    assert time.monotonic() - started < 2
+    assert len(attempts) == 1
 
 
 def test_attempts_are_repeated_where_that_helps(
@@ -293,6 +305,7 @@ def test_an_interrupted_run_leaves_no_helper(
     assert len(children) == 1
     parent.send_signal(number)
     parent.wait(20)
+    deadline = time.monotonic() + 20
     while Path(f"/proc/{children[0]}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not Path(f"/proc/{children[0]}").exists()

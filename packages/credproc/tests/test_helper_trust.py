@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from credproc.errors import HelperError
+from credproc.helper import session
 from credproc.helper.locate import check_trusted, find_helper
 from credproc.helper.session import check_version
 from fake_helper import fake
@@ -36,6 +37,18 @@ def test_version_comes_from_the_build_where_it_is_not_printed(
         file.write(b"exit\n" + module)
     assert check_version(path, {"PATH": os.defpath}) == (1, 7, 3)
     assert printed >= (1, 5, 0)
+
+
+def test_a_version_that_came_late_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that was busy for a moment does not rule the helper out for good."""
+    path = fake(tmp_path, "")
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "VERSION_LIMIT", 0.0)
+        with pytest.raises(HelperError, match="does not say"):
+            check_version(path, {})
+    assert check_version(path, {}) == (9, 9, 9)
 
 
 class TestTrust:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _ctypes
 import _hashlib
 import _struct
+import gc
 import shutil
 import subprocess
 import sys
@@ -287,15 +288,18 @@ def test_nothing_leaks() -> None:
             signer = load_openssl_key(content, long_way)
             assert signer is not None
             signer.sign(MESSAGE)
-        return int(Path("/proc/self/statm").read_text().split()[1])
+        # Not what is mapped from files, which a host that is short of memory takes and brings back.
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0])
 
     before = use(300)
-    assert use(3000) - before < 256, "pages of 4 KiB; each key has 1 KiB at least"
+    assert use(3000) - before < 1024, "KiB; each key has one at least"
 
 
 def test_keys_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenSSL wipes a key when nobody has it any more."""
     crypto = libcrypto.library()
+    gc.collect()  # keys of earlier tests are not freed meanwhile
     freed: list[int] = []
     real = crypto.pkey_free
 

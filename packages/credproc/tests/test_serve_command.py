@@ -99,7 +99,9 @@ def test_serve_works_and_leaves_when_told(
     process = start("serve", "--port", "0", "--container-token-file", str(token_file))
     said = lines_until(process, "AUTHORIZATION_TOKEN_FILE")
     exports = dict(re.findall(r"export (\w+)=(\S+)", said))
-    fetcher = InstanceMetadataFetcher(base_url=exports.pop("AWS_EC2_METADATA_SERVICE_ENDPOINT"))
+    fetcher = InstanceMetadataFetcher(
+        timeout=int(LIMIT), base_url=exports.pop("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+    )
     by_metadata = InstanceMetadataProvider(iam_role_fetcher=fetcher).load()
     by_container = ContainerProvider(environ=exports).load()
     assert by_metadata is not None
@@ -109,7 +111,7 @@ def test_serve_works_and_leaves_when_told(
     started = time.monotonic()
     code, errors = finish(process)
     assert (code, errors.strip()) == (0, "")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def test_serve_does_not_start_without_a_session(
@@ -161,11 +163,12 @@ def test_serve_takes_a_renewed_certificate(
     shutil.copy(renewed.private_key, files.private_key)
     shutil.copy(renewed.certificate, files.certificate)
     deadline = time.monotonic() + LIMIT
-    while mqauth_rolesanywhere.calls[-1] is before and time.monotonic() < deadline:
+    own = "X-Amz-X509"
+    # The first that comes may have been signed before.
+    while mqauth_rolesanywhere.calls[-1].request.headers[own] == before.request.headers[own]:
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    after = mqauth_rolesanywhere.calls[-1]
-    assert after.outcome == "ok"
-    assert after.request.headers["X-Amz-X509"] != before.request.headers["X-Amz-X509"]
+    assert mqauth_rolesanywhere.calls[-1].outcome == "ok"
 
 
 @pytest.mark.parametrize("container", ["encrypted-pkcs8", "pkcs12"])
@@ -224,7 +227,7 @@ def test_a_password_is_waited_for_within_the_time_limit(
     helper.write_text(ASKING_HELPER)
     helper.chmod(0o755)
     terminal, theirs = pty.openpty()
-    words = [*mqauth_rolesanywhere.arguments(), *files.arguments(), "--time-limit", "1"]
+    words = [*mqauth_rolesanywhere.arguments(), *files.arguments(), "--time-limit", "6"]
     words += ["--backend", backend, "--helper", str(helper)]
     process = subprocess.Popen(
         [sys.executable, "-c", ON_TERMINAL, os.ttyname(theirs), "credential-process", *words],
@@ -241,7 +244,7 @@ def test_a_password_is_waited_for_within_the_time_limit(
         os.write(terminal, b"half a passw")
         _, errors = process.communicate(timeout=LIMIT)
         assert process.returncode == 3
-        assert "none was typed within the time limit of 1 s" in errors
+        assert "none was typed within the time limit of 6 s" in errors
         assert termios.tcgetattr(theirs)[3] & termios.ECHO
     finally:
         process.kill()

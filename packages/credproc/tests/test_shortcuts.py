@@ -135,7 +135,7 @@ def test_short_cuts_are_written_once(folder: Path, words: list[str], answer: Ans
     assert cache is not None
     remember(cache, "key", options, words)
     assert identities(folder) == first
-    os.utime(folder / "host.key")
+    os.utime(folder / "host.key", (1_700_000_000, 1_700_000_000))
     assert answer(words) is None
     remember(cache, "key", options, words)
     assert identities(folder) != first
@@ -412,7 +412,7 @@ def test_descriptors_of_the_caller(
 ) -> None:
     """What the caller hands over reaches Python, also where a cached answer was looked at."""
     cache_answer(folder, words)
-    os.utime(folder / "host.key")
+    os.utime(folder / "host.key", (1_700_000_000, 1_700_000_000))
     program = folder / "bin" / "credproc"
     program.parent.mkdir()
     program.write_text(LAUNCHER.read_text())

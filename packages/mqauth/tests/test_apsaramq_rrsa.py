@@ -128,7 +128,7 @@ def test_names_are_what_openssl_computes(parts: tuple[str, str, str], name: str)
 def test_a_token_becomes_a_login(client: Build, sts: AlibabaSts) -> None:
     """What comes out is signed by the session's key and ends when the session does."""
     sts.session_lifetime = 60
-    credentials = client().fetch(timeout=5)
+    credentials = client().fetch(timeout=20)
     kind, instance, key, token = base64.b64decode(credentials.username).decode().split(":")
     session = sts.session(key)
     assert session is not None
@@ -143,7 +143,7 @@ def test_a_token_becomes_a_login(client: Build, sts: AlibabaSts) -> None:
     assert computed.split()[-1].upper() == digest
     assert credentials.expires_at is not None
     assert credentials.expires_at.timestamp() == session.expires_at
-    assert 57 <= credentials.remaining() <= 60
+    assert 45 <= credentials.remaining() <= 60
     assert abs(int(milliseconds) / 1000 - credentials.issued_at.timestamp()) < 1
     assert credentials.principal == f"{sts.role_arn}/mqauth"
 
@@ -151,7 +151,7 @@ def test_a_token_becomes_a_login(client: Build, sts: AlibabaSts) -> None:
 def test_what_is_asked_for_arrives(client: Build, sts: AlibabaSts) -> None:
     """Session name, policy and duration reach STS as they were given."""
     policy = '{\n  "Version": "1",\n  "Statement": []\n}'
-    client(role_session_name="worker@host-1", policy=policy, duration=1800).fetch(timeout=5)
+    client(role_session_name="worker@host-1", policy=policy, duration=1800).fetch(timeout=20)
     sent = sts.calls[-1].parameters
     assert (sent["RoleSessionName"], sent["Policy"]) == ("worker@host-1", policy)
     assert (sent["DurationSeconds"], sent["Format"]) == ("1800", "JSON")
@@ -165,10 +165,10 @@ def test_the_token_file_is_read_at_every_fetch(
     good = token_file.read_text()
     token_file.write_text(sts.service_account_token(lifetime=-10))
     with pytest.raises(CredentialExpiredError, match="renews the token file") as refused:
-        provider.fetch(timeout=5)
+        provider.fetch(timeout=20)
     assert refused.value.retryable
     token_file.write_text(good)
-    assert not provider.fetch(timeout=5).expired()
+    assert not provider.fetch(timeout=20).expired()
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_a_file_without_a_token(
     """What is no token is refused with the file named or the code of STS."""
     token_file.write_text(content)
     with pytest.raises(error, match=said):
-        client().fetch(timeout=5)
+        client().fetch(timeout=20)
 
 
 def test_a_missing_file_is_awaited(client: Build, tmp_path: Path) -> None:
     """A token file that is not there yet is worth a retry."""
     with pytest.raises(IssuerUnavailableError, match="does not exist"):
-        client(token_file=tmp_path / "later").fetch(timeout=5)
+        client(token_file=tmp_path / "later").fetch(timeout=20)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_token_that_is_not_trusted(
     """Audience, issuer and service account that STS does not trust each have their remedy."""
     token_file.write_text(sts.service_account_token(**claims))
     with pytest.raises(IssuerRefusedError, match=said) as refused:
-        client().fetch(timeout=5)
+        client().fetch(timeout=20)
     assert not refused.value.retryable
 
 
@@ -218,7 +218,7 @@ def test_another_key_s_signature(client: Build, token_file: Path) -> None:
     head, claims, signature = token_file.read_text().strip().split(".")
     token_file.write_text(".".join((head, claims, signature[::-1])))
     with pytest.raises(IssuerRefusedError, match=r"InvalidSignature.*registered"):
-        client().fetch(timeout=5)
+        client().fetch(timeout=20)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_another_key_s_signature(client: Build, token_file: Path) -> None:
 def test_options_that_sts_refuses(client: Build, options: dict[str, Any], code: str) -> None:
     """An unknown role or identity provider and too long a session are refused with a remedy."""
     with pytest.raises(IssuerRefusedError, match=code):
-        client(**options).fetch(timeout=5)
+        client(**options).fetch(timeout=20)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_failing_sts(
 ) -> None:
     """Whatever STS does wrong is named, and worth a retry."""
     with sts.faults.during(mode), pytest.raises(error, match=said) as failure:
-        client().fetch(timeout=5)
+        client().fetch(timeout=20)
     assert failure.value.retryable
 
 
@@ -267,17 +267,17 @@ def test_xml_where_json_was_asked(client: Build, sts: AlibabaSts) -> None:
     """An answer in XML is named as such, and an error in XML by its code."""
     sts.answers_in_xml = True
     with pytest.raises(IssuerUnavailableError, match="XML instead of JSON"):
-        client().fetch(timeout=5)
+        client().fetch(timeout=20)
     with pytest.raises(IssuerRefusedError, match=r"EntityNotExist\.Role"):
-        client(role_arn=ROLE).fetch(timeout=5)
+        client(role_arn=ROLE).fetch(timeout=20)
 
 
 def test_a_skewed_clock_is_noticed(client: Build, sts: AlibabaSts) -> None:
     """The session's end and the password's timestamp follow the clock of STS."""
     sts.faults.clock_skew = 300.0
-    credentials = client(duration=900).fetch(timeout=5)
-    assert 298 <= credentials.clock_skew <= 302
-    assert 895 <= credentials.remaining() <= 900
+    credentials = client(duration=900).fetch(timeout=20)
+    assert 290 <= credentials.clock_skew <= 310
+    assert 880 <= credentials.remaining() <= 900
 
 
 def answering(body: bytes, status: int = 200, reason: str | None = None) -> ThreadingHTTPServer:
@@ -328,7 +328,7 @@ def test_answers_that_make_no_credential(client: Build, content: Any, said: str)
         provider = client(endpoint_url=f"http://127.0.0.1:{server.server_port}")
         try:
             with pytest.raises(InvalidCredentialError, match=said):
-                provider.fetch(timeout=5)
+                provider.fetch(timeout=20)
         finally:
             server.shutdown()
 
@@ -343,7 +343,7 @@ def test_an_echoed_token_is_scrubbed(client: Build, token_file: Path, where: str
         provider = client(endpoint_url=f"http://127.0.0.1:{server.server_port}")
         try:
             with pytest.raises(IssuerRefusedError, match=r"\*{8}") as caught:
-                provider.fetch(timeout=5)
+                provider.fetch(timeout=20)
         finally:
             server.shutdown()
     assert token not in str(caught.value)

@@ -77,7 +77,7 @@ def test_a_token_of_a_users_key(sts: StsEndpoint) -> None:
     assert judged(sts, credentials.password).arn == sts.user_arn
     assert credentials.username == ""
     assert credentials.lifetime == 900
-    assert 895 < credentials.remaining() <= 900
+    assert 880 < credentials.remaining() <= 900
     assert credentials.principal == sts.access_key_id
 
 
@@ -95,7 +95,7 @@ def test_a_token_ends_with_the_session_behind_it(sts: StsEndpoint) -> None:
     """The signer says 15 minutes; a session of two is what counts, and the judge agrees."""
     sts.session_lifetime = 120
     credentials = make(role_arn=sts.role_arn).fetch(timeout=10)
-    assert 110 < credentials.remaining() <= 120
+    assert 100 < credentials.remaining() <= 120
     assert judged(sts, credentials.password).ends_at == pytest.approx(
         credentials.local_expiry, abs=2
     )
@@ -107,7 +107,7 @@ def test_a_session_that_ends_soon_is_replaced(sts: StsEndpoint) -> None:
     sts.session_lifetime = 120
     provider.fetch(timeout=10)
     sts.session_lifetime = None
-    assert provider.fetch(timeout=10).remaining() > 890
+    assert provider.fetch(timeout=10).remaining() > 880
     assert [call.action for call in sts.calls] == ["AssumeRole", "AssumeRole"]
 
 
@@ -194,6 +194,7 @@ def test_a_thousand_tokens_agree_with_the_signer() -> None:
         region = chance.choice(REGIONS)
         key, secret = text(20).replace("/", "A"), text(40)
         session = text(chance.randrange(1, 1200)) if chance.random() < 0.7 else None
+        before = time.monotonic()
         ours, ends = _msk_tokens.signed(
             AwsCredentials(
                 access_key_id=key,
@@ -205,8 +206,9 @@ def test_a_thousand_tokens_agree_with_the_signer() -> None:
         theirs, theirs_end = Signer.generate_auth_token_from_credentials_provider(
             region, Fixed(Credentials(key, secret, session))
         )
+        between = time.monotonic() - before
         assert timeless(url_of(ours.reveal())) == timeless(url_of(theirs))
-        assert abs(ends - theirs_end / 1000) <= 1
+        assert abs(ends - theirs_end / 1000) <= 1 + between
         known = AccessKey(
             access_key_id=key,
             secret_access_key=secret,

@@ -11,7 +11,7 @@ from mqauth.diagnosis.findings import BrokenLinkError
 @pytest.mark.parametrize(
     ("claims", "said"),
     [
-        ({"exp": 3}, "expired 56 years ago"),
+        ({"exp": 3}, r"expired \d+ years ago"),
         ({"exp": -(10**400)}, "expired an endless time ago"),
         ({"nbf": 10**400}, "good only in an endless time"),
     ],

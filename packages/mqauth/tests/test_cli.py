@@ -77,7 +77,7 @@ def test_a_tokens_facts(run: Run, issuer: OidcIssuer) -> None:
     assert found["issuer"] == issuer.issuer_url
     assert found["scopes"] == issuer.scopes
     assert found["lifetime"] == 90
-    assert 85 < found["time_left"] <= 90
+    assert 60 < found["time_left"] <= 90
     assert found["size"] > 400
     assert found["notes"] == []
 

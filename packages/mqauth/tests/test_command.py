@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mqauth import CredentialSource
+from mqauth import CredentialSource, RotationPolicy
 from mqauth.config.registry import provider_class
 from mqauth.config.resolution import resolve
 from mqauth.errors import (
@@ -30,6 +30,9 @@ from mqauth.provider import Provider
 from mqauth_sandbox.oidc import OidcIssuer
 
 SECRET = "canary-secret-of-a-command-0123456789"
+
+LIMIT = 30.0
+"""Seconds that a program gets to start in and to end; a busy host takes its time for Python."""
 
 Program = Callable[[str], list[str]]
 
@@ -62,7 +65,7 @@ def printing(program: Program) -> Callable[[object], Provider]:
     return make
 
 
-def failure(provider: Provider, timeout: float = 5) -> MQAuthError:
+def failure(provider: Provider, timeout: float = LIMIT) -> MQAuthError:
     """Return the error of a fetch that must fail, after checking what holds for all of them."""
     with pytest.raises(MQAuthError) as caught:
         provider.fetch(timeout=timeout)
@@ -81,7 +84,7 @@ def test_a_user_and_a_password(printing: Callable[[object], Provider]) -> None:
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
     content = {"version": 1, "username": "celery", "password": SECRET, "note": "ignored"}
     for spelling in (ends.isoformat(), ends.strftime("%Y-%m-%dT%H:%M:%SZ"), ends.timestamp()):
-        credentials = printing({**content, "expires_at": spelling}).fetch(timeout=5)
+        credentials = printing({**content, "expires_at": spelling}).fetch(timeout=LIMIT)
         assert (credentials.username, credentials.password.reveal()) == ("celery", SECRET)
         assert credentials.expires_at == ends
         assert (credentials.principal, credentials.provider) == ("celery", "command")
@@ -90,15 +93,15 @@ def test_a_user_and_a_password(printing: Callable[[object], Provider]) -> None:
 
 def test_a_life_in_seconds(printing: Callable[[object], Provider]) -> None:
     """expires_in counts from the moment the program has printed it."""
-    credentials = printing({"token": "opaque", "expires_in": 90}).fetch(timeout=5)
-    assert 88 < credentials.remaining() <= 90
+    credentials = printing({"token": "opaque", "expires_in": 90}).fetch(timeout=LIMIT)
+    assert 70 < credentials.remaining() <= 90
     assert 89 < credentials.lifetime <= 90
     assert credentials.username == ""
 
 
 def test_no_end_of_life(printing: Callable[[object], Provider]) -> None:
     """A secret whose end nobody tells does not end."""
-    assert printing({"token": "opaque\n"}).fetch(timeout=5).expires_at is None
+    assert printing({"token": "opaque\n"}).fetch(timeout=LIMIT).expires_at is None
 
 
 def test_a_jwt_tells_its_own_end(
@@ -106,12 +109,12 @@ def test_a_jwt_tells_its_own_end(
 ) -> None:
     """A JWT ends with its exp, or sooner if the program says so."""
     token = issuer.mint(lifetime=100)
-    credentials = printing({"token": f"{token}\n"}).fetch(timeout=5)
+    credentials = printing({"token": f"{token}\n"}).fetch(timeout=LIMIT)
     assert credentials.password.reveal() == token
     assert credentials.principal == issuer.client_id
-    assert 97 < credentials.remaining() <= 100
-    sooner = printing({"token": token, "expires_in": 50}).fetch(timeout=5)
-    assert 47 < sooner.remaining() <= 50
+    assert 70 < credentials.remaining() <= 100
+    sooner = printing({"token": token, "expires_in": 50}).fetch(timeout=LIMIT)
+    assert 30 < sooner.remaining() <= 50
 
 
 def test_a_source_runs_it_for_each_rotation(program: Program, tmp_path: Path) -> None:
@@ -122,9 +125,10 @@ def test_a_source_runs_it_for_each_rotation(program: Program, tmp_path: Path) ->
         f"with open({str(counter)!r}, 'a+') as file:\n"
         f"    file.write('x')\n"
         f"    file.seek(0)\n"
-        f"    print(json.dumps({{'token': 't' * len(file.read()), 'expires_in': 1}}))\n"
+        f"    print(json.dumps({{'token': 't' * len(file.read()), 'expires_in': 30}}))\n"
     )
     source = CredentialSource.from_config({"provider": "command", "command": command})
+    source.policy = RotationPolicy(renew_at=0.02, jitter=0.0)
     rotated = threading.Event()
 
     class Listener:
@@ -137,7 +141,7 @@ def test_a_source_runs_it_for_each_rotation(program: Program, tmp_path: Path) ->
     source.get()
     source.attach(listener)
     try:
-        assert rotated.wait(20)
+        assert rotated.wait(LIMIT)
     finally:
         source.close()
     assert len(counter.read_text()) >= 6
@@ -323,7 +327,7 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     assert "cannot be passed on" in str(failure(build(["/bin/echo", "a\0b"])))
 
 
-def gone(pid: int, limit: float = 5) -> bool:
+def gone(pid: int, limit: float = LIMIT) -> bool:
     """Return whether a process ends, its parent having waited for it, within the limit."""
     end = time.monotonic() + limit
     while time.monotonic() < end:
@@ -354,10 +358,10 @@ def test_a_program_that_hangs_is_killed_with_its_children(program: Program, tmp_
         "time.sleep(60)\n"
     )
     started = time.monotonic()
-    error = failure(build(command), timeout=1)
-    assert time.monotonic() - started < 3
+    error = failure(build(command), timeout=6)
+    assert time.monotonic() - started < 30  # it hangs for a minute
     assert isinstance(error, IssuerUnavailableError)
-    assert "did not end within 1.0 s and was killed" in str(error)
+    assert "did not end within 6.0 s and was killed" in str(error)
     assert all(gone(int(pid)) for pid in pids.read_text().split())
 
 
@@ -404,15 +408,15 @@ def test_a_child_that_lives_on_is_not_waited_for(program: Program, tmp_path: Pat
 def test_it_gets_no_input(program: Program) -> None:
     """A program that asks for a password gets none, rather than the terminal."""
     command = program("import sys, json; print(json.dumps({'token': 'got' + sys.stdin.read()}))")
-    assert build(command).fetch(timeout=5).password.reveal() == "got"
+    assert build(command).fetch(timeout=LIMIT).password.reveal() == "got"
 
 
 def test_nothing_stays_open(program: Program) -> None:
     """Neither a fetch nor a failure costs a file descriptor."""
     good, bad = build(program('print(\'{"token": "x"}\')')), build(["/nonexistent"])
-    good.fetch(timeout=5)
+    good.fetch(timeout=LIMIT)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(3):
-        good.fetch(timeout=5)
+        good.fetch(timeout=LIMIT)
         failure(bad)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -60,7 +60,7 @@ def test_oauth2_lets_others_run(
     issuer: OidcIssuer, certificates: CertificateFiles, library: str
 ) -> None:
     """While a slow issuer thinks, the process does its other work."""
-    issuer.faults.mode, issuer.faults.delay = "slow", 0.6
+    issuer.faults.mode, issuer.faults.delay = "slow", 2.5
     options = {
         "token_endpoint": issuer.token_endpoint,
         "client_id": issuer.client_id,
@@ -77,7 +77,7 @@ def test_aws_iam_lets_others_run(
     sts: StsEndpoint, certificates: CertificateFiles, library: str
 ) -> None:
     """While a slow STS thinks, the process does its other work."""
-    sts.faults.mode, sts.faults.delay = "slow", 0.6
+    sts.faults.mode, sts.faults.delay = "slow", 2.5
     options = {
         "endpoint_url": sts.url,
         "region": sts.region,

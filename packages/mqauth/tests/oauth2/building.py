@@ -31,7 +31,7 @@ def asking(server: Server, **options: object) -> Provider:
     return build(client_id="celery", client_secret=SECRET, **endpoint, **options)
 
 
-def failure(provider: Provider, timeout: float = 5) -> MQAuthError:
+def failure(provider: Provider, timeout: float = 20) -> MQAuthError:
     """Return the error of a fetch that must fail, after checking what holds for all of them."""
     with pytest.raises(MQAuthError) as caught:
         provider.fetch(timeout=timeout)

@@ -93,11 +93,11 @@ def test_discovery_happens_once_and_again_after_a_failure(serve: Serve, issuer: 
 
     server = serve(answer)
     provider = asking(server, issuer=f"{server.url}/")
-    provider.fetch(timeout=5)
-    provider.fetch(timeout=5)
+    provider.fetch(timeout=20)
+    provider.fetch(timeout=20)
     path = "/new"
     assert isinstance(failure(provider), IssuerRefusedError)
-    provider.fetch(timeout=5)
+    provider.fetch(timeout=20)
     discovery = "/.well-known/openid-configuration"
     assert [asked for asked, _ in server.requests] == [
         discovery,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -154,16 +155,19 @@ class Dripping:
         self._socket.close()
 
     def _run(self) -> None:
-        self._socket.settimeout(5)
-        connection, _ = self._socket.accept()
-        with connection:
-            connection.recv(65536)
-            connection.sendall(self._beginning)
-            while not self._stop.wait(0.05):
-                try:
-                    connection.sendall(b"x")
-                except OSError:
-                    return
+        self._socket.settimeout(0.05)
+        while not self._stop.is_set():
+            # Whoever has no time left may not come, or be gone by now.
+            with contextlib.suppress(OSError):
+                connection, _ = self._socket.accept()
+                with connection:
+                    self._drip(connection)
+
+    def _drip(self, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(self._beginning)
+        while not self._stop.wait(0.05):
+            connection.sendall(b"x")
 
 
 @pytest.mark.parametrize(

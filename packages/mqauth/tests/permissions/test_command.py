@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -168,7 +169,7 @@ def test_a_token_that_is_signed_with_a_shared_secret(tmp_path: Path) -> None:
     assert "only the public keys that it fetches" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize(("exp", "said"), [("1e999", "no number"), ("3", "expired 56 years ago")])
+@pytest.mark.parametrize(("exp", "said"), [("1e999", "no number"), ("3", r"expired \d+ years ago")])
 def test_an_expiry_that_cannot_be(exp: str, said: str) -> None:
     """A time beyond all bounds is no number, and one long ago is told in years."""
     token = made({"alg": "RS256"}, {"exp": "EXP", "scope": "read:*/*"})
@@ -177,7 +178,7 @@ def test_an_expiry_that_cannot_be(exp: str, said: str) -> None:
     claims = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
     done = run("--token", "-", "connect", stdin=f"{header}.{claims}.{signature}")
     assert done.returncode == 3, done.stderr
-    assert said in done.stdout
+    assert re.search(said, done.stdout)
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c.d.e", "x" * 1_048_576])

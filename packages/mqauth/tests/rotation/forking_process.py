@@ -15,10 +15,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from mqauth import BrokerCredentials, CredentialSource, MQAuthError, events
+from mqauth import BrokerCredentials, CredentialSource, MQAuthError, events, forks
 from mqauth.shared import shared_source, shared_sources
 
-PATIENCE = 30.0
+PATIENCE = 50.0
+
+# A host that stands still for seconds must not let a fork through that is to wait for an import.
+forks.LONGEST_DELAY = PATIENCE
 
 # Newer Pythons warn about forking a process with threads, which is what servers do all the same.
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
@@ -199,8 +202,8 @@ def registry(source: CredentialSource) -> dict[str, Any]:
         return {"same": again is mine, "count": len(shared_sources()), "ok": bool(again.get())}
 
     children = [in_child(work) for _ in range(5)]
-    outcomes = [outcome() for outcome in children]
     stop.set()
+    outcomes = [outcome() for outcome in children]
     churner.join(PATIENCE)
     return {"children": outcomes}
 

@@ -52,7 +52,7 @@ class Obedient:
     def wait(self, rotations: int) -> dict[str, Any]:
         """Wait until so many rotations have happened, without asking for anything."""
         with self._changed:
-            self._changed.wait_for(lambda: self._source.status().rotations >= rotations, 30)
+            self._changed.wait_for(lambda: self._source.status().rotations >= rotations, 45)
         return self.status()
 
     def hold_lock(self) -> bool:

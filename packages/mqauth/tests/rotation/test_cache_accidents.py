@@ -42,7 +42,7 @@ def test_a_hanging_holder_of_the_lock_costs_one_time_limit(
     issuer: OidcIssuer, start_process: Callable[..., Process]
 ) -> None:
     """A process that is stopped while it holds the lock makes others fetch on their own."""
-    holder, other = start_process(), start_process(timeout=1.0)
+    holder, other = start_process(), start_process(timeout=6.0)
     assert holder.ask("hold_lock") is True
     holder.signal(signal.SIGSTOP)
     try:

@@ -31,6 +31,7 @@ def test_a_life_with_an_outage_tells_its_story_in_order(
     issuer: OidcIssuer, source: CredentialSource, recorder: Recorder
 ) -> None:
     """Fetched, then renewed, then failed: with who, until when, and the counts of the status."""
+    source.close()  # its thread would replace what is thrown away, too
     first = source.get()
     source.invalidate(first)
     second = source.get()
@@ -64,6 +65,8 @@ def test_a_credential_of_the_hosts_cache_is_renewed_as_shared(
     """Hooks can tell a fetch from a credential that another user of the cache fetched."""
     cache = str(tmp_path / "cache")
     here, there = make_source(cache=cache), make_source(cache=cache)
+    for source in (here, there):
+        source.close()  # its thread would replace what is thrown away, too
     old = here.get()
     assert there.get() == old
     there.invalidate(old)

@@ -28,7 +28,7 @@ def run(config: dict[str, Any], tmp_path: Path) -> Run:
             input=json.dumps({"scenario": scenario, "config": settings}),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         assert done.returncode == 0, done.stderr

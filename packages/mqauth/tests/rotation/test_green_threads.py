@@ -26,12 +26,12 @@ def test_green_threads_share_one_source(
     issuer: OidcIssuer, config: dict[str, Any], tmp_path: Path, library: str
 ) -> None:
     """Fifty green threads cause one fetch, others run meanwhile, and renewal needs no help."""
-    issuer.token_lifetime = 4.0
-    issuer.faults.mode, issuer.faults.delay = "slow", 0.4
+    issuer.token_lifetime = 40.0
+    issuer.faults.mode, issuer.faults.delay = "slow", 3.0
     script = Path(__file__).with_name("green_process.py")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{PATCH[library]}\n{RUN}", str(script)],
-        input=json.dumps({**config, "cache": str(tmp_path / "cache")}),
+        input=json.dumps({**config, "renew_at": 0.02, "cache": str(tmp_path / "cache")}),
         capture_output=True,
         text=True,
         timeout=60,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from mqauth import BrokerCredentials, CredentialRenewed, CredentialSource, IssuerUnavailableError
 from mqauth_sandbox.oidc import OidcIssuer
 from packages.mqauth.tests.rotation.waiting import (
+    OFTEN,
     PATIENCE,
     in_threads,
     renewal_thread,
-    wait_until_expired,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def test_threads_that_never_stop_asking_cause_one_fetch_a_rotation(
     issuer: OidcIssuer, source: CredentialSource, recorder: Recorder
 ) -> None:
     """Over several rotations under constant use, fetches are one more than rotations."""
-    issuer.token_lifetime = 4.0
+    issuer.token_lifetime = 50.0
+    source.policy = OFTEN
     stop, seen = threading.Event(), set()
 
     def use() -> None:
@@ -75,7 +76,6 @@ def test_all_who_wait_for_a_fetch_share_its_failure(
     scripted: type[ScriptedProvider], source_of: Callable[..., CredentialSource]
 ) -> None:
     """One attempt fails for everyone who waited for it, also where an expired one is at hand."""
-    expiring = scripted.credentials(lifetime=0.2)
     failure = IssuerUnavailableError("the issuer is down", retry_after=30)
     asked, fail = threading.Event(), threading.Event()
 
@@ -84,16 +84,14 @@ def test_all_who_wait_for_a_fetch_share_its_failure(
         assert fail.wait(PATIENCE)
         raise failure
 
-    provider = scripted(expiring, fetch)
+    provider = scripted(fetch)
     source = source_of(provider)
-    source.get()
-    source.close()
-    wait_until_expired(expiring)
+    source._current = scripted.credentials(lifetime=60, age=61)
     with ThreadPoolExecutor(1) as pool:
         outcomes = pool.submit(in_threads, 16, source.get)
         assert asked.wait(PATIENCE)
         fail.set()
         errors = outcomes.result(PATIENCE)
-    assert provider.fetches == 2
+    assert provider.fetches == 1
     assert {type(error) for error in errors} == {IssuerUnavailableError}
     assert len({id(error) for error in errors}) == 16, "one instance raised twice"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mqauth import BrokerCredentials, CredentialSource, IssuerUnavailableError
 from mqauth_sandbox.oidc import OidcIssuer
-from packages.mqauth.tests.rotation.waiting import in_threads
+from packages.mqauth.tests.rotation.waiting import WideMargin, in_threads
 
 if TYPE_CHECKING:
     from packages.mqauth.tests.rotation.conftest import ScriptedProvider
@@ -48,12 +48,12 @@ def test_a_rejection_does_not_wait_for_the_back_off(
     scripted: type[ScriptedProvider], source_of: Callable[..., CredentialSource]
 ) -> None:
     """What the broker refuses is of no use, so the issuer is asked although it has just failed."""
-    present, newer = scripted.credentials(age=298.0), scripted.credentials()
+    present, newer = scripted.credentials(age=280.0), scripted.credentials()
     failure = IssuerUnavailableError("the issuer is down", retry_after=300)
     provider = scripted(present, failure, newer)
-    source = source_of(provider)
-    source.get()
+    source = source_of(provider, policy=WideMargin())
     source.close()
+    source.get()
     source._retry_at = -math.inf
     assert source.get() == present, "a failure close to the end does not lose what still works"
     assert source.get() == present

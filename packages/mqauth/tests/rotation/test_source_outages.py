@@ -22,8 +22,10 @@ from mqauth import (
     RenewalFailed,
     RotationPolicy,
 )
+from mqauth.rotation import freshness
 from mqauth_sandbox.faults import FaultMode
 from mqauth_sandbox.oidc import OidcIssuer
+from packages.mqauth.tests.rotation.waiting import renewal_thread
 
 if TYPE_CHECKING:
     from packages.mqauth.tests.rotation.conftest import Listener, Process, Recorder
@@ -74,17 +76,20 @@ def test_every_failure_is_remembered_and_overcome(
 
 
 def test_a_hanging_issuer_costs_no_more_than_the_time_limit(
-    issuer: OidcIssuer, make_source: Callable[..., CredentialSource]
+    issuer: OidcIssuer,
+    make_source: Callable[..., CredentialSource],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where nothing is at hand, `get` gives up after `timeout` seconds, for all who wait."""
     issuer.faults.mode = "hang"
-    source = make_source(timeout=1.0)
+    monkeypatch.setattr(freshness, "FIRST_RETRY_DELAY", 10.0)
+    source = make_source(timeout=5.0)
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         outcomes = [pool.submit(source.get) for _ in range(8)]
         errors = [outcome.exception(PATIENCE) for outcome in outcomes]
     assert {type(error) for error in errors} == {IssuerUnavailableError}
-    assert 1.0 <= time.monotonic() - began < 10.0
+    assert 5.0 <= time.monotonic() - began < 25.0
     assert issuer.requests == 1
 
 
@@ -108,9 +113,11 @@ def test_a_refused_renewal_leaves_the_present_credential_in_use(
 ) -> None:
     """A client that was shut out keeps working until its credential ends, without hammering."""
     issuer.token_lifetime = 100.0
-    source = make_source(policy=EARLY)
+    source = make_source()
     present = source.get()
     issuer.client_secret = "changed"
+    source.policy = EARLY
+    renewal_thread(source).wake()
     (failure,) = recorder.wait_for(RenewalFailed)
     assert source.get() is present
     assert not failure.retryable
@@ -126,9 +133,11 @@ def test_retry_after_is_obeyed_within_the_remaining_life(
 ) -> None:
     """A throttling issuer gets the pause it asks for where the present credential allows it."""
     issuer.token_lifetime = 100.0
-    source = make_source(policy=EARLY)
+    source = make_source()
     present = source.get()
     issuer.faults.mode, issuer.faults.retry_after = "throttle", 20.0
+    source.policy = EARLY
+    renewal_thread(source).wake()
     (failure,) = recorder.wait_for(RenewalFailed)
     assert failure.retry_in == 20.0
     assert source.get() is present
@@ -164,7 +173,7 @@ def test_an_outage_of_three_fifths_of_a_life_goes_unnoticed(
     issuer: OidcIssuer, source: CredentialSource, new_listener: type[Listener]
 ) -> None:
     """The issuer hangs for 60 % of a life: every `get` succeeds, and connections are renewed."""
-    issuer.token_lifetime = 8.0
+    issuer.token_lifetime = 25.0
     listener = new_listener()
     source.attach(listener)
     first = source.get()

@@ -17,6 +17,7 @@ from mqauth.rotation import renewal
 from mqauth.rotation.renewal import RenewalThread
 from mqauth_sandbox.oidc import OidcIssuer
 from packages.mqauth.tests.rotation.waiting import (
+    OFTEN,
     PATIENCE,
     in_threads,
     renewal_thread,
@@ -26,7 +27,7 @@ from packages.mqauth.tests.rotation.waiting import (
 if TYPE_CHECKING:
     from packages.mqauth.tests.rotation.conftest import Listener, Recorder, ScriptedProvider
 
-EARLY = RotationPolicy(renew_at=0.02, jitter=0.0)
+EARLY = RotationPolicy(renew_at=0.02, jitter=0.0, timeout=60.0)
 """Makes a credential of 100 s due after two, with much left to look at what happens then."""
 
 
@@ -35,9 +36,11 @@ def test_a_due_credential_is_handed_out_while_the_issuer_hangs(
 ) -> None:
     """Nobody waits for a renewal as long as the present credential lasts."""
     issuer.token_lifetime = 100.0
-    source = make_source(policy=EARLY)
+    source = make_source()
     present = source.get()
     issuer.faults.mode = "hang"
+    source.policy = EARLY
+    renewal_thread(source).wake()
     assert issuer.wait_for_requests(2, PATIENCE)
     assert in_threads(8, source.get) == [present] * 8
     assert source.status().freshness is Freshness.DUE
@@ -49,7 +52,8 @@ def test_renewal_happens_without_anybody_asking(
     issuer: OidcIssuer, source: CredentialSource, new_listener: type[Listener]
 ) -> None:
     """A process that only holds a connection open gets one new credential after the other."""
-    issuer.token_lifetime = 3.0
+    issuer.token_lifetime = 50.0
+    source.policy = OFTEN
     listener = new_listener()
     first = source.get()
     source.attach(listener)
@@ -97,8 +101,8 @@ def test_attaching_while_the_idle_thread_ends_brings_another_thread(
 ) -> None:
     """Between the thread's last look and its end nobody is left without a thread."""
     source.get()
-    source._last_used = -math.inf
     ending = renewal_thread(source)
+    source._last_used = -math.inf
     assert source.tick() is None, "from here on the thread only has to end"
     listener = new_listener()
     source.attach(listener)
@@ -128,8 +132,8 @@ def test_close_ends_the_thread_and_leaves_the_source_usable(
     scripted: type[ScriptedProvider], source_of: Callable[..., CredentialSource]
 ) -> None:
     """After `close` nothing happens by itself any more, but `get` still answers."""
-    provider = scripted(scripted.credentials(lifetime=0.5), scripted.credentials())
-    source = source_of(provider)
+    provider = scripted(scripted.credentials(lifetime=3.0), scripted.credentials())
+    source = source_of(provider, policy=RotationPolicy(renew_at=0.9, jitter=0.0))
     first = source.get()
     thread = renewal_thread(source)
     source.close()

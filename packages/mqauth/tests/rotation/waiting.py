@@ -7,11 +7,25 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from mqauth import BrokerCredentials, CredentialSource, MQAuthError
+from mqauth import BrokerCredentials, CredentialSource, MQAuthError, RotationPolicy
 from mqauth.rotation.renewal import RenewalThread
 
 PATIENCE = 30.0
 """Seconds until something that has to happen counts as not happening, on however slow a host."""
+
+OFTEN = RotationPolicy(renew_at=0.02, jitter=0.0)
+"""Renews a credential of 50 s after one, so that no pause of this process lets it run out."""
+
+
+class WideMargin(RotationPolicy):
+    """Takes a credential with half a minute left for one that is too short to begin a login with.
+
+    With the real two seconds a pause of this process would decide what happens.
+    """
+
+    def login_margin(self, credentials: BrokerCredentials) -> float:
+        """Return the half minute."""
+        return 30.0
 
 
 def renewal_thread(source: CredentialSource) -> RenewalThread:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from credproc.light import NamedTuple
+from credproc.termination import PULSE
 
 CHUNK = 65536
 LARGEST_OUTPUT = 256 * 1024
@@ -171,7 +172,7 @@ class _Child:
 
     def _step(self, deadline: float, answer: Callable[[str], str | None]) -> float:
         """Take what is there to be read; return the seconds that answering took."""
-        ready = self._poll.poll(_left(deadline) * 1000)
+        ready = self._poll.poll(min(_left(deadline), PULSE) * 1000)
         spent = 0.0
         for descriptor, _ in ready:
             if descriptor == self._terminal.ours:

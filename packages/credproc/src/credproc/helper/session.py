@@ -140,9 +140,9 @@ def check_version(helper: str, environ: dict[str, str]) -> tuple[int, ...]:
     """
     status = os.stat(helper)  # pathlib takes 10 ms to import
     key = (helper, status.st_ino, status.st_size, status.st_mtime_ns)
-    if key not in _known:
-        _known[key] = _ask_version(helper, environ) or _built_from(helper)
-    version = _known[key]
+    version = _known.get(key) or _ask_version(helper, environ) or _built_from(helper)
+    if version:  # else it may just have been slow, and is asked again
+        _known[key] = version
     wanted = ".".join(map(str, OLDEST))
     if not version:
         raise HelperError(f"{helper} does not say its version", remedy=f"install {wanted} or newer")

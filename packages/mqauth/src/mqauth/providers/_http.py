@@ -93,7 +93,7 @@ class BoundedAdapter(HTTPAdapter):
 
     def clock_skew(self, response: requests.Response) -> float:
         """Return the seconds the issuer's clock is ahead of ours; 0 if it is hard to tell."""
-        return clock_skew(response.headers, (self.sent_at + self.answered_at) / 2)
+        return clock_skew(response.headers, self.sent_at, self.answered_at)
 
 
 def prepare(

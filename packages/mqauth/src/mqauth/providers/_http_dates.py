@@ -11,19 +11,22 @@ NOTICEABLE_SKEW = 2.0
 """Seconds below which a difference of clocks is noise: `Date` counts whole seconds."""
 
 
-def clock_skew(headers: Mapping[str, str], asked_at: float) -> float:
+def clock_skew(headers: Mapping[str, str], sent_at: float, answered_at: float) -> float:
     """Return the seconds that the `Date` header is ahead of this host's clock.
 
     Args:
         headers: Headers of an HTTP response.
-        asked_at: Middle of the request on this host's clock, as `time.time()` counts.
+        sent_at: When the request went out on this host's clock, as `time.time()` counts.
+        answered_at: When the answer was there.
     """
     moment = _http_date(headers.get("date", ""))
     if moment is None:
         return 0.0
     # The header cuts off the fraction of its second: half a second is what it lacks on average.
-    skew = moment + 0.5 - asked_at
-    return skew if abs(skew) >= NOTICEABLE_SKEW else 0.0
+    skew = moment + 0.5 - (sent_at + answered_at) / 2
+    # Nobody knows when in between it was written: a slow answer is no sign of another clock.
+    unsure = 0.5 + (answered_at - sent_at) / 2
+    return skew if abs(skew) >= max(NOTICEABLE_SKEW, unsure) else 0.0
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:

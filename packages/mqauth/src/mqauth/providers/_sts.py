@@ -237,7 +237,7 @@ class StsTokens:
 
     def _note_clock(self, answer: Mapping[str, Any], asked_at: float) -> None:
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        self._clock_skew = clock_skew(headers, (asked_at + time.time()) / 2)
+        self._clock_skew = clock_skew(headers, asked_at, time.time())
 
     def left(self, signer: AwsCredentials) -> float:
         """Return the seconds until AWS credentials end, on AWS's clock as far as it is known."""
