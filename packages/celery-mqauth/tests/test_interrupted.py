@@ -378,3 +378,39 @@ def test_no_renewal_goes_into_the_middle_of_a_frame(
     channel.queue_declare(queue, passive=True)
     channel.queue_declare(queue, passive=True)
     assert raw.connected
+
+
+@both_links
+@pytest.mark.parametrize("raises", [False, True], ids=["publishes", "raises"])
+def test_in_the_middle_of_a_renewal(
+    *, connect: Connect, queue: str, mint: Mint, broken_off: list[object], raises: bool, tls: bool
+) -> None:
+    """The owner's thread writes one as soon as it is connected, if it is late by then."""
+    connection = connect(tls=tls)
+    raw, channel = connection.connection, connection.channel()
+    transport, producer = raw.transport, connection.Producer()
+    send = transport._send_now
+
+    def send_half(data: Any) -> int:
+        transport._send_now = send
+        sent: int = send(memoryview(data)[: len(data) // 2])
+        signal.raise_signal(signal.SIGUSR1)
+        return sent
+
+    def interrupt(*_: object) -> None:
+        if raises:
+            raise OutOfTimeError
+        with pytest.raises(connection.recoverable_connection_errors):
+            producer.publish({}, routing_key=queue)
+
+    signal.signal(signal.SIGUSR1, interrupt)
+    producer.publish({}, routing_key=queue)
+    transport._send_now = send_half
+    if raises:
+        with pytest.raises(OutOfTimeError):
+            raw.credentials_renewed(mint())
+    else:
+        raw.credentials_renewed(mint())
+    assert transport in broken_off
+    with pytest.raises(connection.recoverable_connection_errors):
+        channel.queue_declare(queue, passive=True)

@@ -193,7 +193,9 @@ class RotatingConnection(pyamqp.Connection):
             if self.writing:  # by this very thread, which a signal's handler has interrupted
                 self.postponed = credentials
                 return False
-            return self._send(credentials, wait=False)
+            if not self._can_take_over(credentials):  # sent by the owner in the meantime
+                return True
+            return self._write_alone(credentials)
         except OSError as error:
             # Its owner, who alone can act on it, meets the same at the next read or write.
             logger.info("a connection broke before it was renewed: %s", error)
@@ -224,8 +226,10 @@ class RotatingConnection(pyamqp.Connection):
         """Send the renewal that the renewal thread could not; the caller holds the frame lock."""
         credentials, self.postponed = self.postponed, None
         # Another may have come since, or the broker may have refused this one.
-        if credentials is not None and credentials is self.source.current:
-            self._send(credentials, wait=True)
+        if credentials is None or credentials is not self.source.current:
+            return
+        if self._can_take_over(credentials):
+            self._write_renewal(credentials, wait=True)
 
     @property
     def lapsed(self) -> bool:
@@ -269,12 +273,24 @@ class RotatingConnection(pyamqp.Connection):
             if self.writing:  # by this very thread, which a signal's handler has interrupted
                 return
             self.on_trial = True
-            self._write_renewal(credentials, wait=False)
+            self._write_alone(credentials)
 
-    def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
-        if not self._can_take_over(credentials):
-            return True
-        return self._write_renewal(credentials, wait=wait)
+    def _write_alone(self, credentials: BrokerCredentials) -> bool:
+        """Write a renewal of which no signal's handler gets into the middle.
+
+        The owner's thread does so as well, as soon as it is connected.
+        """
+        transport = self._transport
+        begun = 0 if transport is None else transport.writes
+        self.writing = True
+        try:
+            return self._write_renewal(credentials, wait=False)
+        except BaseException:
+            if transport is not None and transport.writes != begun:
+                transport.break_off()
+            raise
+        finally:
+            self.writing = False
 
     def _write_renewal(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
         transport = self._transport
