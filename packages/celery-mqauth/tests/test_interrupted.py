@@ -381,6 +381,28 @@ def test_no_renewal_goes_into_the_middle_of_a_frame(
 
 
 @both_links
+def test_nothing_is_published_after_a_close_that_was_interrupted(
+    *, connect: Connect, queue: str, tls: bool
+) -> None:
+    """The broker would throw it away without a word."""
+    connection = connect(tls=tls)
+    raw, producer = connection.connection, connection.Producer()
+    transport = raw.transport
+    producer.publish({}, routing_key=queue)
+
+    def strike(*_: object) -> None:
+        raise OutOfTimeError
+
+    transport.read_frame = strike
+    with pytest.raises(OutOfTimeError):
+        raw.close()
+    assert not raw.connected
+    assert transport.sock is None
+    with pytest.raises(connection.recoverable_connection_errors):
+        producer.publish({}, routing_key=queue)
+
+
+@both_links
 @pytest.mark.parametrize("raises", [False, True], ids=["publishes", "raises"])
 def test_in_the_middle_of_a_renewal(
     *, connect: Connect, queue: str, mint: Mint, broken_off: list[object], raises: bool, tls: bool

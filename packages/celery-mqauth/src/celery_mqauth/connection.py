@@ -408,13 +408,14 @@ class RotatingConnection(pyamqp.Connection):
         """Close the connection in order, unless it is another process's."""
         if self.inherited:
             return self.collect()
-        predecessors, self.predecessors = self.predecessors, []
-        for old in predecessors:
-            replacement.dismiss(old)
         try:
+            for old in list(self.predecessors):
+                replacement.dismiss(old)
+            self.predecessors = []
             return super().close(*args, **kwargs)
-        except amqp.AMQPError:
-            # The end of a consumer, say, whose queue was deleted, read before the broker's answer.
+        except BaseException:
+            # The end of a consumer, say, whose queue was deleted, read before the broker's answer;
+            # or a task's time limit, after which the broker would throw away what is published.
             self.collect()
             raise
 
