@@ -8,14 +8,17 @@ the middle of a frame, which the next read takes for the beginning of one.
 from __future__ import annotations
 
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import amqp
 import kombu
 import pytest
+from amqp.serialization import dumps
 
 from celery_mqauth import rotation_mode, sockets
 from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
@@ -417,3 +420,224 @@ def test_no_renewal_goes_into_the_middle_of_a_frame(
     channel.queue_declare(queue, passive=True)
     channel.queue_declare(queue, passive=True)
     assert raw.connected
+
+
+@both_links
+def test_a_time_out_of_the_callers_own_in_the_middle_of_a_read_ends_the_link(
+    *, connect: Connect, queue: str, tls: bool
+) -> None:
+    """What SIGALRM raises is a `TimeoutError` as often as not; a part of the frame is lost."""
+    connection = connect(tls=tls)
+    raw = connection.connection
+    transport = raw.transport
+    received: list[Any] = []
+    connection.channel().basic_consume(queue, no_ack=True, callback=received.append)
+    receive, reads = transport._receive_now, 0
+
+    def receive_and_strike(size: int) -> bytes:
+        nonlocal reads
+        got: bytes = receive(size)
+        reads += 1
+        if reads == 2:
+            signal.raise_signal(signal.SIGUSR1)
+        return got
+
+    transport._receive_now = receive_and_strike
+    raise_at_signal(TimeoutError)
+    connect(tls=tls).Producer().publish({}, routing_key=queue)
+    with pytest.raises(TimeoutError):
+        raw.drain_events(timeout=10)
+    assert not raw.connected
+    with pytest.raises(connection.recoverable_connection_errors):
+        raw.drain_events(timeout=10)
+    assert received == []
+
+
+@both_links
+@pytest.mark.parametrize("kind", [OutOfTimeError, TimeoutError])
+def test_what_strikes_before_a_frame_is_handed_over_ends_the_link(
+    *, connect: Connect, queue: str, tls: bool, kind: type[BaseException]
+) -> None:
+    """Otherwise a frame would be missing, and nobody would know."""
+    connection = connect(tls=tls)
+    raw, channel = connection.connection, connection.channel()
+    transport = raw.transport
+    read_frame = transport.read_frame
+
+    def read_and_strike(*options: Any) -> Any:
+        frame = read_frame(*options)
+        signal.raise_signal(signal.SIGUSR1)
+        return frame
+
+    transport.read_frame = read_and_strike
+    raise_at_signal(kind)
+    with pytest.raises(kind):
+        channel.queue_declare(queue, passive=True)
+    assert not raw.connected
+    with pytest.raises(connection.recoverable_connection_errors):
+        channel.queue_declare(queue, passive=True)
+
+
+@both_links
+def test_what_a_callback_raises_does_no_harm(
+    *, connect: Connect, queue: str, broken_off: list[object], tls: bool
+) -> None:
+    """It has been handed over."""
+    connection = connect(tls=tls)
+    raw, channel = connection.connection, connection.channel()
+    received: list[Any] = []
+
+    def take(message: Any) -> None:
+        received.append(message)
+        raise OutOfTimeError
+
+    channel.basic_consume(queue, no_ack=True, callback=take)
+    for number in (1, 2):
+        connection.Producer().publish({}, routing_key=queue)
+        with pytest.raises(OutOfTimeError):
+            raw.drain_events(timeout=10)
+        assert len(received) == number
+    assert broken_off == []
+
+
+@both_links
+def test_a_limit_ends_with_its_read(
+    *, connect: Connect, tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if something strikes at the very end; the next wait would be over too soon."""
+    raw = connect(tls=tls).connection
+    transport = raw.transport
+
+    def strike(*_: object) -> None:
+        raise OutOfTimeError
+
+    # As a signal does that is handled at the first step of what ends the limit.
+    monkeypatch.setattr("celery_mqauth.sockets._Limit.__exit__", strike)
+    with pytest.raises((OutOfTimeError, TimeoutError)):
+        raw.drain_events(timeout=0.1)
+    assert transport.limit is None
+
+
+@both_links
+def test_the_rest_of_a_frame_is_never_read(
+    *, connect: Connect, queue: str, new_queue: Callable[[], str], tls: bool
+) -> None:
+    """The kernel keeps it although the link was ended; a message may hold what looks like one."""
+    connection = connect(tls=tls)
+    raw = connection.connection
+    transport = raw.transport
+    received: list[Any] = []
+    channel, other = connection.channel(), connection.channel()
+    channel.basic_consume(queue, no_ack=True, callback=received.append)
+    tag = other.basic_consume(new_queue(), no_ack=True, callback=received.append)
+    receive = transport._receive_now
+    body = b"x" * 100 + a_delivery(other.channel_id, tag)
+
+    def receive_a_part(size: int) -> bytes:
+        if size < len(body):
+            return bytes(receive(size))
+        transport._receive_now = receive
+        got = bytes(receive(100))
+        signal.raise_signal(signal.SIGUSR1)
+        return got
+
+    transport._receive_now = receive_a_part
+    raise_at_signal(OutOfTimeError)
+    connect(tls=tls).Producer().publish(body, routing_key=queue)
+    with pytest.raises(OutOfTimeError):
+        raw.drain_events(timeout=10)
+    with pytest.raises(connection.recoverable_connection_errors):
+        raw.drain_events(timeout=10)
+    assert received == []
+
+
+def a_delivery(channel: int, tag: str) -> bytes:
+    """Return the frames of a message of one byte."""
+    payloads = {
+        1: struct.pack(">HH", *amqp.spec.Basic.Deliver) + dumps("sLbss", (tag, 1, False, "", "")),
+        2: struct.pack(">HHQH", amqp.spec.Basic.Deliver[0], 0, 1, 0),
+        3: b"y",
+    }
+    return b"".join(
+        struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+        for kind, payload in payloads.items()
+    )
+
+
+@both_links
+def test_nothing_is_published_after_a_close_that_was_interrupted(
+    *, connect: Connect, queue: str, tls: bool
+) -> None:
+    """The broker would throw it away without a word."""
+    connection = connect(tls=tls)
+    raw, producer = connection.connection, connection.Producer()
+    transport = raw.transport
+    producer.publish({}, routing_key=queue)
+
+    def strike(*_: object) -> None:
+        raise OutOfTimeError
+
+    transport.read_frame = strike
+    with pytest.raises(OutOfTimeError):
+        raw.close()
+    assert not raw.connected
+    assert transport.sock is None
+    with pytest.raises(connection.recoverable_connection_errors):
+        producer.publish({}, routing_key=queue)
+
+
+@both_links
+@pytest.mark.parametrize("raises", [False, True], ids=["publishes", "raises"])
+def test_in_the_middle_of_a_renewal(
+    *, connect: Connect, queue: str, mint: Mint, broken_off: list[object], raises: bool, tls: bool
+) -> None:
+    """The owner's thread writes one as soon as it is connected, if it is late by then."""
+    connection = connect(tls=tls)
+    raw, channel = connection.connection, connection.channel()
+    transport, producer = raw.transport, connection.Producer()
+    send = transport._send_now
+
+    def send_half(data: Any) -> int:
+        transport._send_now = send
+        sent: int = send(memoryview(data)[: len(data) // 2])
+        signal.raise_signal(signal.SIGUSR1)
+        return sent
+
+    def interrupt(*_: object) -> None:
+        if raises:
+            raise OutOfTimeError
+        with pytest.raises(connection.recoverable_connection_errors):
+            producer.publish({}, routing_key=queue)
+
+    signal.signal(signal.SIGUSR1, interrupt)
+    producer.publish({}, routing_key=queue)
+    transport._send_now = send_half
+    if raises:
+        with pytest.raises(OutOfTimeError):
+            raw.credentials_renewed(mint())
+    else:
+        raw.credentials_renewed(mint())
+    assert transport in broken_off
+    with pytest.raises(connection.recoverable_connection_errors):
+        channel.queue_declare(queue, passive=True)
+
+
+@both_links
+def test_no_late_answer_is_taken_for_the_next_one(
+    *, connect: Connect, queue: str, new_queue: Callable[[], str], tls: bool
+) -> None:
+    """A question that a time limit broke off is answered first."""
+    connection = connect(tls=tls)
+    raw, channel = connection.connection, connection.channel()
+    transport = raw.transport
+    read_frame = transport.read_frame
+
+    def strike(*_: object) -> None:
+        transport.read_frame = read_frame
+        raise OutOfTimeError
+
+    transport.read_frame = strike
+    with pytest.raises(OutOfTimeError):
+        channel.queue_declare(queue, passive=True)
+    with pytest.raises(connection.recoverable_connection_errors):
+        channel.queue_declare(new_queue(), passive=True)

@@ -56,6 +56,21 @@ class Channel(pyamqp.Channel):
     # an alias of the other, so replacing one alone would leave the other unguarded.
     basic_publish = _basic_publish
 
+    def wait(self, *args: Any, **options: Any) -> Any:
+        """Wait for the broker's answer.
+
+        py-amqp takes the next answer of a kind for that to the latest question: the late one to a
+        question that a time limit broke off would confirm a message that the broker refuses.
+        """
+        connection = self.connection
+        strikes = 0 if connection is None else connection.strikes
+        try:
+            return super().wait(*args, **options)
+        except BaseException:
+            if connection is not None and connection.strikes != strikes:
+                connection.lose_step()
+            raise
+
     def basic_consume(self, queue: str = "", consumer_tag: str = "", **options: Any) -> Any:
         """Consume, and remember how."""
         tag = super().basic_consume(queue, consumer_tag, **options)

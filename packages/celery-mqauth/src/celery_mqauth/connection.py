@@ -20,7 +20,7 @@ from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError, 
 from celery_mqauth.exclusive_queues import ExclusiveQueue
 from celery_mqauth.rotation_mode import Rotation
 from celery_mqauth.sasl import answer_with
-from celery_mqauth.sockets import TCPSocketTransport, TLSSocketTransport
+from celery_mqauth.sockets import NothingCameError, TCPSocketTransport, TLSSocketTransport
 from celery_mqauth.unanswered import Sent, Unanswered
 from celery_mqauth.update_secret import (
     INTERRUPTED,
@@ -54,6 +54,17 @@ LAPSE_MARGIN = 2.0
 """Seconds after expiry from which on the broker must have closed the connection."""
 CLOSES_AT_EXPIRY = (4, 2, 6)
 """RabbitMQ's first version that closes a connection whose credential has expired."""
+
+
+def _number(error: BaseException) -> None:
+    """Give the end of a connection a number.
+
+    When a worker begins to consume, it reads once and takes whatever has none for a time-out. It
+    would then wait for ever on a connection that was closed at that moment.
+    """
+    ends = isinstance(error, amqp.AMQPError | OSError) and not isinstance(error, TimeoutError)
+    if ends and getattr(error, "errno", None) is None:
+        error.errno = errno.ECONNRESET  # type: ignore[attr-defined]  # both have it
 
 
 def usable_until(credentials: BrokerCredentials) -> float:
@@ -101,6 +112,8 @@ class RotatingConnection(pyamqp.Connection):
     """`time.monotonic()` from which on it may be replaced."""
     told_immovable: bool = False
     """Whether the log says already that it cannot be replaced."""
+    strikes: int = 0
+    """How many reads were broken off before they handed a frame over."""
     busy: int = 0
     """How many reads are under way; nothing may be replaced meanwhile."""
     writing: bool = False
@@ -193,7 +206,9 @@ class RotatingConnection(pyamqp.Connection):
             if self.writing:  # by this very thread, which a signal's handler has interrupted
                 self.postponed = credentials
                 return False
-            return self._send(credentials, wait=False)
+            if not self._can_take_over(credentials):  # sent by the owner in the meantime
+                return True
+            return self._write_alone(credentials)
         except OSError as error:
             # Its owner, who alone can act on it, meets the same at the next read or write.
             logger.info("a connection broke before it was renewed: %s", error)
@@ -224,8 +239,10 @@ class RotatingConnection(pyamqp.Connection):
         """Send the renewal that the renewal thread could not; the caller holds the frame lock."""
         credentials, self.postponed = self.postponed, None
         # Another may have come since, or the broker may have refused this one.
-        if credentials is not None and credentials is self.source.current:
-            self._send(credentials, wait=True)
+        if credentials is None or credentials is not self.source.current:
+            return
+        if self._can_take_over(credentials):
+            self._write_renewal(credentials, wait=True)
 
     @property
     def lapsed(self) -> bool:
@@ -269,12 +286,24 @@ class RotatingConnection(pyamqp.Connection):
             if self.writing:  # by this very thread, which a signal's handler has interrupted
                 return
             self.on_trial = True
-            self._write_renewal(credentials, wait=False)
+            self._write_alone(credentials)
 
-    def _send(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
-        if not self._can_take_over(credentials):
-            return True
-        return self._write_renewal(credentials, wait=wait)
+    def _write_alone(self, credentials: BrokerCredentials) -> bool:
+        """Write a renewal of which no signal's handler gets into the middle.
+
+        The owner's thread does so as well, as soon as it is connected.
+        """
+        transport = self._transport
+        begun = 0 if transport is None else transport.writes
+        self.writing = True
+        try:
+            return self._write_renewal(credentials, wait=False)
+        except BaseException:
+            if transport is not None and transport.writes != begun:
+                transport.break_off()
+            raise
+        finally:
+            self.writing = False
 
     def _write_renewal(self, credentials: BrokerCredentials, *, wait: bool) -> bool:
         transport = self._transport
@@ -314,19 +343,21 @@ class RotatingConnection(pyamqp.Connection):
         if interrupted and transport is not None and transport.in_frame:
             # The handler of a signal, as Celery's beat has one, would take the rest of the frame
             # for the beginning of another, and might wait for an end of it that never comes.
-            transport.break_off()
+            transport.lose_step()
             raise amqp.RecoverableConnectionError(INTERRUPTED)
         self.busy += 1
         reading.now = True
         try:
             return super().drain_events(timeout)
-        except TimeoutError:
+        except NothingCameError:
             raise
-        except (amqp.AMQPError, OSError) as error:
-            # When a worker begins to consume, it reads once and takes whatever has no number for a
-            # timeout. It would then wait for ever on a connection that was closed at that moment.
-            if getattr(error, "errno", None) is None:
-                error.errno = errno.ECONNRESET
+        except BaseException as error:
+            # A task's time limit, say, has struck before a frame was handed over.
+            if reading.now:
+                self.strikes += 1
+                if transport is not None and transport.in_frame:
+                    transport.lose_step()
+            _number(error)
             raise
         finally:
             reading.now = interrupted
@@ -334,16 +365,35 @@ class RotatingConnection(pyamqp.Connection):
             if interrupted and transport is not None:
                 transport.go_on_between_frames()
 
+    def blocking_read(self, timeout: float | None = None) -> Any:
+        """Read one frame and hand it over; return whether that completes something."""
+        transport = self.transport
+        limits = transport.limits
+        before = getattr(limits, "seconds", None)
+        # Not by a context manager: what strikes at the beginning of its end would leave the limit.
+        try:
+            if timeout is not None:
+                limits.seconds = timeout
+            frame = transport.read_frame()
+        finally:
+            limits.seconds = before
+        return self.on_inbound_frame(frame)
+
+    def lose_step(self) -> None:
+        """End the link, if there is one still: an answer comes that nobody waits for any more."""
+        if self._transport is not None:
+            self._transport.lose_step()
+
     def on_inbound_method(
         self, channel_id: int, method_sig: tuple[int, int], payload: bytes, content: Any
     ) -> None:
         """Handle what has arrived, and remember whether it was no more than such an answer."""
-        reading = self._reading
+        reading, transport = self._reading, self._transport
         before, reading.now = getattr(reading, "now", False), False
-        try:
-            super().on_inbound_method(channel_id, method_sig, payload, content)
-        finally:
-            reading.now = before
+        if transport is not None:
+            transport.in_frame = False
+        super().on_inbound_method(channel_id, method_sig, payload, content)
+        reading.now = before  # not after an error, which is then known to be of the callback
         # Only now: a callback may have waited for something else, and read answers meanwhile.
         self._renewal_answered = method_sig == UPDATE_SECRET_OK
 
@@ -392,13 +442,14 @@ class RotatingConnection(pyamqp.Connection):
         """Close the connection in order, unless it is another process's."""
         if self.inherited:
             return self.collect()
-        predecessors, self.predecessors = self.predecessors, []
-        for old in predecessors:
-            replacement.dismiss(old)
         try:
+            for old in list(self.predecessors):
+                replacement.dismiss(old)
+            self.predecessors = []
             return super().close(*args, **kwargs)
-        except amqp.AMQPError:
-            # The end of a consumer, say, whose queue was deleted, read before the broker's answer.
+        except BaseException:
+            # The end of a consumer, say, whose queue was deleted, read before the broker's answer;
+            # or a task's time limit, after which the broker would throw away what is published.
             self.collect()
             raise
 

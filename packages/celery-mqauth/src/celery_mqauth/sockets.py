@@ -33,8 +33,16 @@ _DISCARDED_AT_ONCE = 65536
 _DISCARDS = 64
 
 CLOSED = "the connection has been closed"
+OUT_OF_STEP = "the connection was ended: a signal or a time limit has interrupted what was read"
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class NothingCameError(TimeoutError):
+    """A read has waited long enough, and goes on later.
+
+    A handler of a signal may raise a `TimeoutError` too, at any point of a frame.
+    """
 
 
 def wait_until_ready(sock: Any, *, writable: bool, timeout: float | None) -> bool:
@@ -82,7 +90,7 @@ class _NeverBlocking:
     connect_timeout: float | None
     read_timeout: float | None
     write_timeout: float | None
-    _limits: threading.local
+    limits: threading.local
     _usual_limit: contextlib.AbstractContextManager[Any]
     _read_buffer: bytes
     _readable: Callable[[int], list[tuple[int, int]]] | None = None
@@ -90,6 +98,8 @@ class _NeverBlocking:
     """How many writes have begun; whoever is interrupted can tell whether anything is out."""
     in_frame: bool = False
     """Whether a part of the frame that is being read has been taken from the socket."""
+    out_of_step: bool = False
+    """Whether a part of what was read, or whose answer comes next, is not known any more."""
     _receive_now: Callable[[int], bytes]
     _send_now: Callable[[Any], int]
 
@@ -100,12 +110,12 @@ class _NeverBlocking:
         Each thread has its own: one that only looks whether there is news (0 seconds) must not cut
         short what another, such as a task that acknowledges, writes at the same moment.
         """
-        limit: float | None = getattr(self._limits, "seconds", None)
+        limit: float | None = getattr(self.limits, "seconds", None)
         return limit
 
     @limit.setter
     def limit(self, seconds: float | None) -> None:
-        self._limits.seconds = seconds
+        self.limits.seconds = seconds
 
     def having_timeout(self, timeout: float | None) -> contextlib.AbstractContextManager[Any]:
         """Let reads and writes wait at most `timeout` seconds, unless it is None."""
@@ -125,7 +135,7 @@ class _NeverBlocking:
 
     def _setup_transport(self) -> None:
         super()._setup_transport()  # type: ignore[misc]  # the other base has it
-        self._limits = threading.local()
+        self.limits = threading.local()
         self._usual_limit = contextlib.nullcontext(self.sock)
         self.sock.setblocking(False)
         # gevent's takes a turn of its event loop, and eventlet has none.
@@ -138,26 +148,23 @@ class _NeverBlocking:
         farewell.at_exit(self)
 
     def read_frame(self, *options: Any) -> Any:
-        """Read one frame.
-
-        py-amqp goes on with a frame after a time-out only: whatever else strikes in its middle,
-        such as a task's time limit, ends the link, or the rest would be read as garbage.
-        """
+        """Read one frame, or go on with one after a time-out."""
+        if self.out_of_step:  # the kernel keeps what had arrived before the link was ended
+            raise OSError(OUT_OF_STEP)
         self.in_frame = bool(self._read_buffer)
-        try:
-            return super().read_frame(*options)  # type: ignore[misc]  # the other base has it
-        except OSError:
-            raise
-        except BaseException:
-            if self.in_frame:
-                self.break_off()
-            raise
+        return super().read_frame(*options)  # type: ignore[misc]  # the other base has it
+
+    def lose_step(self) -> None:
+        """End a link where what comes next would be taken for something else."""
+        if not self.out_of_step:
+            self.out_of_step = True
+            self.break_off()
 
     def go_on_between_frames(self) -> None:
         """Go back to a read that waits for a frame, and has been interrupted by others."""
         self.in_frame = False
         if self._read_buffer:  # it would not look for what they have left there
-            self.break_off()
+            self.lose_step()
 
     def _receive(self, size: int) -> bytes:
         while True:
@@ -168,11 +175,11 @@ class _NeverBlocking:
             except _WOULD_BLOCK as error:
                 self.in_frame = in_frame
                 if self.limit == 0:  # before every publish py-amqp looks whether there is news
-                    raise TimeoutError("timed out") from None
+                    raise NothingCameError("timed out") from None
                 writable = isinstance(error, ssl.SSLWantWriteError)
             limit = self.read_timeout if self.limit is None else self.limit
             if not wait_until_ready(self.sock, writable=writable, timeout=limit):
-                raise TimeoutError("timed out")
+                raise NothingCameError("timed out")
 
     def _write_fully(self, data: Any) -> None:
         self.writes += 1
