@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -14,6 +17,7 @@ from confluent_kafka.admin import (
 from mqauth_sandbox.kafka.sandbox import KafkaSandbox
 
 _LIMIT = 20.0
+_POLL = 0.05
 
 
 def allow(
@@ -43,3 +47,20 @@ def allow(
     with AdminClient({**kafka.broker.admin_config}) as admin:
         for made in admin.create_acls(acls).values():
             made.result(_LIMIT)
+        deadline = time.monotonic() + _LIMIT
+        while not all(_holds(admin, one) for one in acls) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+
+
+def _holds(admin: AdminClient, acl: AclBinding) -> bool:
+    """Return whether the broker goes by an ACL: it learns of one after the controller has it."""
+    that = AclBindingFilter(
+        acl.restype,
+        acl.name,
+        acl.resource_pattern_type,
+        acl.principal,
+        acl.host,
+        acl.operation,
+        acl.permission_type,
+    )
+    return bool(admin.describe_acls(that).result(_LIMIT))
