@@ -15,7 +15,7 @@ from typing import Any
 
 from mqauth_sandbox import Sandbox
 from mqauth_sandbox.ports import free_ports
-from tests.celery.processes import Process, wait_until
+from tests.celery.processes import START_LIMIT, Process, wait_until
 from workloads.demo_django import PROJECT
 
 ADMIN = "admin"
@@ -88,7 +88,7 @@ class Site:
         options = ("--pool", "threads", "--concurrency", "2", "--loglevel", "INFO")
         arguments = ["-m", "celery", "-A", "shop", "worker", "-n", name, *options]
         process = self._start(name, arguments)
-        process.wait_for_line("ready.")
+        process.wait_for_line("ready.", timeout=START_LIMIT)
         return process
 
     def process(self, name: str) -> Process:
@@ -108,7 +108,7 @@ class Site:
         else:
             arguments = [*SERVERS[kind], "--bind", address, "shop.wsgi:application"]
         process = self._start(kind, arguments)
-        wait_until(self._answers, 40, f"{kind} answers:\n{process.tail()}")
+        wait_until(self._answers, START_LIMIT, f"{kind} answers:\n{process.tail()}")
         return process
 
     def get(self, path: str, **headers: str) -> tuple[int, str]:

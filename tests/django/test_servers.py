@@ -11,7 +11,8 @@ import pytest
 from tests.celery.processes import wait_until
 from tests.django.site import Site
 
-pytestmark = [pytest.mark.slow]
+# Before a test begins three processes start one after the other.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 LIFETIME = 20.0
 ROTATIONS = 3
@@ -46,8 +47,11 @@ def test_one_fetch_per_rotation(site: Site, kind: str) -> None:
         )
         assert [site.order() for _ in range(3)]
         assert all(status == 200 for status, _ in visitors.map(site.health, ["application"] * 6))
+        # Counted in this order: there is no saying how many more there have been by now.
+        fetches = issuer.fetches - before
+        seen = max(visitors.map(lambda _: rotations(site), range(6)))
     # The process whose rotations were counted may have begun after the first fetch.
-    assert ROTATIONS <= issuer.fetches - before <= ROTATIONS + 2
+    assert ROTATIONS <= fetches <= seen + 2
     assert "Traceback" not in site.log()
 
 

@@ -21,6 +21,7 @@ TESTS = (
 )
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("missing", ["Java", "jars"])
 def test_tests_that_need_kafka_are_skipped(missing: str, tmp_path: Path) -> None:
     """Without Java, or without the jars, pytest ends well and says what to do."""
@@ -41,7 +42,7 @@ def test_tests_that_need_kafka_are_skipped(missing: str, tmp_path: Path) -> None
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout[-3000:]

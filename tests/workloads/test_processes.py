@@ -19,7 +19,7 @@ from tests.celery.processes import Process, wait_until
 from workloads.processes import Child
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 20.0
+LIMIT = 60.0
 SLEEPER = """
 import os, sys, time
 from pathlib import Path
@@ -28,7 +28,7 @@ die_with_parent()
 ready = Path(sys.argv[1])
 ready.with_suffix(".new").write_text(str(os.getpid()))
 ready.with_suffix(".new").rename(ready)
-time.sleep(60)
+time.sleep(100)
 """
 PARENT_OF_A_CHILD = f"""
 import os, sys, time
@@ -36,7 +36,7 @@ from pathlib import Path
 from workloads.processes import Child
 folder = Path(sys.argv[1])
 Child("child", ["-c", {SLEEPER!r}, str(folder / "ready")], os.environ, folder)
-time.sleep(60)
+time.sleep(100)
 """
 PARENT_OF_A_GRANDCHILD = f"""
 import subprocess, sys
@@ -52,7 +52,7 @@ folder = Path(sys.argv[1], "folder")
 folder.mkdir()
 try:
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(100)
 finally:
     print("unwinding", flush=True)
     sys.stdin.readline()
@@ -62,7 +62,7 @@ LEAVES_A_FOLDER = """
 import multiprocessing.util, os, sys, time
 from pathlib import Path
 Path(sys.argv[1]).write_text(multiprocessing.util.get_temp_dir())
-time.sleep(60)
+time.sleep(100)
 """
 TESTS = """
 import time
@@ -75,7 +75,7 @@ def something(tmp_path):
 
 def test_something(something):
     print("begun", flush=True)
-    time.sleep(60)
+    time.sleep(100)
 """
 
 

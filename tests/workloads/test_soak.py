@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from tests.celery.processes import wait_until
 from workloads.load import Load
 from workloads.run import Plan, Run
 from workloads.settings import TransportName
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LONG_SECONDS = 4.0
 
 
-def soak(*arguments: str, limit: float = 110) -> subprocess.CompletedProcess[str]:
+def soak(*arguments: str, limit: float = 220) -> subprocess.CompletedProcess[str]:
     """Run the soak with these arguments."""
     command = [sys.executable, "-m", "workloads.soak", *arguments]
     return subprocess.run(
@@ -46,7 +47,7 @@ def judged_run(folder: Path, broker: str, *, transport: TransportName, cut_after
         backend="none",
         transport=transport,
         ttl=LONG_SECONDS,
-        load=Load(seconds=6, short_rate=10, long_seconds=LONG_SECONDS, long_every=2),
+        load=Load(seconds=16, short_rate=10, long_seconds=LONG_SECONDS, long_every=2),
     )
     with (
         sandbox_site(
@@ -69,6 +70,7 @@ def judged_run(folder: Path, broker: str, *, transport: TransportName, cut_after
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_cut_in_mid_run_is_seen(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Closing all connections during a run shows as drops and, with late acks, as repetitions."""
     broker = request.config.getoption("--mqauth-broker")
@@ -80,6 +82,7 @@ def test_a_cut_in_mid_run_is_seen(tmp_path: Path, request: pytest.FixtureRequest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_short_soak_is_clean(request: pytest.FixtureRequest) -> None:
     """Several rotations under load lose, repeat and drop nothing; the last line is the record."""
     broker = request.config.getoption("--mqauth-broker")
@@ -103,7 +106,7 @@ def test_a_short_soak_is_clean(request: pytest.FixtureRequest) -> None:
 )
 def test_a_wrong_option_is_refused(arguments: list[str]) -> None:
     """A misspelt option ends at once with status 2 and names the choices."""
-    finished = soak(*arguments, limit=30)
+    finished = soak(*arguments, limit=100)
     assert finished.returncode == 2
     assert "Invalid value" in finished.stderr
 
@@ -111,14 +114,14 @@ def test_a_wrong_option_is_refused(arguments: list[str]) -> None:
 def test_logs_never_mix_with_older_ones(tmp_path: Path) -> None:
     """A folder with something in it is refused before anything starts."""
     (tmp_path / "older").write_text("")
-    finished = soak("--keep-logs", str(tmp_path), limit=30)
+    finished = soak("--keep-logs", str(tmp_path), limit=100)
     assert finished.returncode == 2
     assert "not empty" in finished.stderr
 
 
 def test_a_broker_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     """An installation that does not exist ends with status 2 and one line that says so."""
-    finished = soak("--broker", str(tmp_path / "rabbitmq-server"), "--json-only", limit=60)
+    finished = soak("--broker", str(tmp_path / "rabbitmq-server"), "--json-only", limit=100)
     assert finished.returncode == 2
     assert len(finished.stderr.splitlines()) == 1
     assert finished.stderr.startswith("soak: ")
@@ -154,4 +157,5 @@ def test_an_interrupted_soak_leaves_nothing(number: int, request: pytest.Fixture
         process.send_signal(number)
         process.communicate(timeout=60)
     assert process.returncode not in (0, None)
-    assert processes_with(marker) == set()
+    # What the kernel kills with its parent takes a moment to go.
+    wait_until(lambda: not processes_with(marker), what="all of its processes have ended")

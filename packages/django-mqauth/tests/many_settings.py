@@ -25,7 +25,7 @@ import django_mqauth.signals
 import mqauth.history
 from mqauth.config.registry import provider_class, provider_names
 
-LIMIT = 20
+LIMIT = 60
 LOADED_BEFORE_THE_FORKS = (
     django.core.management.commands.check,
     django.db.models,

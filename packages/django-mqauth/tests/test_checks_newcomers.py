@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from check_settings import CANARY
 
 NEWCOMER = """
@@ -92,6 +94,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.timeout(300)
 def test_mistakes_of_newcomers() -> None:
     """With `broker_url()` in the settings, each mistake has an id, a hint and no traceback."""
     sources = {"right": NEWCOMER + URL}
@@ -104,7 +107,7 @@ def test_mistakes_of_newcomers() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=280,
     )
     said = json.loads(done.stdout)
     assert said.pop("right") == "System check identified no issues (0 silenced).\n"

@@ -48,7 +48,7 @@ try:
     name, options = "without-celery", {"expires": 60}
     with django_mqauth.connections["default"].SimpleQueue(name, queue_opts=options) as queue:
         queue.put("hello")
-        print(queue.get(timeout=5).payload)
+        print(queue.get(timeout=20).payload)
     django_mqauth.connections.close_all()
 except Exception as error:
     print(type(error).__name__, error)
@@ -85,7 +85,7 @@ def test_a_message_goes_there_and_back(site: Sandbox) -> None:
     connection = django_mqauth.connections["default"]
     queue = connection.SimpleQueue("django-mqauth-greetings", queue_opts={"expires": 60})
     queue.put({"hello": "world"})
-    message = queue.get(timeout=5)
+    message = queue.get(timeout=20)
     message.ack()
     queue.close()
     assert message.payload == {"hello": "world"}

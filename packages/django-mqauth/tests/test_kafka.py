@@ -58,16 +58,17 @@ def alias(kafka: KafkaSandbox, use: Callable[..., None]) -> Callable[..., None]:
 
 def test_a_login_is_a_real_one(kafka: KafkaSandbox, alias: Callable[..., None]) -> None:
     """Each check signs in anew; a token that the broker refuses is a failure with a remedy."""
-    BrokerLogin().run()
+    check = BrokerLogin(timeout=dt.timedelta(seconds=LIMIT))
+    check.run()
     kafka.issuer.resource_server_id = "another"
     for source in shared_sources():
         assert source.current is not None
         source.invalidate(source.current)
     with pytest.raises(ServiceUnavailable, match=r"refused .*invalid_token"):
-        BrokerLogin().run()
+        check.run()
     kafka.issuer.resource_server_id = "kafka"
-    BrokerLogin().run()
-    assert sign_in_once("default") is None
+    check.run()
+    assert sign_in_once("default", LIMIT) is None
 
 
 def test_a_message_there_and_back(kafka: KafkaSandbox, alias: Callable[..., None]) -> None:
@@ -80,7 +81,7 @@ def test_a_message_there_and_back(kafka: KafkaSandbox, alias: Callable[..., None
         check.run()
     allow(kafka, TOPIC, AclOperation.READ)
     check.run()
-    BrokerLogin(topic="of nobody", round_trip=False).run()
+    BrokerLogin(topic="of nobody", round_trip=False, timeout=check.timeout).run()
 
 
 def test_a_broker_that_hangs(kafka: KafkaSandbox, alias: Callable[..., None]) -> None:

@@ -73,7 +73,7 @@ class Running:
 
     def assert_gone(self) -> None:
         """Wait until no process and no file is left."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while (left := alive(self.processes)) or self.directory.exists():
             assert time.monotonic() < deadline, f"left: {left} {self.directory}"
             time.sleep(0.05)
@@ -301,7 +301,7 @@ def test_a_killed_bootstrap_is_cleaned_up_by_the_next(tmp_path: Path) -> None:
             time.sleep(0.02)
         processes = descendants(process.pid)
         process.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while alive(processes):
         assert time.monotonic() < deadline
         time.sleep(0.02)

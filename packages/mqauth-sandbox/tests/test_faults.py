@@ -21,6 +21,9 @@ from mqauth_sandbox.faults import Faults
 from mqauth_sandbox.oidc import OidcIssuer
 from mqauth_sandbox.sts import StsEndpoint
 
+LIMIT = 20.0
+QUICK = LIMIT / 2
+"""Seconds within which is at once, even on a machine that stands still now and then."""
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -36,12 +39,12 @@ def issuer(tls_files: Any) -> Iterator[OidcIssuer]:
 @pytest.fixture
 def client(tls_files: Any) -> Iterator[urllib3.PoolManager]:
     """Give an HTTP client that trusts the issuer and never retries."""
-    with urllib3.PoolManager(ca_certs=str(tls_files.ca), retries=False, timeout=10) as manager:
+    with urllib3.PoolManager(ca_certs=str(tls_files.ca), retries=False, timeout=LIMIT) as manager:
         yield manager
 
 
 def ask(
-    client: urllib3.PoolManager, issuer: OidcIssuer, timeout: float = 10
+    client: urllib3.PoolManager, issuer: OidcIssuer, timeout: float | urllib3.Timeout = LIMIT
 ) -> urllib3.BaseHTTPResponse:
     """Ask for a token."""
     body = (
@@ -150,10 +153,11 @@ def test_a_token_that_is_no_jwt(issuer: OidcIssuer, client: urllib3.PoolManager)
 def test_a_token_that_has_run_out(issuer: OidcIssuer, client: urllib3.PoolManager) -> None:
     """`expired` is a good answer whose token expired a minute ago, whatever `expires_in` says."""
     issuer.faults.mode = "expired"
+    before = int(time.time())
     content = ask(client, issuer).json()
     payload = content["access_token"].split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
-    assert claims["exp"] == pytest.approx(time.time() - 60, abs=5)
+    assert before - 60 <= claims["exp"] <= time.time() - 60
     assert claims["exp"] - claims["iat"] == issuer.token_lifetime
     assert (issuer.fetches, issuer.token_requests[0].outcome) == (0, "expired")
 
@@ -198,7 +202,7 @@ def test_slow_answers_are_good_ones(issuer: OidcIssuer, client: urllib3.PoolMana
     issuer.faults.mode = "slow"
     started = time.monotonic()
     assert ask(client, issuer).json()["token_type"] == "Bearer"
-    assert 0.3 <= time.monotonic() - started < 3
+    assert 0.3 <= time.monotonic() - started < LIMIT
     assert issuer.fetches == 1
 
 
@@ -206,7 +210,8 @@ def test_a_hang_ends_only_with_the_client(issuer: OidcIssuer, client: urllib3.Po
     """`hang` takes the request, never answers it, and does not hold up anybody else."""
     issuer.faults.mode = "hang"
     with pytest.raises(ReadTimeoutError):
-        ask(client, issuer, timeout=0.2)
+        ask(client, issuer, timeout=urllib3.Timeout(connect=LIMIT, read=0.2))
+    assert issuer.wait_for_requests(1, timeout=LIMIT)
     assert issuer.token_requests[0].outcome == "hang"
     issuer.faults.mode = "none"
     assert ask(client, issuer).status == 200
@@ -222,19 +227,19 @@ def test_stopping_waits_for_no_fault(
 
     def ask_and_fail() -> None:
         try:
-            ask(client, issuer, timeout=30)
+            ask(client, issuer, timeout=60)
         except HTTPError as error:
             failures.append(error)
 
-    issuer.faults.delay = 30
+    issuer.faults.delay = 60
     issuer.faults.mode = mode  # type: ignore[assignment]
     asking = threading.Thread(target=ask_and_fail)
     asking.start()
     _wait_until_inside(before | {asking})
     started = time.monotonic()
     issuer.stop()
-    asking.join(timeout=5)
-    assert time.monotonic() - started < 2
+    asking.join(timeout=LIMIT)
+    assert time.monotonic() - started < QUICK
     assert len(failures) == 1
     assert not [t for t in threading.enumerate() if t not in before]
 
@@ -242,7 +247,7 @@ def test_stopping_waits_for_no_fault(
 def _wait_until_inside(others: set[threading.Thread]) -> None:
     # The server's thread for our connection is there; what it does next needs no waiting for,
     # since stopping a handshake has to be as quick as stopping a hang.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + LIMIT
     while not set(threading.enumerate()) - others:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -255,7 +260,7 @@ def test_a_silent_client_holds_up_nobody(issuer: OidcIssuer, client: urllib3.Poo
         assert ask(client, issuer).status == 200
         started = time.monotonic()
         issuer.stop()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < QUICK
 
 
 @pytest.mark.parametrize(("affects", "token", "keys"), [("tokens", 500, 200), ("keys", 200, 500)])

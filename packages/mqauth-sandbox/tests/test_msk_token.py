@@ -20,7 +20,7 @@ KEY = AccessKey(
     access_key_id="AKIAEXAMPLE",
     secret_access_key="secret/+=",
     session_token="token/+= %",
-    expires_at=time.time() + 3600,
+    expires_at=time.time() + 86400,  # long after this module was read, as a run takes its time
     caller=Caller(account="123456789012", arn=ARN, user_id="AIDA", principal_arn=ARN),
 )
 

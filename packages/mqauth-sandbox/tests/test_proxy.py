@@ -13,7 +13,7 @@ import pytest
 from mqauth_sandbox.errors import SandboxError
 from mqauth_sandbox.proxy import TcpProxy
 
-LIMIT = 5.0
+LIMIT = 20.0
 
 
 class Echo(socketserver.BaseRequestHandler):

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from mqauth_sandbox import rolesanywhere
 from mqauth_sandbox.faults import FaultMode
 from rolesanywhere_calls import Call, refusal
 
 
-def test_throttles_over_its_rate(call: Call) -> None:
+def test_throttles_over_its_rate(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over the quota it answers 429 and opens no session."""
+    monkeypatch.setattr(rolesanywhere, "_RATE_WINDOW", 60.0)  # however long three calls take
     call.endpoint.rate_limit = 2
     call.endpoint.faults.retry_after = 3
     outcomes = [call.send() for _ in range(3)]

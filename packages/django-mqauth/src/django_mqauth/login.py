@@ -127,6 +127,8 @@ def bounded(connection: Connection, timeout: float) -> Iterator[Connection]:
     login = Errand(connection.connect, too_late=lambda: _drop(connection))
     try:
         login.wait(timeout)
+        if over.is_set():  # while there was no socket yet that could have been shut
+            raise TimeoutError  # noqa: TRY301 - told below, as any other end by the time
         yield connection
     except Exception as error:
         if over.is_set() or login.late:

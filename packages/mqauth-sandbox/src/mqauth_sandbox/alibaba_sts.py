@@ -266,5 +266,6 @@ class AlibabaSts(Issuer[AlibabaCall]):
 
     def _note(self, parameters: Mapping[str, str], outcome: str) -> None:
         shown = {name: value for name, value in parameters.items() if name != "OIDCToken"}
-        call = AlibabaCall(at=time.monotonic(), outcome=outcome, parameters=shown)
-        self._record(call, fetched=outcome == "ok")
+        with self._changed:  # so that the log is in the order of its times
+            call = AlibabaCall(at=time.monotonic(), outcome=outcome, parameters=shown)
+            self._record(call, fetched=outcome == "ok")

@@ -124,7 +124,7 @@ class Broker(Running):
         self._node.kill()
         remove_workdir(self._removable)
 
-    def ctl(self, *args: str, timeout: float = 30.0, stdin: str | None = None) -> str:
+    def ctl(self, *args: str, timeout: float = 60.0, stdin: str | None = None) -> str:
         """Run `rabbitmqctl` with these arguments and return what it prints.
 
         Args:

@@ -36,6 +36,7 @@ HOST = "localhost"
 _ADDRESS = "127.0.0.1"
 _IDLE_TIMEOUT = 60.0
 _PORT_TIMEOUT = 5.0
+_END_LIMIT = 5.0
 _LARGEST_REQUEST = 1 << 20
 _GARBAGE_SIZE = 5 << 20
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends RST
@@ -268,7 +269,7 @@ class _Listener(ThreadingHTTPServer):
                 # Not SSLSocket.shutdown: it drops the TLS object under the other thread's feet.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in live:
-            thread.join(timeout=2.0)
+            thread.join(_END_LIMIT)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -108,6 +108,7 @@ class Issuer(Restartable, Generic[Entry]):
         raise NotImplementedError
 
     def _record(self, entry: Entry, *, fetched: bool) -> None:
+        # Subclasses hold the lock already, which is a reentrant one.
         with self._changed:
             self._log.append(entry)
             self._fetches += fetched

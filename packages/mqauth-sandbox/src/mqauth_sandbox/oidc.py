@@ -310,8 +310,9 @@ class OidcIssuer(Issuer[TokenRequest]):
         }
 
     def _note(self, outcome: str, client_id: str | None) -> None:
-        entry = TokenRequest(at=time.monotonic(), outcome=outcome, client_id=client_id)
-        self._record(entry, fetched=outcome == "ok")
+        with self._changed:  # so that the log is in the order of its times
+            entry = TokenRequest(at=time.monotonic(), outcome=outcome, client_id=client_id)
+            self._record(entry, fetched=outcome == "ok")
 
 
 def default_scopes(resource_server_id: str) -> list[str]:

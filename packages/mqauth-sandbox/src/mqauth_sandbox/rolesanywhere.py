@@ -344,10 +344,11 @@ class RolesAnywhereEndpoint(Issuer[CreateSessionCall]):
         return f"{home}:{kind}/{self._ids[kind]}"
 
     def _note(self, request: Request, outcome: str, message: str | None = None) -> None:
-        call = CreateSessionCall(
-            at=time.monotonic(), request=request, outcome=outcome, message=message
-        )
-        self._record(call, fetched=outcome == "ok")
+        with self._changed:  # so that the log is in the order of its times
+            call = CreateSessionCall(
+                at=time.monotonic(), request=request, outcome=outcome, message=message
+            )
+            self._record(call, fetched=outcome == "ok")
 
 
 @contextmanager

@@ -431,8 +431,9 @@ class StsEndpoint(Issuer[StsCall]):
         }
 
     def _note(self, action: str | None, outcome: str) -> None:
-        call = StsCall(at=time.monotonic(), action=action, outcome=outcome)
-        self._record(call, fetched=action == "GetWebIdentityToken" and outcome == "ok")
+        with self._changed:  # so that the log is in the order of its times
+            call = StsCall(at=time.monotonic(), action=action, outcome=outcome)
+            self._record(call, fetched=action == "GetWebIdentityToken" and outcome == "ok")
 
 
 def _denied(key: AccessKey, action: str, resource: str) -> AwsError:

@@ -87,8 +87,8 @@ class CertificateAuthority:
         )
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return ClientCertificateFiles(
-            key_file=_replace(directory / f"{name}.key", client.private_key_pem.bytes()),
-            certificate_file=_replace(directory / f"{name}.pem", _chain(client)),
+            key_file=write_private(directory / f"{name}.key", client.private_key_pem.bytes()),
+            certificate_file=write_private(directory / f"{name}.pem", _chain(client)),
         )
 
 
@@ -102,7 +102,3 @@ def create_certificates(directory: Path) -> CertificateFiles:
 
 def _chain(certificate: trustme.LeafCert) -> bytes:
     return b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    return write_private(path.with_name(f"{path.name}.new"), content).rename(path)

@@ -45,11 +45,20 @@ def workdirs() -> list[Path]:
 
 
 def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> Path:
-    """Write a file that was never readable by anybody else, and return its path."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-    return path
+    """Write a file that was never readable by anybody else, and return its path.
+
+    One that is there is replaced as a whole: others may be reading it, workers the secret of their
+    client, for one.
+    """
+    descriptor, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            os.fchmod(descriptor, mode)
+        return Path(new).rename(path)
+    except BaseException:
+        Path(new).unlink(missing_ok=True)
+        raise
 
 
 def owner_of(path: Path) -> int | None:
