@@ -34,6 +34,8 @@ class Channel(pyamqp.Channel):
         """What stands for this channel on its earlier connections, by generation."""
         self.subscriptions: dict[str, dict[str, Any]] = {}
         self.prefetch: dict[bool, tuple[int, int, bool]] = {}
+        self.ending_without_ack: set[str] = set()
+        """Consumers whose deliveries nobody acknowledges, while they are being cancelled."""
         self.in_transaction = False
         self.front: Channel | None = None
         """The channel that it stands for, if it is one of the elders."""
@@ -84,7 +86,14 @@ class Channel(pyamqp.Channel):
     def basic_cancel(self, consumer_tag: str, *args: Any, **options: Any) -> Any:
         """Stop consuming."""
         self._forget_subscription(consumer_tag)
-        return super().basic_cancel(consumer_tag, *args, **options)
+        no_ack: Any = self.no_ack_consumers
+        # Deliveries come until the broker's answer, and py-amqp forgets before it asks.
+        ending = {consumer_tag} & no_ack
+        self.ending_without_ack |= ending
+        try:
+            return super().basic_cancel(consumer_tag, *args, **options)
+        finally:
+            self.ending_without_ack -= ending
 
     def _forget_subscription(self, consumer_tag: str) -> None:
         gone = self.subscriptions.pop(consumer_tag, None)
@@ -128,7 +137,7 @@ class Channel(pyamqp.Channel):
     def _on_basic_deliver(self, consumer_tag: str, delivery_tag: int, *args: Any) -> Any:
         connection = self.connection
         no_ack: Any = self.no_ack_consumers
-        if consumer_tag not in no_ack:
+        if consumer_tag not in no_ack and consumer_tag not in self.ending_without_ack:
             if connection is not None and connection.lapsed:
                 # The broker has given it to another consumer since: handled here, it would run
                 # twice.
