@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 
 import pytest
 
 from mqauth.errors import IssuerRefusedError, IssuerUnavailableError
 from mqauth.providers._deadline import MAX_ABANDONED, BoundedCalls, Deadline
+
+LIMIT = 60.0
 
 
 @pytest.fixture
@@ -53,8 +56,7 @@ def test_hanging_calls_do_not_pile_up(release: threading.Event) -> None:
     with pytest.raises(IssuerUnavailableError, match="still unanswered"):
         calls.run(Deadline(5), lambda: 7)
     release.set()
-    for thread in calls._threads:
-        thread.join(5)
+    wait(calls._calls, LIMIT)
     assert calls.run(Deadline(5), lambda: 7) == 7
 
 

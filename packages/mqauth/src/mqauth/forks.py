@@ -1,11 +1,13 @@
-"""Forks: live objects are reset in the child, and imports are waited for in the parent."""
+"""Forks: live objects are reset in the child, and what holds locks is waited for in the parent."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -15,7 +17,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LONGEST_DELAY = 5.0
-"""Seconds that a fork waits at the most for what `held_off` protects."""
+"""Seconds after which a block under `held_off` no longer keeps a fork waiting."""
 
 _resets: weakref.WeakKeyDictionary[object, Callable[[object], None]] = weakref.WeakKeyDictionary()
 
@@ -26,28 +28,41 @@ def after_in_child(instance: T, reset: Callable[[T], None]) -> None:
 
 
 class _Gate:
-    """Lets forks through only while nobody is inside."""
+    """Lets forks through only while nobody is inside, and nobody in while a fork waits."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside = 0
+        self._closing = False
+        self._inside: dict[object, float] = {}
 
-    def enter(self) -> None:
+    def enter(self) -> object:
         with self._changed:
-            self._inside += 1
+            # One after the other they would keep a fork waiting for ever.
+            self._changed.wait_for(lambda: not self._closing, LONGEST_DELAY)
+            visit = object()
+            self._inside[visit] = time.monotonic() + LONGEST_DELAY
+            return visit
 
-    def leave(self) -> None:
+    def leave(self, visit: object) -> None:
         with self._changed:
-            self._inside -= 1
+            self._inside.pop(visit, None)
             self._changed.notify_all()
 
     def close(self) -> None:
         # Held until `open`, so that nobody enters between this look and the fork itself.
         self._changed.acquire()
-        self._changed.wait_for(lambda: self._inside == 0, LONGEST_DELAY)
+        self._closing = True
+        while (delay := self._delay()) > 0.0:
+            self._changed.wait(delay)
 
     def open(self) -> None:
+        self._closing = False
+        self._changed.notify_all()
         self._changed.release()
+
+    def _delay(self) -> float:
+        """Return for how long those who are inside may still keep a fork waiting."""
+        return max(self._inside.values(), default=-math.inf) - time.monotonic()
 
 
 _gate = _Gate()
@@ -57,15 +72,17 @@ _gate = _Gate()
 def held_off() -> Iterator[None]:
     """Let forks of this process wait while the block runs, for `LONGEST_DELAY` at the most.
 
-    For whatever may import something for the first time on a thread: the child of a fork in the
-    midst of that would wait for ever for the lock of a module that no thread is importing any more.
+    A lock that another thread holds during a fork is held for ever in the child. That concerns
+    whatever may import something for the first time, and whatever makes a TLS context: modules have
+    locks, and so have the tables that OpenSSL 3 keeps for the whole process. Who waits for the
+    network holds none of these, so a block that takes long delays a fork no longer.
     """
     gate = _gate
-    gate.enter()
+    visit = gate.enter()
     try:
         yield
     finally:
-        gate.leave()
+        gate.leave(visit)
 
 
 def _before() -> None:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from mqauth import BrokerCredentials, CredentialSource, MQAuthError, events, forks
+from mqauth import BrokerCredentials, CredentialSource, MQAuthError, events, forks, threads
 from mqauth.shared import shared_source, shared_sources
 
 PATIENCE = 50.0
@@ -228,6 +228,69 @@ def hooks_and_failures(source: CredentialSource) -> dict[str, Any]:
     return {"first": first, "heard": len(heard), "child": in_child(work)()}
 
 
+class _Stalled:
+    """Lets the first fetch through and keeps the next one until it is released."""
+
+    def __init__(self, source: CredentialSource) -> None:
+        self.under_way, self.release = threading.Event(), threading.Event()
+        self._source = source
+        source.invalidate(source.get())
+        self._provider, source.provider = source.provider, self  # type: ignore[assignment]
+        self._thread = threading.Thread(target=source.get)
+        self._thread.start()
+        self.under_way.wait(PATIENCE)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    def fetch(self, *, timeout: float) -> BrokerCredentials:
+        """Wait, and then fetch."""
+        self.under_way.set()
+        self.release.wait(PATIENCE)
+        return self._provider.fetch(timeout=timeout)
+
+    def join(self) -> None:
+        """Release it and wait for its end."""
+        self.release.set()
+        self._thread.join(PATIENCE)
+        self._source.provider = self._provider
+
+
+def fetch_under_way(source: CredentialSource) -> dict[str, Any]:
+    """Fork while a fetch is under way, which holds locks that nobody knows."""
+    stalled = _Stalled(source)
+    threading.Timer(0.5, stalled.release.set).start()
+    outcome = in_child(stalled.release.is_set)
+    stalled.join()
+    return {"over_before_the_fork": outcome()}
+
+
+def fetch_that_hangs(source: CredentialSource) -> dict[str, Any]:
+    """Fork twice while an issuer does not answer."""
+    forks.LONGEST_DELAY = 0.5
+    stalled = _Stalled(source)
+    children = [in_child(stalled.release.is_set) for _ in range(2)]
+    stalled.join()
+    return {"over_before_the_fork": [outcome() for outcome in children]}
+
+
+def threads_of_the_parent(source: CredentialSource) -> dict[str, Any]:
+    """Fork a process with a thread that waits for the next call, and one that hangs."""
+    release = threading.Event()
+    threads.begin(lambda: None, "short").result(PATIENCE)
+    hanging = threads.begin(release.wait, "long")
+
+    def work() -> dict[str, Any]:
+        return {
+            "made": threads.begin(lambda: 7, "child").result(PATIENCE),
+            "fetched": bool(source.get()),
+        }
+
+    child = in_child(work)()
+    release.set()
+    return {"child": child, "parent": hanging.result(PATIENCE)}
+
+
 SCENARIOS = {
     scenario.__name__: scenario
     for scenario in (
@@ -238,6 +301,9 @@ SCENARIOS = {
         orphaned_lock,
         registry,
         hooks_and_failures,
+        fetch_under_way,
+        fetch_that_hangs,
+        threads_of_the_parent,
     )
 }
 

@@ -95,3 +95,19 @@ def test_a_child_remembers_its_parents_failure(issuer: OidcIssuer, run: Run) -> 
     result = run("hooks_and_failures", client_secret="wrong" * 5, cache=False)
     assert result["child"] == {"text": result["first"], "failures": 0, "heard": result["heard"]}
     assert issuer.requests == 1
+
+
+def test_a_fork_waits_for_a_fetch(run: Run) -> None:
+    """A lock of OpenSSL's that a thread holds during a fork would be held in the child for ever."""
+    assert run("fetch_under_way") == {"over_before_the_fork": True}
+
+
+def test_a_fork_does_not_wait_for_an_issuer_that_hangs(run: Run) -> None:
+    """What waits for the network holds no lock; and the second fork need not wait at all."""
+    assert run("fetch_that_hangs") == {"over_before_the_fork": [False, False]}
+
+
+def test_a_child_gives_no_call_to_its_parents_threads(run: Run) -> None:
+    """They are not there, whether they were idle or busy."""
+    child = {"made": 7, "fetched": True}
+    assert run("threads_of_the_parent") == {"child": child, "parent": True}

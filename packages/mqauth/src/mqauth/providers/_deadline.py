@@ -2,17 +2,18 @@
 
 Name resolution, a slow TLS handshake, a header that drips in byte by byte or an AWS
 `credential_process` that hangs: none of them heeds a socket's timeout. So each call runs on a
-thread that can be given up. Under gevent and eventlet that thread is a green one.
+thread that can be given up.
 """
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
+from mqauth import forks, threads
 from mqauth.errors import IssuerUnavailableError, MQAuthError
 
 _T = TypeVar("_T")
@@ -52,7 +53,12 @@ class BoundedCalls:
     def __init__(self, what: str) -> None:
         """Nothing runs yet."""
         self._what = what
-        self._threads: list[threading.Thread] = []
+        self._forget()
+        forks.after_in_child(self, BoundedCalls._forget)
+
+    def _forget(self) -> None:
+        # A child has none of its parent's threads, so nothing hangs there.
+        self._calls: list[Future[Any]] = []
 
     def run(
         self,
@@ -72,33 +78,30 @@ class BoundedCalls:
             IssuerUnavailableError: The deadline passed first, or too many earlier calls still
                 hang. The call goes on in the background and its result is dropped.
         """
-        # A thread that its parent process had is dead in a forked child, and drops out here.
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if len(self._threads) >= MAX_ABANDONED:
+        self._calls = [call for call in self._calls if not call.done()]
+        if len(self._calls) >= MAX_ABANDONED:
             raise IssuerUnavailableError(
-                f"{self._what} hangs: {len(self._threads)} earlier requests are still unanswered",
+                f"{self._what} hangs: {len(self._calls)} earlier requests are still unanswered",
                 remedy="check name resolution and the network",
             )
-        future: Future[_T] = Future()
-        thread = threading.Thread(
-            target=_settle, args=(future, call), name=f"mqauth-{self._what}", daemon=True
-        )
-        self._threads.append(thread)
-        thread.start()
+        future = threads.begin(call, f"mqauth-{self._what}")
+        self._calls.append(future)
         return self._outcome(future, deadline, abandoned)
 
     def _outcome(
         self, future: Future[_T], deadline: Deadline, abandoned: Callable[[], None] | None
     ) -> _T:
-        try:
-            error = future.exception(timeout=deadline.remaining())
-        except TimeoutError:
+        # Not by the future's own limit: its TimeoutError could not be told from one that strikes.
+        if not wait([future], deadline.remaining()).done:
             if abandoned is not None:
                 abandoned()
-            error = IssuerUnavailableError(
+            raise IssuerUnavailableError(
                 f"{self._what} gave no complete answer within {deadline.seconds:.1f} s",
                 remedy="check name resolution, proxies and the issuer's load",
             )
+        with contextlib.suppress(ValueError):  # in a child, that has forgotten it
+            self._calls.remove(future)
+        error = future.exception()
         if error is None:
             return future.result()
         raise _without_frames(error) if isinstance(error, MQAuthError) else error
@@ -108,12 +111,3 @@ def _without_frames(error: MQAuthError) -> MQAuthError:
     """Cut off the libraries' frames: they hold the request, and some tools print variables."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
-
-
-def _settle(future: Future[_T], call: Callable[[], _T]) -> None:
-    try:
-        result = call()
-    except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits
-        future.set_exception(error)
-    else:
-        future.set_result(result)

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import wait
+from typing import TypeVar
+
+from mqauth import threads
 
 T = TypeVar("T")
 
 
 class DefectError(Exception):
     """The call raised something that it should not have; that is the cause."""
-
-
-class _Outcome(Generic[T]):
-    def __init__(self) -> None:
-        self.value: list[T] = []
-        self.error: BaseException | None = None
-
-    def settle(self, call: Callable[[], T]) -> None:
-        try:
-            self.value.append(call())
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-            self.error = error
 
 
 def call_apart(call: Callable[[], T], expected: type[Exception], *, limit: float) -> T:
@@ -39,19 +30,16 @@ def call_apart(call: Callable[[], T], expected: type[Exception], *, limit: float
     Raises:
         DefectError: It raised something else, or did not end.
     """
-    outcome: _Outcome[T] = _Outcome()
     if threading.current_thread() is threading.main_thread():
-        thread = threading.Thread(
-            target=outcome.settle, args=(call,), name="mqauth-fetch", daemon=True
-        )
-        thread.start()
-        thread.join(limit)
-        if thread.is_alive():
+        future = threads.begin(call, "mqauth-fetch")
+        # Not by the future's own limit: its TimeoutError could not be told from one that strikes.
+        if not wait([future], limit).done:
             raise DefectError from TimeoutError(f"no end after {limit:.0f} s")
     else:
-        outcome.settle(call)
-    if outcome.error is None:
-        return outcome.value[0]
-    if isinstance(outcome.error, expected):
-        raise outcome.error
-    raise DefectError from outcome.error
+        future = threads.make_here(call)
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, expected):
+        raise error
+    raise DefectError from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import random
@@ -70,7 +69,6 @@ class CredentialSource:
         self._failures_empty_handed = 0
         self._announcer = Announcer(provider)
         self._closed = False
-        self._has_asked = False
         self._prepared = False
         self._clock_offset = clock_offset()
         self._reset_for_this_process()
@@ -400,9 +398,8 @@ class CredentialSource:
         self.prepare()
         started = time.monotonic()
         timeout = self._time_for_attempt()
-        # Providers load their libraries when they first need them.
-        with contextlib.nullcontext() if self._has_asked else forks.held_off():
-            self._has_asked = True
+        # Providers load libraries when they first need them, and nearly all speak TLS.
+        with forks.held_off():
             fetched = call_apart(
                 lambda: self.provider.fetch(timeout=timeout),
                 MQAuthError,
