@@ -9,7 +9,7 @@ from mqauth_sandbox.faults import FaultMode
 from tests.celery.processes import STOP_LIMIT, Worker, wait_until
 from tests.celery.world import World
 
-TOKEN_LIFETIME = 15.0
+TOKEN_LIFETIME = 24.0
 OUTAGE = 0.6
 """Part of a token's life for which the issuer may be out of order at any moment."""
 
