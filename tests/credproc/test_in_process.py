@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from credproc import wire
 from credproc.in_process import RolesAnywhereSession, margin
 from mqauth.aws_credentials import RolesAnywhereIdentity
 from mqauth.cli.root import cli
@@ -41,6 +42,7 @@ Build = Callable[..., Provider]
 CREDENTIAL_BROKEN = 13
 """What `mqauth doctor` exits with where no credential can be had."""
 LONG = 3600.0
+LIMIT = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +109,25 @@ def session(
             role_arn=mqauth_rolesanywhere.role_arn,
         )
     )
+
+
+def test_the_thread_that_connects_does_not_end(session: RolesAnywhereSession) -> None:
+    """A fork that met its end would hand the child a lock of OpenSSL's that nobody lets go of."""
+    ended: list[int] = []
+    connect = wire.Connection._connect
+
+    def noting(self: wire.Connection) -> None:
+        connect(self)
+        ended.append(threading.get_native_id())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire.Connection, "_connect", noting)
+        for _ in range(2):
+            session.credentials(timeout=LIMIT, lasting=0.0)
+            session.forget()
+    assert len(ended) == 2
+    for thread in ended:
+        assert Path(f"/proc/self/task/{thread}").exists()
 
 
 def opened(endpoint: RolesAnywhereEndpoint, since: int) -> list[str]:

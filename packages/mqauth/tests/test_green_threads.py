@@ -42,17 +42,22 @@ print(json.dumps({"ticks": len(ticks), "remaining": credentials.remaining()}))
 
 def run(library: str, name: str, options: dict[str, Any], **environ: str) -> dict[str, float]:
     """Fetch in a process whose standard library the green library has replaced."""
+    answer: dict[str, float] = finished(library, PROGRAM, [name, options], **environ)
+    return answer
+
+
+def finished(library: str, program: str, told: Any, **environ: str) -> Any:
+    """Run a program there that reads JSON, and return what it prints as such."""
     done = subprocess.run(
-        [sys.executable, "-c", PATCH[library] + PROGRAM],
-        input=json.dumps([name, options]),
+        [sys.executable, "-c", f"{PATCH[library]}\n{program}"],
+        input=json.dumps(told),
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    answer: dict[str, float] = json.loads(done.stdout)
-    return answer
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("library", sorted(PATCH))
@@ -93,3 +98,43 @@ def test_aws_iam_lets_others_run(
     )
     assert answer["ticks"] >= 10
     assert answer["remaining"] > 0
+
+
+COMMAND = """
+import json, sys
+from mqauth import CredentialSource, forks
+
+forks.LONGEST_DELAY = 1000.0
+source = CredentialSource.from_config({**json.load(sys.stdin), "cache": False})
+for _ in range(3):
+    source.invalidate(source.get())
+print(json.dumps({"fetches": source.status().fetches}))
+"""
+
+
+@pytest.mark.parametrize("library", sorted(PATCH))
+def test_a_program_starts_in_the_midst_of_a_fetch(library: str) -> None:
+    """Green libraries start it by a fork, which does not wait for the very fetch that starts it."""
+    program = "import json, uuid; print(json.dumps(dict(password=str(uuid.uuid4()))))"
+    options = {"provider": "command", "command": [sys.executable, "-c", program]}
+    answer = finished(library, COMMAND, options)
+    assert answer == {"fetches": 3}
+
+
+NATIVE = """
+import json, sys, threading
+from mqauth import threads
+
+assert run_natively(lambda: threads.begin(lambda: 7, "native").result(20)) == 7
+print(json.dumps({"made": threads.begin(lambda: 8, "green").result(20)}))
+"""
+RUN_NATIVELY = {
+    "gevent": "import gevent; run_natively = gevent.get_hub().threadpool.apply\n",
+    "eventlet": "import eventlet.tpool; run_natively = eventlet.tpool.execute\n",
+}
+
+
+@pytest.mark.parametrize("library", sorted(PATCH))
+def test_green_threads_serve_no_thread_but_their_own(library: str) -> None:
+    """One that a real thread has started runs only while that one does."""
+    assert finished(library, RUN_NATIVELY[library] + NATIVE, {}) == {"made": 8}

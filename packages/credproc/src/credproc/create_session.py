@@ -14,7 +14,7 @@ from credproc.identity.load import CertificateFiles, load_identity, uses_pkcs11
 from credproc.light import TYPE_CHECKING
 from credproc.signing import query_string, signed_headers
 from credproc.telling import step, tell
-from credproc.wire import Connection
+from credproc.wire import Connection, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,14 +34,20 @@ class Exchange:
 
     Args:
         options: What decides the session.
+        beside: What has it connect on another thread.
 
     Raises:
         UsageError: The options cannot work.
     """
 
-    def __init__(self, options: SessionOptions) -> None:
+    def __init__(
+        self,
+        options: SessionOptions,
+        beside: Callable[[Callable[[], object]], object] = start_thread,
+    ) -> None:
         """Check what can be checked without a file."""
         self._options = options
+        self._beside = beside
         if options.certificate and options.use_latest_expiring_certificate:
             tell("warning: --use-latest-expiring-certificate chooses nothing beside --certificate")
         self._target: Target = check_target(options)
@@ -121,7 +127,7 @@ class Exchange:
         step(describe_chain(identity))
 
     def _connect(self) -> Connection:
-        return Connection(self._endpoint, self._proxy, self._options, self._deadline)
+        return Connection(self._endpoint, self._proxy, self._options, self._deadline, self._beside)
 
     def _send(self, identity: Identity, connection: Connection) -> SessionCredentials:
         attempt = 1
@@ -198,6 +204,7 @@ def create_session(
     options: SessionOptions,
     files: CertificateFiles | None = None,
     identity: Identity | None = None,
+    beside: Callable[[Callable[[], object]], object] = start_thread,
 ) -> SessionCredentials:
     """Fetch credentials from the service, past any cache.
 
@@ -205,11 +212,12 @@ def create_session(
         options: What decides the session.
         files: The certificates, if they have been read already.
         identity: The identity, if it has been loaded already.
+        beside: What has it connect on another thread.
 
     Raises:
         CredprocError: There are none to be had.
     """
-    return Exchange(options).run(files, identity)
+    return Exchange(options, beside).run(files, identity)
 
 
 def _body(options: SessionOptions) -> bytes:

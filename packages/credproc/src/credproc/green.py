@@ -16,13 +16,21 @@ _T = TypeVar("_T")
 
 def run_beside(call: Callable[[], _T]) -> _T:
     """Return what `call` returns or raise what it raises; only the calling green thread waits."""
-    result: _T
+    runner = _runner()
+    return call() if runner is None else runner(call)
+
+
+def are_threads_green() -> bool:
+    """Whether what the standard library calls a thread is a green one."""
+    return _runner() is not None
+
+
+def _runner() -> Callable[[Callable[[], Any]], Any] | None:
+    """Return what makes a call on a real thread, if there are others."""
     gevent_monkey: Any = sys.modules.get("gevent.monkey")
-    eventlet_patcher: Any = sys.modules.get("eventlet.patcher")
     if gevent_monkey is not None and gevent_monkey.is_module_patched("socket"):
-        result = sys.modules["gevent"].get_hub().threadpool.apply(call)
-    elif eventlet_patcher is not None and eventlet_patcher.is_monkey_patched("socket"):
-        result = importlib.import_module("eventlet.tpool").execute(call)
-    else:
-        result = call()
-    return result
+        return sys.modules["gevent"].get_hub().threadpool.apply  # type: ignore[no-any-return]
+    eventlet_patcher: Any = sys.modules.get("eventlet.patcher")
+    if eventlet_patcher is not None and eventlet_patcher.is_monkey_patched("socket"):
+        return importlib.import_module("eventlet.tpool").execute  # type: ignore[no-any-return]
+    return None

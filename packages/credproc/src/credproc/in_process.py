@@ -11,15 +11,18 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable
 
 from credproc.cache import HANDOVER, SDK_WINDOW
 from credproc.create_session import create_session
 from credproc.credentials import SessionCredentials
 from credproc.errors import CredprocError
-from credproc.green import run_beside
+from credproc.green import are_threads_green, run_beside
 from credproc.in_process_errors import translate
 from credproc.options import SessionOptions, from_aws_environment
 from credproc.secret import Secret
+from credproc.wire import start_thread
+from mqauth import threads
 from mqauth.aws_credentials import AwsCredentials, RolesAnywhereIdentity
 from mqauth.errors import IssuerUnavailableError, MQAuthError
 from mqauth.secret import Secret as CoreSecret
@@ -139,7 +142,7 @@ class RolesAnywhereSession:
         failure: MQAuthError
         try:
             options = session_options(self._identity, timeout)
-            return run_beside(lambda: create_session(options))
+            return run_beside(lambda: create_session(options, beside=_beside()))
         except CredprocError as error:
             failure = translate(error)
         except Exception as error:  # noqa: BLE001 - such as a broken PKCS#11 module
@@ -148,6 +151,16 @@ class RolesAnywhereSession:
                 remedy="credproc doctor shows where, given the same certificate and ARNs",
             )
         raise failure
+
+
+def _beside() -> Callable[[Callable[[], object]], object]:
+    """Return what makes the connection beside the signature: a thread that does not end with it.
+
+    The end of one that has spoken TLS is what a fork should not meet (see `mqauth.threads`).
+    """
+    if are_threads_green():
+        return start_thread
+    return lambda call: threads.begin(call, "credproc-connection")
 
 
 def margin(lifetime: float, lasting: float) -> float:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from credproc.tls import TlsLink
 
 
+def start_thread(call: Callable[[], object]) -> None:
+    """Make a call on a new thread."""
+    _thread.start_new_thread(call, ())
+
+
 MOMENT = 0.02
 """Seconds that TLS waits for the key at most; one that takes longer loads beside it."""
 
@@ -47,6 +52,7 @@ class Connection:
         proxy: Through which proxy, if any.
         options: Its time limits and what it trusts.
         deadline: The limit of everything.
+        beside: What has it make the connection on another thread.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Connection:
         proxy: Endpoint | None,
         options: SessionOptions,
         deadline: Deadline,
+        beside: Callable[[Callable[[], object]], object] = start_thread,
     ) -> None:
         """Begin to connect."""
         self._endpoint = endpoint
@@ -68,7 +75,7 @@ class Connection:
         self._waits_for_key.acquire()
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        _thread.start_new_thread(self._connect, ())
+        beside(self._connect)
 
     def begin_tls(self) -> None:
         """Let TLS begin: the key is loaded, and about to sign."""

@@ -4,7 +4,8 @@ A thread that has spoken TLS takes a lock of OpenSSL's as the very last thing, w
 Python's can wait for it any more. A process that forks just then has a child in which that lock is
 held for ever, and TLS hangs. So a thread does not end with its call: it waits for the next one.
 
-Under gevent and eventlet, whose monkey patching replaces `threading`, these are green threads.
+Under gevent and eventlet, whose monkey patching replaces `threading`, these are green threads, one
+for each call.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TypeVar
 
 from mqauth import forks
@@ -42,35 +44,49 @@ def _outcome(future: Future[T], call: Callable[[], T]) -> Callable[[], None]:
     return lambda: future.set_result(result)
 
 
-class _Worker:
-    """A thread that makes one call after the other."""
+@dataclass(frozen=True, slots=True)
+class _Task:
+    name: str
+    make: Callable[[], Callable[[], None]]
+    """Makes a call, and returns what tells of its outcome."""
 
-    def __init__(self, pool: ReusedThreads) -> None:
+
+class _Worker:
+    """A thread that makes one call after the other, and is idle in between."""
+
+    def __init__(self, pool: ReusedThreads, first: _Task) -> None:
         self._pool = pool
         self._given = threading.Condition()
-        self._calls: list[tuple[Callable[[], Callable[[], None]], str]] = []
+        self._tasks = [first]
+        self._starter = threading.get_native_id()
         self._thread = threading.Thread(target=self._run, name=IDLE_NAME, daemon=True)
+
+    def start(self) -> None:
+        """Begin with the first task."""
         self._thread.start()
 
-    def make(self, call: Callable[[], Callable[[], None]], name: str) -> None:
-        """Have the thread make a call and then the one that it returns."""
+    def give(self, task: _Task) -> None:
+        """Have the thread do another one."""
         with self._given:
-            self._calls.append((call, name))
+            self._tasks.append(task)
             self._given.notify()
 
     def _run(self) -> None:
+        # A green thread runs in the thread that started it and serves no other; OpenSSL knows only
+        # the latter. So it may end, and there is nothing for it to wait for.
+        serves_again = threading.get_native_id() != self._starter
         while True:
             with self._given:
-                self._given.wait_for(lambda: self._calls)
-                call, self._thread.name = self._calls.pop()
+                self._given.wait_for(lambda: self._tasks)
+                task = self._tasks.pop(0)
+            self._thread.name = task.name
             # Nothing that a call sets is there for the next one.
-            tell = contextvars.Context().run(call)
-            del call
+            tell = contextvars.Context().run(task.make)
             self._thread.name = IDLE_NAME
             # First: who is told may have the next call at once.
-            stays = self._pool.take_back(self)
+            stays = serves_again and self._pool.take_back(self)
             tell()
-            del tell
+            del task, tell
             if not stays:
                 return
 
@@ -99,14 +115,15 @@ class ReusedThreads:
             RuntimeError: The system lets no further thread start.
         """
         future: Future[T] = Future()
-        self._worker().make(lambda: _outcome(future, call), name)
-        return future
-
-    def _worker(self) -> _Worker:
+        within = forks.part_of_block()
+        task = _Task(name, lambda: within(lambda: _outcome(future, call)))
         with self._lock:
             if self._idle:
-                return self._idle.pop()
-        return _Worker(self)
+                self._idle[-1].give(task)
+                del self._idle[-1]
+                return future
+        _Worker(self, task).start()
+        return future
 
     def take_back(self, worker: _Worker) -> bool:
         """Keep a thread for the next call; return False if there are enough."""

@@ -13,9 +13,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, NoReturn
 
 from mqauth import BrokerCredentials, CredentialSource, MQAuthError, events, forks, threads
+from mqauth.providers._deadline import BoundedCalls
 from mqauth.shared import shared_source, shared_sources
 
 PATIENCE = 50.0
@@ -291,6 +293,46 @@ def threads_of_the_parent(source: CredentialSource) -> dict[str, Any]:
     return {"child": child, "parent": hanging.result(PATIENCE)}
 
 
+def fork_inside_a_block(source: CredentialSource) -> dict[str, Any]:
+    """Fork in the midst of a fetch, as gevent does to start a program."""
+    began = time.monotonic()
+    with forks.held_off(), forks.held_off():
+        child = in_child(lambda: bool(source.get()))()
+    return {"child": child, "waited": time.monotonic() - began}
+
+
+def call_left_alone(source: CredentialSource) -> dict[str, Any]:
+    """Fork when nobody waits any more for what a thread does."""
+    del source
+    release = threading.Event()
+    with forks.held_off():
+        threads.begin(release.wait, "left alone")
+    threading.Timer(0.5, release.set).start()
+    return {"over_before_the_fork": in_child(release.is_set)()}
+
+
+def struck_hooks(source: CredentialSource) -> dict[str, Any]:
+    """Fork while signals strike: what they raise in a hook is lost."""
+    forks.LONGEST_DELAY = 0.5
+
+    def strike() -> NoReturn:
+        raise SystemExit(1)
+
+    class _Struck:
+        def reset(self) -> None:
+            strike()
+
+    struck = _Struck()
+    forks.after_in_child(struck, _Struck.reset)
+    later = BoundedCalls("whoever")
+    later._calls.append(Future())  # of a thread that the child does not have
+    forks._gate.open, intact = strike, forks._gate.open  # type: ignore[method-assign]
+    sys.unraisablehook = lambda _: None
+    child = in_child(lambda: len(later._calls))()
+    forks._gate.open = intact  # type: ignore[method-assign]
+    return {"not_reset": child, "goes_on": bool(source.get())}
+
+
 SCENARIOS = {
     scenario.__name__: scenario
     for scenario in (
@@ -304,6 +346,9 @@ SCENARIOS = {
         fetch_under_way,
         fetch_that_hangs,
         threads_of_the_parent,
+        fork_inside_a_block,
+        call_left_alone,
+        struck_hooks,
     )
 }
 

@@ -111,3 +111,20 @@ def test_a_child_gives_no_call_to_its_parents_threads(run: Run) -> None:
     """They are not there, whether they were idle or busy."""
     child = {"made": 7, "fetched": True}
     assert run("threads_of_the_parent") == {"child": child, "parent": True}
+
+
+def test_who_forks_inside_a_fetch_does_not_wait_for_it(run: Run) -> None:
+    """Under gevent a program is started by a fork, with its hooks."""
+    result = run("fork_inside_a_block")
+    assert result["child"]
+    assert result["waited"] < 25.0  # of 50
+
+
+def test_a_fork_waits_for_what_nobody_waits_for_any_more(run: Run) -> None:
+    """A fetch that was given up may be just about to make a TLS context."""
+    assert run("call_left_alone") == {"over_before_the_fork": True}
+
+
+def test_signals_that_strike_in_the_hooks_of_a_fork_lock_nothing(run: Run) -> None:
+    """The child is made anew as a whole, and the parent fetches on."""
+    assert run("struck_hooks") == {"not_reset": 0, "goes_on": True}

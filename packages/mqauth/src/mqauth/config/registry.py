@@ -6,6 +6,7 @@ from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeGuard
 
+from mqauth import forks
 from mqauth.config.extras import missing_extra
 from mqauth.config.options import suggestion
 from mqauth.errors import ConfigurationError, UnknownProviderError
@@ -69,7 +70,8 @@ def _by_value(name: str) -> dict[str, EntryPoint]:
 
 def _load(point: EntryPoint) -> type[Provider]:
     try:
-        loaded = point.load()
+        with forks.held_off():
+            loaded = point.load()
     except ImportError as error:
         failure = missing_extra(error) or _broken(point, error)
     except Exception as error:  # noqa: BLE001 - foreign code may raise anything at import
