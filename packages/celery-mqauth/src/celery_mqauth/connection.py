@@ -282,11 +282,17 @@ class RotatingConnection(pyamqp.Connection):
         """
         if not (self.rotation.trial_due and self._is_another_secret(credentials)):
             return
-        with contextlib.suppress(OSError), self.frame_lock:
+        # Another thread may be stuck on a link that takes nothing.
+        if not self.frame_lock.acquire(blocking=False):
+            return
+        try:
             if self.writing:  # by this very thread, which a signal's handler has interrupted
                 return
             self.on_trial = True
-            self._write_alone(credentials)
+            with contextlib.suppress(OSError):
+                self._write_alone(credentials)
+        finally:
+            self.frame_lock.release()
 
     def _write_alone(self, credentials: BrokerCredentials) -> bool:
         """Write a renewal of which no signal's handler gets into the middle.

@@ -140,7 +140,7 @@ def dismiss(old: RotatingConnection) -> None:
     """Close a connection in order, within a limit."""
     _forget(old)
     with contextlib.suppress(*_FAILURES):
-        if old.connected:
+        if old.connected and _can_be_written_to(old):
             with old.transport.having_timeout(CLOSE_LIMIT):
                 old.close()
     old.collect()
@@ -182,6 +182,15 @@ def close_quietly(channel: Channel) -> None:
     """Close what stands for a channel on an earlier connection."""
     with contextlib.suppress(*_FAILURES):
         channel.close()
+
+
+def _can_be_written_to(old: RotatingConnection) -> bool:
+    # Another thread may be stuck on a link that takes nothing. The lock is not kept while the end
+    # is awaited: a callback that acknowledges would wait for that thread, and it for the lock.
+    if not old.frame_lock.acquire(timeout=CLOSE_LIMIT):
+        return False
+    old.frame_lock.release()
+    return True
 
 
 def _replace(old: RotatingConnection) -> RotatingConnection:
