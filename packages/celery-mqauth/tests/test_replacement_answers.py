@@ -209,6 +209,45 @@ def test_a_full_link_keeps_nobody_from_reading_the_new_one(
     assert not thread.is_alive()
 
 
+def test_a_generation_is_not_used_again(
+    replacing: Connect,
+    queue: str,
+    new_queue: Callable[[], str],
+    publish: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came over a connection that did not take the place answers for no other message."""
+    monkeypatch.setattr(replacement, "RETRY_DELAY", 0.0)
+    connection = replacing()
+    got: list[Any] = []
+    channel, first, second = connection.channel(), queue, new_queue()
+    channel.basic_consume(queue, callback=got.append)
+    channel.basic_consume(second, callback=got.append)
+    usual, fails = type(channel).basic_consume, [True]
+
+    def fail_once(self: Any, queue: str = "", consumer_tag: str = "", **options: Any) -> Any:
+        if queue == second and fails:
+            fails.clear()
+            # The two connections take turns.
+            for _ in range(2):
+                publish(first, "task")
+            while not any(message.channel is self for message in got):
+                self.connection.drain_events(timeout=LIMIT)
+            raise amqp.RecoverableConnectionError("the link was cut")
+        return usual(self, queue, consumer_tag, **options)
+
+    monkeypatch.setattr(type(channel), "basic_consume", fail_once)
+    replaced(connection)
+    assert not fails
+    early = next(message for message in got if message.channel is channel)
+    tags = [message.delivery_tag for message in got]
+    publish(queue, "victim")
+    read_until(connection, lambda: any(each.body == "victim" for each in got))
+    assert sum(message.delivery_tag == early.delivery_tag for message in got) == 1, tags
+    with pytest.raises(amqp.RecoverableConnectionError, match="is closed"):
+        channel.basic_ack(early.delivery_tag)
+
+
 def test_a_lost_connection_keeps_no_other_from_being_answered(
     replacing: Connect,
     queue: str,

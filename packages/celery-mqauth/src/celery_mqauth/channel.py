@@ -33,6 +33,7 @@ class Channel(pyamqp.Channel):
     def __init__(self, connection: Any, *args: Any, **options: Any) -> None:
         """Begin with the first generation of deliveries."""
         self.generation = 0
+        self.next_generation = 1
         self.unacknowledged: set[int] = set()
         """Numbers of deliveries of this generation that wait for an answer."""
         self.elders: dict[int, Channel] = {}

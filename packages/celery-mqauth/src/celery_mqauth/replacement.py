@@ -242,7 +242,9 @@ def _exchange(channel: Channel, other: Channel) -> None:
         channel.connection, other.connection = other.connection, channel.connection
         channel.connection.channels[number] = channel
         other.connection.channels[number] = other
-        other.generation, channel.generation = channel.generation, channel.generation + 1
+        other.generation, channel.generation = channel.generation, channel.next_generation
+        # Even if this fails: an answer to what came over it meanwhile must not meet another.
+        channel.next_generation += 1
         other.unacknowledged, channel.unacknowledged = channel.unacknowledged, set()
         other.callbacks = dict(channel.callbacks)
         _copy_no_ack(channel, other)
