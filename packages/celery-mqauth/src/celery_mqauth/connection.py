@@ -108,6 +108,8 @@ class RotatingConnection(pyamqp.Connection):
     """Whether there is a newer credential that it cannot take over; see `replacement`."""
     retired: bool = False
     """Whether another connection has taken its place."""
+    consumers_ended: bool = False
+    """Whether the broker has been told to end its consumers, as another takes its place."""
     replace_at: float = 0.0
     """`time.monotonic()` from which on it may be replaced."""
     told_immovable: bool = False
