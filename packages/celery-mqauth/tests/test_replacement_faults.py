@@ -146,6 +146,23 @@ def test_consumers_end_though_a_strike_came_before(
     read_until(connection, lambda: len(got) == 10)
 
 
+def test_a_callback_may_close_the_connection(
+    replacing: Connect, queue: str, publish: Publish, depth: Callable[[str], int]
+) -> None:
+    """Nothing of it is left, the message included."""
+    connection = replacing()
+    channel = connection.channel()
+    channel.basic_consume(queue, callback=lambda _: connection.release())
+    old = connection.connection
+    publish(queue, "task")
+    await_arrival(old)
+    old.superseded = True
+    with contextlib.suppress(amqp.AMQPError, OSError):
+        connection.drain_events(timeout=1)
+    assert not old.connected
+    assert depth(queue) == 1
+
+
 def test_a_callback_may_close_the_connection_later(
     replacing: Connect, queue: str, publish: Publish
 ) -> None:
@@ -302,6 +319,22 @@ def test_an_exclusive_queue_comes_along_though_a_callback_raises(
     publish(own, "x")
     read_until(connection, lambda: got)
     assert got[0].channel is channel
+
+
+def test_reading_ends_when_something_came_during_the_replacement(
+    replacing: Connect, queue: str
+) -> None:
+    """What the caller waits for has been handed over: nothing more might come."""
+    connection = replacing()
+    with connection.SimpleQueue(f"simple-{queue}", queue_opts={"expires": 120.0}) as simple:
+        simple.put("first")
+        simple.get(timeout=LIMIT).ack()
+        old = connection.connection
+        simple.put("second")
+        await_arrival(old)
+        old.superseded = True
+        assert simple.get(timeout=3).payload == "second"
+        assert connection.connection is not old
 
 
 def test_handlers_stay_where_a_replacement_fails(

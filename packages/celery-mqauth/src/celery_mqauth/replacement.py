@@ -48,6 +48,21 @@ CLOSE_LIMIT = 2.0
 """Seconds that a broker gets to answer the end of an old connection, or of its consumers."""
 
 _FAILURES = (amqp.AMQPError, OSError, MQAuthError)
+_EVENTS = {
+    spec.Basic.Deliver: "_on_basic_deliver",
+    spec.Basic.Return: "_on_basic_return",
+    spec.Basic.Cancel: "_on_basic_cancel",
+    spec.Basic.Ack: "_on_basic_ack",
+    spec.Basic.Nack: "_on_basic_nack",
+}
+
+
+class _Handled(threading.local):
+    events = 0
+
+
+handled = _Handled()
+"""`events`: how many events this thread has handled on channels that have changed connections."""
 
 
 def up_to_date(connection: RotatingConnection) -> RotatingConnection:
@@ -296,6 +311,8 @@ def _exchange(channel: Channel, other: Channel) -> None:
         other.front = channel
         other._callbacks[spec.Channel.Close] = functools.partial(_closed_by_broker, other)
         channel.elders[other.generation] = other
+        _count_events(channel)
+        _count_events(other)
 
 
 def _exchange_back(channel: Channel, other: Channel) -> None:
@@ -327,6 +344,16 @@ def _add_handlers(source: Any, target: Any) -> None:
     # Not the same ones for both: each channel clears its own when it is closed.
     for event, handlers in source.events.items():
         target.events[event] |= handlers
+
+
+def _count_events(channel: Channel) -> None:
+    for signature, name in _EVENTS.items():
+        channel._callbacks[signature] = functools.partial(_handle, channel, name)
+
+
+def _handle(channel: Channel, name: str, *args: Any) -> Any:
+    handled.events += 1
+    return getattr(channel, name)(*args)
 
 
 def _closed_by_broker(channel: Channel, *reason: Any) -> None:
