@@ -147,7 +147,12 @@ def test_consumers_end_though_a_strike_came_before(
 
 
 def test_a_callback_may_close_the_connection(
-    replacing: Connect, queue: str, publish: Publish, depth: Callable[[str], int]
+    *,
+    replacing: Connect,
+    queue: str,
+    publish: Publish,
+    depth: Callable[[str], int],
+    eventually: Callable[..., None],
 ) -> None:
     """Nothing of it is left, the message included."""
     connection = replacing()
@@ -160,7 +165,7 @@ def test_a_callback_may_close_the_connection(
     with contextlib.suppress(amqp.AMQPError, OSError):
         connection.drain_events(timeout=1)
     assert not old.connected
-    assert depth(queue) == 1
+    eventually(lambda: depth(queue) == 1)
 
 
 def test_a_callback_may_close_the_connection_later(
