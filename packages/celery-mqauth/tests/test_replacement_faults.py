@@ -120,27 +120,30 @@ def test_a_callback_that_raises_leaves_no_consumer_behind(
     read_until(connection, lambda: len(got) == 10)
 
 
-def test_consumers_end_though_a_strike_came_before(
-    replacing: Connect, queue: str, publish: Publish
+@pytest.mark.parametrize("step", ["asking", "waiting"])
+def test_consumers_end_though_a_strike_came_between(
+    replacing: Connect, queue: str, publish: Publish, step: str
 ) -> None:
-    """What a time limit keeps from being told to the broker is told at the next read."""
+    """What a time limit keeps from being asked of the broker, or read, is so at the next read."""
     connection = replacing()
     got: list[Any] = []
     channel = connection.channel()
     channel.basic_consume(queue, no_ack=True, callback=got.append)
     old = connection.connection
+    place, name = (old, "_frame_writer") if step == "asking" else (old.transport, "read_frame")
+    usual = getattr(place, name)
 
     def strike(*_: Any) -> None:
+        setattr(place, name, usual)
         raise PoisonError
 
-    usual = old.frame_writer
-    old._frame_writer = strike
+    setattr(place, name, strike)
     old.superseded = True
     with pytest.raises(PoisonError):
         read(connection)
-    old._frame_writer = usual
     assert connection.connection is not old
     read_until(connection, lambda: not connection.connection.predecessors)
+    assert not old.connected
     for number in range(10):
         publish(queue, str(number))
     read_until(connection, lambda: len(got) == 10)
