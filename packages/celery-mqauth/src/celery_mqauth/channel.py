@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import amqp
@@ -16,6 +19,8 @@ from celery_mqauth.deliveries import origin_of, tag_of
 from celery_mqauth.errors import HeartbeatNotSentError
 from celery_mqauth.exclusive_queues import ExclusiveQueue
 from celery_mqauth.worker_heartbeats import is_heartbeat
+
+CLOSED = "the connection of this message is closed"
 
 
 class Channel(pyamqp.Channel):
@@ -28,6 +33,7 @@ class Channel(pyamqp.Channel):
     def __init__(self, connection: Any, *args: Any, **options: Any) -> None:
         """Begin with the first generation of deliveries."""
         self.generation = 0
+        self.next_generation = 1
         self.unacknowledged: set[int] = set()
         """Numbers of deliveries of this generation that wait for an answer."""
         self.elders: dict[int, Channel] = {}
@@ -164,15 +170,15 @@ class Channel(pyamqp.Channel):
             channel, number = self._answering(delivery_tag)
             if multiple:
                 self._settle_elders(channel.generation, acknowledged=True)
-            channel._settled(number, multiple=multiple)
-            return super(Channel, channel).basic_ack(number, multiple, **options)
+            with channel._settling(number, multiple=multiple):
+                return super(Channel, channel).basic_ack(number, multiple, **options)
 
     def basic_reject(self, delivery_tag: int, requeue: bool, **options: Any) -> Any:
         """Reject over the connection that the message came over."""
         with self.moving:
             channel, number = self._answering(delivery_tag)
-            channel._settled(number)
-            return super(Channel, channel).basic_reject(number, requeue, **options)
+            with channel._settling(number):
+                return super(Channel, channel).basic_reject(number, requeue, **options)
 
     def basic_recover(self, requeue: bool = False) -> Any:
         """Have everything delivered again that has not been answered."""
@@ -199,18 +205,37 @@ class Channel(pyamqp.Channel):
         generation, number = origin_of(tag)
         channel = self if generation == self.generation else self.elders.get(generation)
         if channel is None:
-            raise amqp.RecoverableConnectionError("the connection of this message is closed")
+            raise amqp.RecoverableConnectionError(CLOSED)
         return channel, number
 
-    def _settled(self, number: int, *, multiple: bool = False) -> None:
-        if multiple:
-            self.unacknowledged = {n for n in self.unacknowledged if number and n > number}
-        self.unacknowledged.discard(number)
+    @contextlib.contextmanager
+    def _settling(self, number: int, *, multiple: bool = False) -> Iterator[None]:
+        """Count deliveries as answered once the answer is written.
+
+        Not before: the owner's thread closes an earlier connection of which nothing waits.
+        """
+        waiting = self.unacknowledged
+        # Not later: by then the owner's thread may have read newer ones.
+        settled = {n for n in waiting.copy() if not number or n <= number} if multiple else {number}
+        try:
+            yield
+        except struct.error:
+            # py-amqp packs the number of a channel that another thread has closed meanwhile.
+            if self.channel_id is not None:
+                raise
+            raise amqp.RecoverableConnectionError(CLOSED) from None
+        finally:
+            waiting.difference_update(settled)
 
     def _settle_elders(self, before: int, *, acknowledged: bool) -> None:
-        for generation, elder in self.elders.items():
-            if generation < before and elder.unacknowledged:
-                elder.unacknowledged.clear()
+        for generation, elder in list(self.elders.items()):
+            if generation >= before or not elder.unacknowledged:
+                continue
+            # Where a link is broken the broker takes its messages back; the others' go on.
+            with (
+                contextlib.suppress(OSError, amqp.RecoverableConnectionError),
+                elder._settling(0, multiple=True),
+            ):
                 if acknowledged:
                     super(Channel, elder).basic_ack(0, multiple=True)
                 else:

@@ -108,6 +108,8 @@ class RotatingConnection(pyamqp.Connection):
     """Whether there is a newer credential that it cannot take over; see `replacement`."""
     retired: bool = False
     """Whether another connection has taken its place."""
+    consumers_ended: bool = False
+    """Whether the broker has been told to end its consumers, as another takes its place."""
     replace_at: float = 0.0
     """`time.monotonic()` from which on it may be replaced."""
     told_immovable: bool = False
@@ -282,11 +284,17 @@ class RotatingConnection(pyamqp.Connection):
         """
         if not (self.rotation.trial_due and self._is_another_secret(credentials)):
             return
-        with contextlib.suppress(OSError), self.frame_lock:
+        # Another thread may be stuck on a link that takes nothing.
+        if not self.frame_lock.acquire(blocking=False):
+            return
+        try:
             if self.writing:  # by this very thread, which a signal's handler has interrupted
                 return
             self.on_trial = True
-            self._write_alone(credentials)
+            with contextlib.suppress(OSError):
+                self._write_alone(credentials)
+        finally:
+            self.frame_lock.release()
 
     def _write_alone(self, credentials: BrokerCredentials) -> bool:
         """Write a renewal of which no signal's handler gets into the middle.

@@ -21,6 +21,7 @@ All of this happens on the thread that owns the connection, between two reads or
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import threading
@@ -29,6 +30,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import amqp
+from amqp import spec
 
 from mqauth.durations import duration
 from mqauth.errors import MQAuthError
@@ -43,9 +45,24 @@ logger = logging.getLogger(__name__)
 RETRY_DELAY = 2.0
 """Seconds after which a replacement that failed is tried again."""
 CLOSE_LIMIT = 2.0
-"""Seconds that a broker gets to answer the end of an old connection."""
+"""Seconds that a broker gets to answer the end of an old connection, or of its consumers."""
 
 _FAILURES = (amqp.AMQPError, OSError, MQAuthError)
+_EVENTS = {
+    spec.Basic.Deliver: "_on_basic_deliver",
+    spec.Basic.Return: "_on_basic_return",
+    spec.Basic.Cancel: "_on_basic_cancel",
+    spec.Basic.Ack: "_on_basic_ack",
+    spec.Basic.Nack: "_on_basic_nack",
+}
+
+
+class _Handled(threading.local):
+    events = 0
+
+
+handled = _Handled()
+"""`events`: how many events this thread has handled on channels that have changed connections."""
 
 
 def up_to_date(connection: RotatingConnection) -> RotatingConnection:
@@ -70,6 +87,8 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
     """Return what takes the place of a superseded connection; itself if that cannot be now."""
     if connection.busy or connection.inherited or time.monotonic() < connection.replace_at:
         return connection
+    if connection.channels is None:  # closed since: nobody would own another
+        return connection
     if not _movable(connection):
         if not connection.told_immovable:
             connection.told_immovable = True
@@ -80,7 +99,7 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
             )
         return connection
     try:
-        return _replace(connection)
+        new, moved = _prepare(connection)
     except _FAILURES as error:
         connection.replace_at = time.monotonic() + RETRY_DELAY
         logger.warning(
@@ -89,6 +108,8 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
             error,
         )
         return connection
+    _hand_over(connection, new, moved)
+    return new
 
 
 def tend(connection: RotatingConnection) -> None:
@@ -96,14 +117,14 @@ def tend(connection: RotatingConnection) -> None:
     with _in_use(connection):
         for old in list(connection.predecessors):
             read_on(old)
-            if not old.connected:
+            if old.connected and _in_demand(old):
+                continue
+            if old in connection.predecessors:  # no more if a callback has closed `connection`
                 connection.predecessors.remove(old)
-                _forget(old)
-                old.collect()
-            elif not any(channel.unacknowledged for channel in _channels(old)):
-                connection.predecessors.remove(old)
+            if old.connected:
                 old.try_in_place(connection.credentials)
-                dismiss(old)
+            dismiss(old)
+        _forget_ended_elders(connection)
 
 
 @contextlib.contextmanager
@@ -116,34 +137,68 @@ def _in_use(connection: RotatingConnection) -> Iterator[None]:
         connection.busy -= 1
 
 
-def read_on(old: RotatingConnection) -> None:
-    """Read what has arrived on a connection that was replaced, whatever becomes of it."""
+def read_on(old: RotatingConnection, *, patience: float = 0.0) -> None:
+    """Read what has arrived on a connection that was replaced.
+
+    Args:
+        old: That connection.
+        patience: Seconds to wait for the end of its consumers.
+
+    Raises:
+        Exception: What a callback raises, or what the broker has against a single channel of which
+            no message waits, as on a connection that was not replaced; the end of this one is none.
+    """
+    deadline = time.monotonic() + patience
+    waiting, reason = _waiting(old), "its link broke"
     try:
+        _end_consumers(old)
         while old.connected and not old.busy:
-            old.drain_events(timeout=0)
+            waiting = _waiting(old)  # nothing is left of that once the broker has closed it
+            _read_once(old, _rest(deadline) if _consuming(old) else 0)
     except TimeoutError:
-        return
+        pass
     except _FAILURES as error:
-        waiting = sum(len(channel.unacknowledged) for channel in _channels(old))
-        if waiting:
-            logger.warning(
-                "a replaced connection ended before %d messages were acknowledged, which will be "
-                "delivered again: %s",
-                waiting,
-                error,
-            )
-        _forget(old)
-        old.collect()
+        if old.connected:
+            raise
+        reason = str(error)
+    if old.connected:
+        return
+    if waiting:
+        logger.warning(
+            "a replaced connection ended before %d messages were acknowledged, which will be "
+            "delivered again: %s",
+            waiting,
+            reason,
+        )
+    _forget(old)
+    old.collect()
+
+
+def _read_once(old: RotatingConnection, timeout: float) -> None:
+    try:
+        old.drain_events(timeout=timeout)
+    except amqp.ChannelError as error:
+        if not getattr(error, "is_told", False):
+            raise
 
 
 def dismiss(old: RotatingConnection) -> None:
     """Close a connection in order, within a limit."""
     _forget(old)
     with contextlib.suppress(*_FAILURES):
-        if old.connected:
+        if old.connected and _can_be_written_to(old):
             with old.transport.having_timeout(CLOSE_LIMIT):
                 old.close()
     old.collect()
+
+
+def _can_be_written_to(old: RotatingConnection) -> bool:
+    # Another thread may be stuck on a link that takes nothing. The lock is not kept while the end
+    # is awaited: a callback that acknowledges would wait for that thread, and it for the lock.
+    if not old.frame_lock.acquire(timeout=CLOSE_LIMIT):
+        return False
+    old.frame_lock.release()
+    return True
 
 
 def consumer_gone(connection: RotatingConnection, queue: str) -> None:
@@ -184,12 +239,16 @@ def close_quietly(channel: Channel) -> None:
         channel.close()
 
 
-def _replace(old: RotatingConnection) -> RotatingConnection:
+def _prepare(old: RotatingConnection) -> tuple[RotatingConnection, list[tuple[Channel, Channel]]]:
+    """Open a connection, have it consume what the old one does, and move the channels there.
+
+    Returns:
+        The new connection, and each channel with what stands for it on the old one.
+    """
     reopen = old.reopen
     if reopen is None:
         raise amqp.RecoverableConnectionError("this connection does not know how to sign in again")
     new = reopen()
-    exclusive = dict(old.exclusive_queues)  # some go when the old connection stops consuming
     moved: list[tuple[Channel, Channel]] = []
     try:
         moved.extend((channel, _opened(channel, new)) for channel in _channels(old))
@@ -197,7 +256,7 @@ def _replace(old: RotatingConnection) -> RotatingConnection:
             _exchange(channel, other)
         for channel, _ in moved:
             for subscription in list(channel.subscriptions.values()):
-                if subscription["queue"] not in exclusive:
+                if subscription["queue"] not in old.exclusive_queues:
                     channel.basic_consume(**{**subscription, "nowait": False})
     except BaseException:
         for channel, other in moved:
@@ -205,15 +264,22 @@ def _replace(old: RotatingConnection) -> RotatingConnection:
                 _exchange_back(channel, other)
         dismiss(new)
         raise
+    return new, moved
+
+
+def _hand_over(
+    old: RotatingConnection, new: RotatingConnection, moved: list[tuple[Channel, Channel]]
+) -> None:
+    """Put the new connection into the place of the old one, which has messages to the end."""
+    exclusive = dict(old.exclusive_queues)  # some go when the old connection stops consuming
     _take_the_place(old, new)
-    with _in_use(new):
-        _stop_consuming(old, [other for _, other in moved])
-        _move_exclusive_queues(exclusive, moved)
-        new.predecessors = [*old.predecessors, old]
-        old.predecessors = []
     logger.info("a connection was replaced by one with the new credential")
+    # Callbacks are called meanwhile: whatever one raises, each step is taken.
+    with _in_use(new), contextlib.ExitStack() as steps:
+        for queue in reversed(exclusive.values()):
+            steps.callback(_move_exclusive_queue, queue, moved)
+        steps.callback(read_on, old, patience=CLOSE_LIMIT)
     tend(new)
-    return new
 
 
 def _opened(channel: Channel, new: RotatingConnection) -> Channel:
@@ -233,13 +299,20 @@ def _exchange(channel: Channel, other: Channel) -> None:
         channel.connection, other.connection = other.connection, channel.connection
         channel.connection.channels[number] = channel
         other.connection.channels[number] = other
-        other.generation, channel.generation = channel.generation, channel.generation + 1
+        other.generation, channel.generation = channel.generation, channel.next_generation
+        # Even if this fails: an answer to what came over it meanwhile must not meet another.
+        channel.next_generation += 1
         other.unacknowledged, channel.unacknowledged = channel.unacknowledged, set()
         other.callbacks = dict(channel.callbacks)
+        other.cancel_callbacks = dict(channel.cancel_callbacks)
+        _add_handlers(channel, other)
         _copy_no_ack(channel, other)
         other.subscriptions = dict(channel.subscriptions)
         other.front = channel
+        other._callbacks[spec.Channel.Close] = functools.partial(_closed_by_broker, other)
         channel.elders[other.generation] = other
+        _count_events(channel)
+        _count_events(other)
 
 
 def _exchange_back(channel: Channel, other: Channel) -> None:
@@ -253,6 +326,8 @@ def _exchange_back(channel: Channel, other: Channel) -> None:
         channel.elders.pop(other.generation, None)
         channel.generation, channel.unacknowledged = other.generation, other.unacknowledged
         channel.callbacks = dict(other.callbacks)
+        channel.cancel_callbacks = dict(other.cancel_callbacks)
+        _add_handlers(other, channel)
         channel.subscriptions = dict(other.subscriptions)
         _copy_no_ack(other, channel)
         other.unacknowledged = set()
@@ -265,7 +340,48 @@ def _copy_no_ack(source: Any, target: Any) -> None:
     target.no_ack_consumers = set(source.no_ack_consumers)
 
 
+def _add_handlers(source: Any, target: Any) -> None:
+    # Not the same ones for both: each channel clears its own when it is closed.
+    for event, handlers in source.events.items():
+        target.events[event] |= handlers
+
+
+def _count_events(channel: Channel) -> None:
+    for signature, name in _EVENTS.items():
+        channel._callbacks[signature] = functools.partial(_handle, channel, name)
+
+
+def _handle(channel: Channel, name: str, *args: Any) -> Any:
+    handled.events += 1
+    return getattr(channel, name)(*args)
+
+
+def _closed_by_broker(channel: Channel, *reason: Any) -> None:
+    """Tell of an earlier channel's end where all that is lost comes again.
+
+    So ends one with a task that takes longer than the broker waits for an acknowledgement. Celery
+    takes such an error for a reason to stop, while the consumers have long gone elsewhere.
+    """
+    waiting = len(channel.unacknowledged)
+    if channel.front is not None:  # what is acknowledged yet would end it again: nothing waits
+        channel.front.elders.pop(channel.generation, None)
+    try:
+        channel._on_close(*reason)
+    except amqp.ChannelError as error:
+        if waiting:
+            error.is_told = True
+            logger.warning(
+                "the broker closed a channel of a replaced connection before %d messages were "
+                "acknowledged, which will be delivered again: %s",
+                waiting,
+                error,
+            )
+        raise
+
+
 def _take_the_place(old: RotatingConnection, new: RotatingConnection) -> None:
+    # First of all, as what closes the new one closes these.
+    new.predecessors, old.predecessors = [*old.predecessors, old], []
     old.superseded, old.retired = False, True
     old.source.detach(old)
     client: Any = new.client
@@ -276,32 +392,40 @@ def _take_the_place(old: RotatingConnection, new: RotatingConnection) -> None:
         client.transport.register_with_event_loop(new, hub)
 
 
-def _stop_consuming(old: RotatingConnection, channels: list[Channel]) -> None:
-    try:
-        for channel in channels:
-            for tag in list(channel.subscriptions):
-                channel.basic_cancel(tag)
-    except _FAILURES:
-        # It has gone already; what had come over it will be delivered again.
-        read_on(old)
+def _end_consumers(old: RotatingConnection) -> None:
+    """Have the broker end all consumers; each counts as one until the broker's answer is read.
+
+    Nothing is read meanwhile, so that no callback comes between.
+    """
+    if old.consumers_ended:
+        return
+    for channel in _channels(old):
+        # The broker tells the new connection as well, and one word is enough.
+        channel.cancel_callbacks = dict.fromkeys(channel.subscriptions, _told_elsewhere)
+        for tag in list(channel.subscriptions):
+            channel.send_method(spec.Basic.Cancel, "sb", (tag, False))
+    old.consumers_ended = True
 
 
-def _move_exclusive_queues(
-    queues: dict[str, ExclusiveQueue], moved: list[tuple[Channel, Channel]]
-) -> None:
-    for name, queue in queues.items():
-        for channel, other in moved:
-            subscriptions = [s for s in channel.subscriptions.values() if s["queue"] == name]
-            if not subscriptions:
-                continue
-            with contextlib.suppress(*_FAILURES):
-                queue.delete(other)
-            try:
-                queue.declare(channel)
-                for subscription in subscriptions:
-                    channel.basic_consume(**{**subscription, "nowait": False})
-            except _FAILURES as error:
-                logger.warning("the exclusive queue %s could not be declared anew: %s", name, error)
+def _told_elsewhere(consumer_tag: str) -> None:
+    logger.debug("the consumer %s of a replaced connection was cancelled", consumer_tag)
+
+
+def _move_exclusive_queue(queue: ExclusiveQueue, moved: list[tuple[Channel, Channel]]) -> None:
+    for channel, other in moved:
+        subscriptions = [s for s in channel.subscriptions.values() if s["queue"] == queue.name]
+        if not subscriptions:
+            continue
+        with contextlib.suppress(*_FAILURES):
+            queue.delete(other)
+        try:
+            queue.declare(channel)
+            for subscription in subscriptions:
+                channel.basic_consume(**{**subscription, "nowait": False})
+        except _FAILURES as error:
+            logger.warning(
+                "the exclusive queue %s could not be declared anew: %s", queue.name, error
+            )
 
 
 def _movable(connection: RotatingConnection) -> bool:
@@ -328,9 +452,34 @@ def _forget(old: RotatingConnection) -> None:
         front: Channel | None = channel.front
         if front is not None:
             front.elders.pop(channel.generation, None)
-    if old.hub is not None and old.connected:
-        old.hub.remove(old.sock)
+    # Also where the link is broken: an event loop would find it readable for ever.
+    if old.hub is not None and old._transport is not None and old._transport.sock is not None:
+        old.hub.remove(old._transport.sock)
     old.hub = None
+
+
+def _forget_ended_elders(connection: RotatingConnection) -> None:
+    # A connection that the broker closes has let go of its channels before anyone can ask.
+    for channel in _channels(connection):
+        for generation, elder in list(channel.elders.items()):
+            if elder.connection is None:
+                channel.elders.pop(generation, None)
+
+
+def _waiting(old: RotatingConnection) -> int:
+    return sum(len(channel.unacknowledged) for channel in _channels(old))
+
+
+def _consuming(old: RotatingConnection) -> bool:
+    return any(channel.subscriptions for channel in _channels(old))
+
+
+def _in_demand(old: RotatingConnection) -> bool:
+    return bool(_waiting(old)) or _consuming(old)
+
+
+def _rest(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 def _channels(connection: RotatingConnection) -> list[Channel]:
