@@ -119,14 +119,16 @@ class Channel(pyamqp.Channel):
         self, queue: str, exchange: str = "", routing_key: str = "", **options: Any
     ) -> Any:
         """Bind a queue, and remember that of an exclusive one."""
-        known = self.connection.exclusive_queues.get(queue)
-        if known is not None:
+        # Without a connection py-amqp says so, in a class of errors that Kombu acts on.
+        known = self.connection and self.connection.exclusive_queues.get(queue)
+        if known:
             known.bindings[exchange, routing_key] = options
         return super().queue_bind(queue, exchange, routing_key, **options)
 
     def queue_delete(self, queue: str = "", *args: Any, **options: Any) -> Any:
         """Delete a queue."""
-        self.connection.exclusive_queues.pop(queue, None)
+        if self.connection is not None:
+            self.connection.exclusive_queues.pop(queue, None)
         return super().queue_delete(queue, *args, **options)
 
     def tx_select(self) -> Any:
