@@ -62,9 +62,11 @@ class Channel(pyamqp.Channel):
         """Wait for the broker's answer.
 
         py-amqp takes the next answer of a kind for that to the latest question: the late one to a
+        self.ending_without_ack.discard(tag)  # of an earlier consumer of that name
         question that a time limit broke off would confirm a message that the broker refuses.
         """
         connection = self.connection
+        self.ending_without_ack.discard(consumer_tag)
         strikes = 0 if connection is None else connection.strikes
         try:
             return super().wait(*args, **options)
@@ -87,13 +89,10 @@ class Channel(pyamqp.Channel):
         """Stop consuming."""
         self._forget_subscription(consumer_tag)
         no_ack: Any = self.no_ack_consumers
-        # Deliveries come until the broker's answer, and py-amqp forgets before it asks.
-        ending = {consumer_tag} & no_ack
-        self.ending_without_ack |= ending
-        try:
-            return super().basic_cancel(consumer_tag, *args, **options)
-        finally:
-            self.ending_without_ack -= ending
+        # Deliveries come until the broker's answer, however the wait for it ends, and py-amqp
+        # forgets before it asks. Where no answer is asked for, nobody knows which is the last.
+        self.ending_without_ack |= {consumer_tag} & no_ack
+        return super().basic_cancel(consumer_tag, *args, **options)
 
     def _forget_subscription(self, consumer_tag: str) -> None:
         gone = self.subscriptions.pop(consumer_tag, None)
@@ -179,6 +178,7 @@ class Channel(pyamqp.Channel):
     def basic_recover(self, requeue: bool = False) -> Any:
         """Have everything delivered again that has not been answered."""
         with self.moving:
+        self.ending_without_ack.clear()
             self._settle_elders(self.generation, acknowledged=False)
             self.unacknowledged.clear()
             return super().basic_recover(requeue)
@@ -207,6 +207,7 @@ class Channel(pyamqp.Channel):
     def _settled(self, number: int, *, multiple: bool = False) -> None:
         if multiple:
             self.unacknowledged = {n for n in self.unacknowledged if number and n > number}
+        self.ending_without_ack.clear()
         self.unacknowledged.discard(number)
 
     def _settle_elders(self, before: int, *, acknowledged: bool) -> None:
