@@ -9,16 +9,16 @@ import time
 from typing import Any
 
 import amqp
-from kombu.transport import pyamqp
 
 from celery_mqauth import replacement
+from celery_mqauth.asking import AskingChannel
 from celery_mqauth.deliveries import origin_of, tag_of
 from celery_mqauth.errors import HeartbeatNotSentError
 from celery_mqauth.exclusive_queues import ExclusiveQueue
 from celery_mqauth.worker_heartbeats import is_heartbeat
 
 
-class Channel(pyamqp.Channel):
+class Channel(AskingChannel):
     """Kombu's channel with a guard in front of every publish and every delivery.
 
     It remembers what it takes to go on over another connection (see `replacement`), and sends each
@@ -58,30 +58,15 @@ class Channel(pyamqp.Channel):
     # an alias of the other, so replacing one alone would leave the other unguarded.
     basic_publish = _basic_publish
 
-    def wait(self, *args: Any, **options: Any) -> Any:
-        """Wait for the broker's answer.
-
-        py-amqp takes the next answer of a kind for that to the latest question: the late one to a
-        self.ending_without_ack.discard(tag)  # of an earlier consumer of that name
-        question that a time limit broke off would confirm a message that the broker refuses.
-        """
-        connection = self.connection
-        self.ending_without_ack.discard(consumer_tag)
-        strikes = 0 if connection is None else connection.strikes
-        try:
-            return super().wait(*args, **options)
-        except BaseException:
-            if connection is not None and connection.strikes != strikes:
-                connection.lose_step()
-            raise
-
     def basic_consume(self, queue: str = "", consumer_tag: str = "", **options: Any) -> Any:
         """Consume, and remember how."""
         tag = super().basic_consume(queue, consumer_tag, **options)
         self.subscriptions[tag] = {"queue": queue, "consumer_tag": tag, **options}
+        self.ending_without_ack.discard(tag)  # of an earlier consumer of that name
         return tag
 
     def _remove_tag(self, consumer_tag: str) -> Any:
+        self.ending_without_ack.discard(consumer_tag)
         self._forget_subscription(consumer_tag)
         return super()._remove_tag(consumer_tag)
 
@@ -178,7 +163,6 @@ class Channel(pyamqp.Channel):
     def basic_recover(self, requeue: bool = False) -> Any:
         """Have everything delivered again that has not been answered."""
         with self.moving:
-        self.ending_without_ack.clear()
             self._settle_elders(self.generation, acknowledged=False)
             self.unacknowledged.clear()
             return super().basic_recover(requeue)
@@ -194,6 +178,7 @@ class Channel(pyamqp.Channel):
     def collect(self) -> None:
         """Let go of everything."""
         self.unacknowledged.clear()
+        self.ending_without_ack.clear()
         self.subscriptions.clear()
         super().collect()
 
@@ -207,7 +192,6 @@ class Channel(pyamqp.Channel):
     def _settled(self, number: int, *, multiple: bool = False) -> None:
         if multiple:
             self.unacknowledged = {n for n in self.unacknowledged if number and n > number}
-        self.ending_without_ack.clear()
         self.unacknowledged.discard(number)
 
     def _settle_elders(self, before: int, *, acknowledged: bool) -> None:
@@ -223,6 +207,7 @@ class Channel(pyamqp.Channel):
         connection = self.connection
         # py-amqp opens the channel anew, with nothing of what was there.
         self.unacknowledged.clear()
+        self.ending_without_ack.clear()
         self.subscriptions.clear()
         try:
             super()._on_close(reply_code, reply_text, class_id, method_id)

@@ -16,6 +16,7 @@ from kombu.transport import pyamqp
 
 from celery_mqauth import replacement
 from celery_mqauth.channel import Channel
+from celery_mqauth.confirms import Confirms
 from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError, OneLineError
 from celery_mqauth.exclusive_queues import ExclusiveQueue
 from celery_mqauth.rotation_mode import Rotation
@@ -112,8 +113,6 @@ class RotatingConnection(pyamqp.Connection):
     """`time.monotonic()` from which on it may be replaced."""
     told_immovable: bool = False
     """Whether the log says already that it cannot be replaced."""
-    strikes: int = 0
-    """How many reads were broken off before they handed a frame over."""
     busy: int = 0
     """How many reads are under way; nothing may be replaced meanwhile."""
     writing: bool = False
@@ -148,6 +147,7 @@ class RotatingConnection(pyamqp.Connection):
         self._reading = threading.local()
         self.predecessors: list[RotatingConnection] = []
         self.exclusive_queues: dict[str, ExclusiveQueue] = {}
+        self.confirms: dict[int, Confirms] = {}
         self.source = source
         self.unanswered = Unanswered()
         self._renewal_answered = False
@@ -353,10 +353,8 @@ class RotatingConnection(pyamqp.Connection):
             raise
         except BaseException as error:
             # A task's time limit, say, has struck before a frame was handed over.
-            if reading.now:
-                self.strikes += 1
-                if transport is not None and transport.in_frame:
-                    transport.lose_step()
+            if reading.now and transport is not None and transport.in_frame:
+                transport.lose_step()
             _number(error)
             raise
         finally:
