@@ -349,9 +349,9 @@ class RotatingConnection(pyamqp.Connection):
         reading.now = True
         try:
             return super().drain_events(timeout)
-        except NothingCameError:
-            raise
         except BaseException as error:
+            if isinstance(error, NothingCameError) and error.transport is transport:
+                raise
             # A task's time limit, say, has struck before a frame was handed over.
             if reading.now and transport is not None and transport.in_frame:
                 transport.lose_step()
