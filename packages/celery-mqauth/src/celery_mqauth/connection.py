@@ -57,14 +57,18 @@ CLOSES_AT_EXPIRY = (4, 2, 6)
 """RabbitMQ's first version that closes a connection whose credential has expired."""
 
 
+def _is_an_end(error: BaseException) -> bool:
+    """Return whether this is what a connection raises that was closed."""
+    return isinstance(error, amqp.AMQPError | OSError) and not isinstance(error, TimeoutError)
+
+
 def _number(error: BaseException) -> None:
     """Give the end of a connection a number.
 
     When a worker begins to consume, it reads once and takes whatever has none for a time-out. It
     would then wait for ever on a connection that was closed at that moment.
     """
-    ends = isinstance(error, amqp.AMQPError | OSError) and not isinstance(error, TimeoutError)
-    if ends and getattr(error, "errno", None) is None:
+    if _is_an_end(error) and getattr(error, "errno", None) is None:
         error.errno = errno.ECONNRESET  # type: ignore[attr-defined]  # both have it
 
 
@@ -113,6 +117,8 @@ class RotatingConnection(pyamqp.Connection):
     """`time.monotonic()` from which on it may be replaced."""
     told_immovable: bool = False
     """Whether the log says already that it cannot be replaced."""
+    end_told: bool = False
+    """Whether somebody has met the end of the link by reading, or by opening a channel."""
     busy: int = 0
     """How many reads are under way; nothing may be replaced meanwhile."""
     writing: bool = False
@@ -210,7 +216,7 @@ class RotatingConnection(pyamqp.Connection):
                 return True
             return self._write_alone(credentials)
         except OSError as error:
-            # Its owner, who alone can act on it, meets the same at the next read or write.
+            # Its owner, who alone can act on it, meets the same at the next read.
             logger.info("a connection broke before it was renewed: %s", error)
             self.source.detach(self)
             return True
@@ -356,6 +362,8 @@ class RotatingConnection(pyamqp.Connection):
             if reading.now and transport is not None and transport.in_frame:
                 transport.lose_step()
             _number(error)
+            if reading.now and _is_an_end(error) and not self.connected:
+                self.end_told = True
             raise
         finally:
             reading.now = interrupted
@@ -376,6 +384,20 @@ class RotatingConnection(pyamqp.Connection):
         finally:
             limits.seconds = before
         return self.on_inbound_frame(frame)
+
+    def channel(self, channel_id: int | None = None, callback: Any = None) -> Any:
+        """Open a channel, or return the one of a number."""
+        if not self.connected:  # and the attempt says so
+            self.end_told = True
+        return super().channel(channel_id, callback)
+
+    @property
+    def end_is_news(self) -> bool:
+        """Whether the link has ended, and nobody has told those who consume over it."""
+        if self.connected or self._transport is None or self.inherited or self.end_told:
+            return False
+        channels = list((self.channels or {}).items())
+        return any(number and channel.subscriptions for number, channel in channels)
 
     def lose_step(self) -> None:
         """End the link, if there is one still: an answer comes that nobody waits for any more."""
