@@ -14,6 +14,10 @@ both_links = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 Connect = Callable[..., kombu.Connection]
 
 
+class OutOfTimeError(Exception):
+    """What a time limit raises."""
+
+
 def test_a_read_that_waited_for_a_frame_that_a_handler_has_begun(
     connect: Connect, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,3 +66,50 @@ def test_the_time_out_of_another_connection_in_the_middle_of_a_frame(
     with pytest.raises(TimeoutError):
         raw.drain_events(timeout=10)
     assert not raw.connected
+
+
+@both_links
+@pytest.mark.parametrize(
+    "step", ["amqp.abstract_channel.loads", "celery_mqauth.channel.tag_of"], ids=["parse", "tag"]
+)
+def test_a_strike_between_a_message_and_its_callback_ends_the_link(
+    *,
+    connect: Connect,
+    queue: str,
+    depth: Callable[[str], int],
+    eventually: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    tls: bool,
+) -> None:
+    """The broker gives it to others then."""
+    connection = connect(tls=tls)
+    raw = connection.connection
+    received: list[Any] = []
+    connection.channel().basic_consume(queue, callback=received.append)
+
+    def strike(*_: object) -> None:
+        raise OutOfTimeError
+
+    connect(tls=tls).Producer().publish({}, routing_key=queue)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, strike)
+        with pytest.raises(OutOfTimeError):
+            raw.drain_events(timeout=10)
+    assert not raw.connected
+    assert received == []
+    raw.collect()
+    eventually(lambda: depth(queue) == 1, "the message")
+
+
+def test_a_message_of_a_channel_that_is_being_closed(connect: Connect, queue: str) -> None:
+    """Nobody is called back, and its frames have been read nonetheless."""
+    connection, other = connect(), connect()
+    raw, channel = connection.connection, connection.channel()
+    received: list[Any] = []
+    channel.basic_consume(queue, no_ack=True, callback=received.append)
+    channel.is_closing = True
+    other.Producer().publish({}, routing_key=queue)
+    raw.drain_events(timeout=10)
+    assert not raw.transport.in_frame
+    assert received == []

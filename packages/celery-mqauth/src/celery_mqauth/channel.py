@@ -1,6 +1,6 @@
 """A channel that notices an expired credential before it publishes, and can change connections."""
 
-# ruff: noqa: FBT001, FBT002, SLF001 - the signatures are py-amqp's, and elders are of this class.
+# ruff: noqa: FBT001, FBT002, PLR0917, SLF001 - the signatures are py-amqp's, and elders are of this class.
 
 from __future__ import annotations
 
@@ -120,7 +120,15 @@ class Channel(AskingChannel):
         self.in_transaction = True
         return super().tx_select()
 
-    def _on_basic_deliver(self, consumer_tag: str, delivery_tag: int, *args: Any) -> Any:
+    def _on_basic_deliver(
+        self,
+        consumer_tag: str,
+        delivery_tag: int,
+        redelivered: bool,
+        exchange: str,
+        routing_key: str,
+        msg: Any,
+    ) -> None:
         connection = self.connection
         no_ack: Any = self.no_ack_consumers
         if consumer_tag not in no_ack and consumer_tag not in self.ending_without_ack:
@@ -130,7 +138,23 @@ class Channel(AskingChannel):
                 connection.give_up_expired()
             self.unacknowledged.add(delivery_tag)
         tag = tag_of(self.generation, delivery_tag)
-        return super()._on_basic_deliver(consumer_tag, tag, *args)
+        callback: Any = self.callbacks.get(consumer_tag)
+        transport = None if connection is None else connection._transport
+        if callback is None or transport is None:
+            super()._on_basic_deliver(consumer_tag, tag, redelivered, exchange, routing_key, msg)
+            return
+        # As py-amqp does, except that what strikes up to here has lost the message.
+        msg.channel = self
+        msg.delivery_info = {
+            "consumer_tag": consumer_tag,
+            "delivery_tag": tag,
+            "redelivered": redelivered,
+            "exchange": exchange,
+            "routing_key": routing_key,
+        }
+        # Here and not by a function: nothing strikes between plain assignments and a call.
+        connection._reading.now = transport.in_frame = False
+        callback(msg)
 
     def basic_get(self, queue: str = "", no_ack: bool = False, **options: Any) -> Any:
         """Return one message of a queue, if there is one."""

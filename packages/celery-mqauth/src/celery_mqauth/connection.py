@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import amqp
+from amqp import spec
 from kombu.transport import pyamqp
 
 from celery_mqauth import replacement
@@ -149,7 +150,7 @@ class RotatingConnection(pyamqp.Connection):
         self.rotation = rotation
         # Reentrant, so that a signal's handler can tell that it has interrupted a write.
         self.frame_lock = threading.RLock()
-        # `now`: whether this thread waits for a frame or reads one, and handles none.
+        # `now`: whether this thread waits for a frame or reads one, and has handed none over.
         self._reading = threading.local()
         self.predecessors: list[RotatingConnection] = []
         self.exclusive_queues: dict[str, ExclusiveQueue] = {}
@@ -409,10 +410,16 @@ class RotatingConnection(pyamqp.Connection):
     ) -> None:
         """Handle what has arrived, and remember whether it was no more than such an answer."""
         reading, transport = self._reading, self._transport
-        before, reading.now = getattr(reading, "now", False), False
-        if transport is not None:
-            transport.in_frame = False
+        before = getattr(reading, "now", False)
+        # A delivery is lost by whatever strikes before its channel calls the consumer's callback.
+        channel = (self.channels or {}).get(channel_id)
+        if method_sig != spec.Basic.Deliver or channel is None or channel.connection is not self:
+            reading.now = False
+            if transport is not None:
+                transport.in_frame = False
         super().on_inbound_method(channel_id, method_sig, payload, content)
+        if transport is not None:
+            transport.in_frame = False  # a channel that is being closed calls no callback
         reading.now = before  # not after an error, which is then known to be of the callback
         # Only now: a callback may have waited for something else, and read answers meanwhile.
         self._renewal_answered = method_sig == UPDATE_SECRET_OK
