@@ -6,6 +6,7 @@ confirmed, and the length of one queue as that of another.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -260,6 +261,33 @@ def test_what_a_callback_raises_while_an_answer_is_awaited(
         channel.queue_declare(queue, passive=True)
     with pytest.raises(connection.recoverable_connection_errors):
         channel.queue_declare(new_queue(), passive=True)
+
+
+def test_what_a_callback_raises_while_consumers_are_cancelled(
+    connect: Connect, queue: str, admin: kombu.Connection, eventually: Callable[..., None]
+) -> None:
+    """The answers name their consumers: the link goes on, and with it others' messages."""
+    connection = connect()
+    raw, channel = connection.connection, connection.channel()
+
+    def take(_: Any) -> None:
+        raise OutOfTimeError
+
+    tags = [channel.basic_consume(queue, callback=take) for _ in range(3)]
+    for _ in range(3):
+        connect().Producer().publish({}, routing_key=queue)
+    while raw.transport.nothing_to_read():
+        pass
+    for tag in tags:
+        with contextlib.suppress(OutOfTimeError):
+            channel.basic_cancel(tag)
+
+    def consumers() -> int:
+        declared = admin.default_channel.queue_declare(queue, passive=True)
+        return int(declared.consumer_count)
+
+    eventually(lambda: consumers() == 0, "the end of the consumers")
+    assert raw.connected
 
 
 @both_links

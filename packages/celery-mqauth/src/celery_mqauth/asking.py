@@ -60,7 +60,7 @@ class AskingChannel(pyamqp.Channel):
             result = self.wait(wait, answer, returns_tuple=returns_tuple)
         except BaseException:
             if transport is not None and transport.writes != begun:
-                self._end_unless_answered(connection, answer, closings)
+                self._end_unless_answered(connection, wait, answer, closings)
             self.asked = asked
             raise
         self.asked = asked
@@ -79,15 +79,18 @@ class AskingChannel(pyamqp.Channel):
         try:
             return super().wait(method, answer, timeout, returns_tuple)
         except BaseException:
-            self._end_unless_answered(connection, answer, closings)
+            self._end_unless_answered(connection, method, answer, closings)
             raise
 
-    def _end_unless_answered(self, connection: Any, answer: Any, closings: int) -> None:
+    def _end_unless_answered(
+        self, connection: Any, method: Any, answer: Any, closings: int
+    ) -> None:
         # An error of the channel is an answer too: the broker forgets what it was asked before.
         answered = answer.ready or answer.failed or self.closings != closings
-        # And on a channel that is being closed, or has been, nobody asks any more.
+        # On a channel that is being closed, or has been, nobody asks any more.
         ended = self.is_closing or self.connection is None
-        if connection is not None and not (answered or ended):
+        # And this answer names its consumer: whichever question it is taken for, no harm is done.
+        if connection is not None and not (answered or ended or method == spec.Basic.CancelOk):
             connection.lose_step()
 
     def queue_declare(
