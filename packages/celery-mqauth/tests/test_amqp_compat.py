@@ -100,6 +100,28 @@ def test_time_limits_nest_and_end(*, connect: Connect, tls: bool) -> None:
     assert [*limits, transport.limit] == [None, 3, 0.5, 3, None]
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda channel: channel.queue_declare("queue"),
+        lambda channel: channel.queue_bind("queue", "amq.topic"),
+        lambda channel: channel.queue_delete("queue"),
+        lambda channel: channel.basic_publish_confirm(amqp.Message("x"), "", "queue"),
+        lambda channel: channel.basic_consume("queue"),
+    ],
+    ids=["declare", "bind", "delete", "publish", "consume"],
+)
+def test_a_channel_whose_connection_is_closed(
+    connect: Connect, use: Callable[[Any], object]
+) -> None:
+    """Whatever is done there raises what Kombu connects anew on."""
+    connection = connect()
+    channel = connection.channel()
+    connection.connection.collect()
+    with pytest.raises(amqp.RecoverableConnectionError):
+        use(channel)
+
+
 @both_links
 def test_heartbeats_are_kept_up(*, connect: Connect, mint: Mint, tls: bool) -> None:
     """Heartbeats are negotiated, sent and counted; a renewal counts as traffic."""

@@ -1,6 +1,6 @@
 """A channel that notices an expired credential before it publishes, and can change connections."""
 
-# ruff: noqa: FBT001, FBT002, SLF001 - the signatures are py-amqp's, and elders are of this class.
+# ruff: noqa: FBT001, FBT002, PLR0917, SLF001 - the signatures are py-amqp's, and elders are of this class.
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import amqp
-from kombu.transport import pyamqp
 
 from celery_mqauth import replacement
+from celery_mqauth.asking import AskingChannel
 from celery_mqauth.deliveries import origin_of, tag_of
 from celery_mqauth.errors import HeartbeatNotSentError
 from celery_mqauth.exclusive_queues import ExclusiveQueue
@@ -23,7 +23,7 @@ from celery_mqauth.worker_heartbeats import is_heartbeat
 CLOSED = "the connection of this message is closed"
 
 
-class Channel(pyamqp.Channel):
+class Channel(AskingChannel):
     """Kombu's channel with a guard in front of every publish and every delivery.
 
     It remembers what it takes to go on over another connection (see `replacement`), and sends each
@@ -64,28 +64,15 @@ class Channel(pyamqp.Channel):
     # an alias of the other, so replacing one alone would leave the other unguarded.
     basic_publish = _basic_publish
 
-    def wait(self, *args: Any, **options: Any) -> Any:
-        """Wait for the broker's answer.
-
-        py-amqp takes the next answer of a kind for that to the latest question: the late one to a
-        question that a time limit broke off would confirm a message that the broker refuses.
-        """
-        connection = self.connection
-        strikes = 0 if connection is None else connection.strikes
-        try:
-            return super().wait(*args, **options)
-        except BaseException:
-            if connection is not None and connection.strikes != strikes:
-                connection.lose_step()
-            raise
-
     def basic_consume(self, queue: str = "", consumer_tag: str = "", **options: Any) -> Any:
         """Consume, and remember how."""
         tag = super().basic_consume(queue, consumer_tag, **options)
         self.subscriptions[tag] = {"queue": queue, "consumer_tag": tag, **options}
+        self.ending_without_ack.discard(tag)  # of an earlier consumer of that name
         return tag
 
     def _remove_tag(self, consumer_tag: str) -> Any:
+        self.ending_without_ack.discard(consumer_tag)
         self._forget_subscription(consumer_tag)
         return super()._remove_tag(consumer_tag)
 
@@ -93,13 +80,10 @@ class Channel(pyamqp.Channel):
         """Stop consuming."""
         self._forget_subscription(consumer_tag)
         no_ack: Any = self.no_ack_consumers
-        # Deliveries come until the broker's answer, and py-amqp forgets before it asks.
-        ending = {consumer_tag} & no_ack
-        self.ending_without_ack |= ending
-        try:
-            return super().basic_cancel(consumer_tag, *args, **options)
-        finally:
-            self.ending_without_ack -= ending
+        # Deliveries come until the broker's answer, however the wait for it ends, and py-amqp
+        # forgets before it asks. Where no answer is asked for, nobody knows which is the last.
+        self.ending_without_ack |= {consumer_tag} & no_ack
+        return super().basic_cancel(consumer_tag, *args, **options)
 
     def _forget_subscription(self, consumer_tag: str) -> None:
         gone = self.subscriptions.pop(consumer_tag, None)
@@ -125,14 +109,16 @@ class Channel(pyamqp.Channel):
         self, queue: str, exchange: str = "", routing_key: str = "", **options: Any
     ) -> Any:
         """Bind a queue, and remember that of an exclusive one."""
-        known = self.connection.exclusive_queues.get(queue)
-        if known is not None:
+        # Without a connection py-amqp says so, in a class of errors that Kombu acts on.
+        known = self.connection and self.connection.exclusive_queues.get(queue)
+        if known:
             known.bindings[exchange, routing_key] = options
         return super().queue_bind(queue, exchange, routing_key, **options)
 
     def queue_delete(self, queue: str = "", *args: Any, **options: Any) -> Any:
         """Delete a queue."""
-        self.connection.exclusive_queues.pop(queue, None)
+        if self.connection is not None:
+            self.connection.exclusive_queues.pop(queue, None)
         return super().queue_delete(queue, *args, **options)
 
     def tx_select(self) -> Any:
@@ -140,7 +126,15 @@ class Channel(pyamqp.Channel):
         self.in_transaction = True
         return super().tx_select()
 
-    def _on_basic_deliver(self, consumer_tag: str, delivery_tag: int, *args: Any) -> Any:
+    def _on_basic_deliver(
+        self,
+        consumer_tag: str,
+        delivery_tag: int,
+        redelivered: bool,
+        exchange: str,
+        routing_key: str,
+        msg: Any,
+    ) -> None:
         connection = self.connection
         no_ack: Any = self.no_ack_consumers
         if consumer_tag not in no_ack and consumer_tag not in self.ending_without_ack:
@@ -150,7 +144,23 @@ class Channel(pyamqp.Channel):
                 connection.give_up_expired()
             self.unacknowledged.add(delivery_tag)
         tag = tag_of(self.generation, delivery_tag)
-        return super()._on_basic_deliver(consumer_tag, tag, *args)
+        callback: Any = self.callbacks.get(consumer_tag)
+        transport = None if connection is None else connection._transport
+        if callback is None or transport is None:
+            super()._on_basic_deliver(consumer_tag, tag, redelivered, exchange, routing_key, msg)
+            return
+        # As py-amqp does, except that what strikes up to here has lost the message.
+        msg.channel = self
+        msg.delivery_info = {
+            "consumer_tag": consumer_tag,
+            "delivery_tag": tag,
+            "redelivered": redelivered,
+            "exchange": exchange,
+            "routing_key": routing_key,
+        }
+        # Here and not by a function: nothing strikes between plain assignments and a call.
+        connection._reading.now = transport.in_frame = False
+        callback(msg)
 
     def basic_get(self, queue: str = "", no_ack: bool = False, **options: Any) -> Any:
         """Return one message of a queue, if there is one."""
@@ -198,6 +208,7 @@ class Channel(pyamqp.Channel):
     def collect(self) -> None:
         """Let go of everything."""
         self.unacknowledged.clear()
+        self.ending_without_ack.clear()
         self.subscriptions.clear()
         super().collect()
 
@@ -245,6 +256,7 @@ class Channel(pyamqp.Channel):
         connection = self.connection
         # py-amqp opens the channel anew, with nothing of what was there.
         self.unacknowledged.clear()
+        self.ending_without_ack.clear()
         self.subscriptions.clear()
         try:
             super()._on_close(reply_code, reply_text, class_id, method_id)

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import amqp
+from amqp import spec
 from kombu.transport import pyamqp
 
 from celery_mqauth import replacement
 from celery_mqauth.channel import Channel
+from celery_mqauth.confirms import Confirms
 from celery_mqauth.errors import CredentialRanOutError, CredentialRefusedError, OneLineError
 from celery_mqauth.exclusive_queues import ExclusiveQueue
 from celery_mqauth.rotation_mode import Rotation
@@ -56,14 +58,18 @@ CLOSES_AT_EXPIRY = (4, 2, 6)
 """RabbitMQ's first version that closes a connection whose credential has expired."""
 
 
+def _is_an_end(error: BaseException) -> bool:
+    """Return whether this is what a connection raises that was closed."""
+    return isinstance(error, amqp.AMQPError | OSError) and not isinstance(error, TimeoutError)
+
+
 def _number(error: BaseException) -> None:
     """Give the end of a connection a number.
 
     When a worker begins to consume, it reads once and takes whatever has none for a time-out. It
     would then wait for ever on a connection that was closed at that moment.
     """
-    ends = isinstance(error, amqp.AMQPError | OSError) and not isinstance(error, TimeoutError)
-    if ends and getattr(error, "errno", None) is None:
+    if _is_an_end(error) and getattr(error, "errno", None) is None:
         error.errno = errno.ECONNRESET  # type: ignore[attr-defined]  # both have it
 
 
@@ -114,8 +120,8 @@ class RotatingConnection(pyamqp.Connection):
     """`time.monotonic()` from which on it may be replaced."""
     told_immovable: bool = False
     """Whether the log says already that it cannot be replaced."""
-    strikes: int = 0
-    """How many reads were broken off before they handed a frame over."""
+    end_told: bool = False
+    """Whether somebody has met the end of the link by reading, or by opening a channel."""
     busy: int = 0
     """How many reads are under way; nothing may be replaced meanwhile."""
     writing: bool = False
@@ -146,10 +152,11 @@ class RotatingConnection(pyamqp.Connection):
         self.rotation = rotation
         # Reentrant, so that a signal's handler can tell that it has interrupted a write.
         self.frame_lock = threading.RLock()
-        # `now`: whether this thread waits for a frame or reads one, and handles none.
+        # `now`: whether this thread waits for a frame or reads one, and has handed none over.
         self._reading = threading.local()
         self.predecessors: list[RotatingConnection] = []
         self.exclusive_queues: dict[str, ExclusiveQueue] = {}
+        self.confirms: dict[int, Confirms] = {}
         self.source = source
         self.unanswered = Unanswered()
         self._renewal_answered = False
@@ -212,7 +219,7 @@ class RotatingConnection(pyamqp.Connection):
                 return True
             return self._write_alone(credentials)
         except OSError as error:
-            # Its owner, who alone can act on it, meets the same at the next read or write.
+            # Its owner, who alone can act on it, meets the same at the next read.
             logger.info("a connection broke before it was renewed: %s", error)
             self.source.detach(self)
             return True
@@ -357,15 +364,15 @@ class RotatingConnection(pyamqp.Connection):
         reading.now = True
         try:
             return super().drain_events(timeout)
-        except NothingCameError:
-            raise
         except BaseException as error:
+            if isinstance(error, NothingCameError) and error.transport is transport:
+                raise
             # A task's time limit, say, has struck before a frame was handed over.
-            if reading.now:
-                self.strikes += 1
-                if transport is not None and transport.in_frame:
-                    transport.lose_step()
+            if reading.now and transport is not None and transport.in_frame:
+                transport.lose_step()
             _number(error)
+            if reading.now and _is_an_end(error) and not self.connected:
+                self.end_told = True
             raise
         finally:
             reading.now = interrupted
@@ -387,6 +394,20 @@ class RotatingConnection(pyamqp.Connection):
             limits.seconds = before
         return self.on_inbound_frame(frame)
 
+    def channel(self, channel_id: int | None = None, callback: Any = None) -> Any:
+        """Open a channel, or return the one of a number."""
+        if not self.connected:  # and the attempt says so
+            self.end_told = True
+        return super().channel(channel_id, callback)
+
+    @property
+    def end_is_news(self) -> bool:
+        """Whether the link has ended, and nobody has told those who consume over it."""
+        if self.connected or self._transport is None or self.inherited or self.end_told:
+            return False
+        channels = list((self.channels or {}).items())
+        return any(number and channel.subscriptions for number, channel in channels)
+
     def lose_step(self) -> None:
         """End the link, if there is one still: an answer comes that nobody waits for any more."""
         if self._transport is not None:
@@ -397,10 +418,16 @@ class RotatingConnection(pyamqp.Connection):
     ) -> None:
         """Handle what has arrived, and remember whether it was no more than such an answer."""
         reading, transport = self._reading, self._transport
-        before, reading.now = getattr(reading, "now", False), False
-        if transport is not None:
-            transport.in_frame = False
+        before = getattr(reading, "now", False)
+        # A delivery is lost by whatever strikes before its channel calls the consumer's callback.
+        channel = (self.channels or {}).get(channel_id)
+        if method_sig != spec.Basic.Deliver or channel is None or channel.connection is not self:
+            reading.now = False
+            if transport is not None:
+                transport.in_frame = False
         super().on_inbound_method(channel_id, method_sig, payload, content)
+        if transport is not None:
+            transport.in_frame = False  # a channel that is being closed calls no callback
         reading.now = before  # not after an error, which is then known to be of the callback
         # Only now: a callback may have waited for something else, and read answers meanwhile.
         self._renewal_answered = method_sig == UPDATE_SECRET_OK

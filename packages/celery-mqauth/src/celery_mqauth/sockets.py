@@ -41,8 +41,14 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class NothingCameError(TimeoutError):
     """A read has waited long enough, and goes on later.
 
-    A handler of a signal may raise a `TimeoutError` too, at any point of a frame.
+    A handler of a signal may raise a `TimeoutError` too, at any point of a frame; one that reads
+    another connection may even raise this.
     """
+
+    def __init__(self, transport: Any) -> None:
+        """Say which transport's read it was."""
+        super().__init__("timed out")
+        self.transport = transport
 
 
 def wait_until_ready(sock: Any, *, writable: bool, timeout: float | None) -> bool:
@@ -171,15 +177,19 @@ class _NeverBlocking:
             # Before the read, as a signal that comes during it is handled before it returns.
             in_frame, self.in_frame = self.in_frame, True
             try:
-                return self._receive_now(size)
+                received = self._receive_now(size)
             except _WOULD_BLOCK as error:
                 self.in_frame = in_frame
                 if self.limit == 0:  # before every publish py-amqp looks whether there is news
-                    raise NothingCameError("timed out") from None
+                    raise NothingCameError(self) from None
                 writable = isinstance(error, ssl.SSLWantWriteError)
+            else:
+                if self.out_of_step:  # a handler has taken a part while this waited
+                    raise OSError(OUT_OF_STEP)
+                return received
             limit = self.read_timeout if self.limit is None else self.limit
             if not wait_until_ready(self.sock, writable=writable, timeout=limit):
-                raise NothingCameError("timed out")
+                raise NothingCameError(self)
 
     def _write_fully(self, data: Any) -> None:
         self.writes += 1

@@ -147,6 +147,14 @@ class Transport(pyamqp.Transport):
         )
         return connection
 
+    def verify_connection(self, connection: Any) -> bool:
+        """Return whether Kombu is to go on with a connection.
+
+        In the place of another it opens a new one by itself and without a word. Whoever consumes
+        would wait there for ever, as nothing was subscribed to: the read has to fail first.
+        """
+        return bool(connection.connected) or connection.end_is_news
+
     def drain_events(self, connection: Any, **options: Any) -> Any:
         """Read, over the connection that carries the newest credential."""
         before = replacement.handled.events

@@ -15,6 +15,8 @@ import amqp
 from amqp import spec
 from amqp.method_framing import frame_writer
 
+from celery_mqauth.confirms import note
+
 UPDATE_SECRET = (10, 70)
 UPDATE_SECRET_OK = (10, 71)
 OK_METHOD = spec.method(UPDATE_SECRET_OK)
@@ -54,7 +56,7 @@ def locked_frame_writer(connection: Any, transport: Any) -> Callable[..., None]:
     the same thread: it finds the link broken off, where py-amqp would wait for itself for ever.
     """
     write = frame_writer(connection, transport)
-    lock = connection.frame_lock
+    lock, confirms, confirm_select = connection.frame_lock, connection.confirms, spec.Confirm.Select
 
     def write_frame(type_: int, channel: int, method_sig: Any, args: Any, content: Any) -> None:
         if connection.inherited:
@@ -69,6 +71,9 @@ def locked_frame_writer(connection: Any, transport: Any) -> Callable[..., None]:
                     connection.send_postponed()
                     begun = transport.writes
                 write(type_, channel, method_sig, args, content)
+                # Not later: a strike between the two would leave the numbers wrong on a good link.
+                if channel in confirms or method_sig == confirm_select:
+                    note(connection, channel, method_sig, content)
             except BaseException:
                 # A time limit or a signal may strike between two frames of one message.
                 if transport.writes != begun:
