@@ -420,3 +420,19 @@ def test_an_event_loop_leaves_a_broken_connection(
     old.transport.break_off()
     connection.transport.on_readable(old, hub)
     assert descriptor not in hub.readers
+
+
+def test_a_cancelled_consumer_s_last_delivery_keeps_no_connection(
+    replacing: Connect, queue: str, publish: Publish
+) -> None:
+    """Nobody acknowledges it, wherever the channel is by then."""
+    connection = replacing()
+    got: list[Any] = []
+    channel = connection.channel()
+    tag = channel.basic_consume(queue, no_ack=True, callback=got.append)
+    publish(queue, "last")
+    await_arrival(connection.connection)
+    channel.basic_cancel(tag, nowait=True)
+    old = replaced(connection)
+    read_until(connection, lambda: not old.connected)
+    assert [message.body for message in got] == ["last"]

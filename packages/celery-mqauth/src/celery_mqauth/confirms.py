@@ -63,8 +63,9 @@ class Confirms:
 
     def settle(self, number: int, *, multiple: bool, error: Exception | None) -> None:
         """Note the broker's word on a message, or on all up to it (0: on all there are)."""
-        waiting = list(self._waiting)
-        numbers = [n for n in waiting if not number or n <= number] if multiple else [number]
+        numbers = [number]
+        if multiple:
+            numbers = [n for n in list(self._waiting) if not number or n <= number]
         for each in numbers:
             # It may be of another process's, or of a time before this began.
             if (receipt := self._waiting.pop(each, None)) is not None:

@@ -303,6 +303,7 @@ def _exchange(channel: Channel, other: Channel) -> None:
         # Even if this fails: an answer to what came over it meanwhile must not meet another.
         channel.next_generation += 1
         other.unacknowledged, channel.unacknowledged = channel.unacknowledged, set()
+        other.ending_without_ack, channel.ending_without_ack = channel.ending_without_ack, set()
         other.callbacks = dict(channel.callbacks)
         other.cancel_callbacks = dict(channel.cancel_callbacks)
         _add_handlers(channel, other)
@@ -325,6 +326,7 @@ def _exchange_back(channel: Channel, other: Channel) -> None:
         channel.channel_id, channel.is_open = number, True
         channel.elders.pop(other.generation, None)
         channel.generation, channel.unacknowledged = other.generation, other.unacknowledged
+        channel.ending_without_ack = other.ending_without_ack
         channel.callbacks = dict(other.callbacks)
         channel.cancel_callbacks = dict(other.cancel_callbacks)
         _add_handlers(other, channel)
