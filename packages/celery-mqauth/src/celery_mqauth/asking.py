@@ -118,7 +118,10 @@ class AskingChannel(pyamqp.Channel):
         self, msg: Any, *args: Any, confirm_timeout: float | None = None, **options: Any
     ) -> Any:
         """Publish, and wait until the broker has confirmed this very message."""
-        if not self._confirm_selected:
+        connection = self.connection
+        # Older releases of py-amqp take a channel that the broker has closed, and that was opened
+        # anew, for one that still confirms.
+        if connection is None or self.channel_id not in connection.confirms:
             self.confirm_select()
             self._confirm_selected = True
         result = self._basic_publish(msg, *args, **options)
