@@ -16,8 +16,9 @@ import amqp
 import kombu
 import pytest
 from amqp.exceptions import MessageNacked, NotFound, PreconditionFailed
+from vine import promise
 
-from celery_mqauth import sockets
+from celery_mqauth import asking, sockets
 
 both_links = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 Connect = Callable[..., kombu.Connection]
@@ -62,6 +63,12 @@ def full(
     admin.default_channel.basic_publish(amqp.Message("x"), "", name)
     eventually(lambda: depth(name) == 1, "the first message")
     return name
+
+
+def await_news(raw: Any) -> None:
+    """Wait until something lies unread on a link."""
+    while raw.transport.nothing_to_read():
+        time.sleep(0.01)
 
 
 def look_for_no_news(raw: Any) -> None:
@@ -163,8 +170,7 @@ def test_a_message_that_a_callback_publishes_while_another_is_being_confirmed(
     producer.publish({}, routing_key=queue)
     connection.channel().basic_consume(triggers, no_ack=True, callback=take)
     connect().Producer().publish({}, routing_key=triggers)
-    while raw.transport.nothing_to_read():
-        pass
+    await_news(raw)
     look_for_no_news(raw)
     with pytest.raises(MessageNacked):
         producer.publish({}, routing_key=full)
@@ -251,8 +257,8 @@ def test_a_question_whose_end_was_struck_itself(
 def test_what_a_callback_raises_while_an_answer_is_awaited(
     *, connect: Connect, queue: str, new_queue: Callable[[], str], tls: bool
 ) -> None:
-    """It reaches whoever asked, whose answer is to come."""
-    connection = connect(tls=tls)
+    """It reaches whoever asked, once the answer has come: others' messages do not come again."""
+    connection, other = connect(tls=tls), new_queue()
     raw, channel = connection.connection, connection.channel()
 
     def take(_: Any) -> None:
@@ -260,12 +266,81 @@ def test_what_a_callback_raises_while_an_answer_is_awaited(
 
     channel.basic_consume(queue, no_ack=True, callback=take)
     connect(tls=tls).Producer().publish({}, routing_key=queue)
-    while raw.transport.nothing_to_read():
-        pass
+    await_news(raw)
     with pytest.raises(OutOfTimeError):
         channel.queue_declare(queue, passive=True)
+    assert channel.queue_declare(other, passive=True).queue == other
+    assert raw.connected
+
+
+@both_links
+def test_an_answer_that_does_not_come_after_that(
+    *,
+    connect: Connect,
+    queue: str,
+    slow: Slow,
+    new_queue: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+    tls: bool,
+) -> None:
+    """It is not waited for without limit, and never taken for the next one."""
+    monkeypatch.setattr(asking, "ANSWER_LIMIT", 0.2)
+    connection = connect(tls=tls)
+    raw, channel = connection.connection, connection.channel()
+    with contextlib.ExitStack() as silence:
+
+        def take(_: Any) -> None:
+            silence.enter_context(slow(raw))
+            raise OutOfTimeError
+
+        channel.basic_consume(queue, no_ack=True, callback=take)
+        connect(tls=tls).Producer().publish({}, routing_key=queue)
+        await_news(raw)
+        with pytest.raises(OutOfTimeError):
+            channel.queue_declare(queue, passive=True)
+    assert not raw.connected
     with pytest.raises(connection.recoverable_connection_errors):
         channel.queue_declare(new_queue(), passive=True)
+
+
+def test_a_message_that_is_returned_while_an_answer_is_awaited(
+    connect: Connect, queue: str, new_queue: Callable[[], str]
+) -> None:
+    """What the broker has against it is no end of the link."""
+    connection, other = connect(), new_queue()
+    raw, channel = connection.connection, connection.channel()
+    channel.basic_publish(amqp.Message("x"), "", "nowhere", mandatory=True)
+    await_news(raw)
+    with pytest.raises(amqp.ChannelError):
+        channel.queue_declare(queue, passive=True)
+    assert channel.queue_declare(other, passive=True).queue == other
+    assert raw.connected
+
+
+def test_a_channel_that_is_closed_before_a_message_is_confirmed(
+    connect: Connect, queue: str, new_queue: Callable[[], str]
+) -> None:
+    """Nobody waits for what will never be said."""
+    connection, other = connect(options=CONFIRMED), new_queue()
+    raw, publishing, consuming = connection.connection, connection.channel(), connection.channel()
+    publishing.basic_publish(amqp.Message("x"), "", queue)
+    consuming.basic_consume(other, no_ack=True, callback=lambda _: publishing.close())
+    connect().Producer().publish({}, routing_key=other)
+    await_news(raw)
+    look_for_no_news(raw)
+    with pytest.raises(connection.recoverable_channel_errors):
+        publishing.basic_publish(amqp.Message("x"), "", queue)
+    assert raw.confirms == {}
+
+
+def test_questions_that_two_threads_have_asked_at_once(connect: Connect, queue: str) -> None:
+    """One that was answered is not open, whoever remembers it."""
+    connection = connect()
+    raw, channel = connection.connection, connection.channel()
+    channel.asked = promise()
+    channel.asked()
+    assert channel.queue_declare(queue, passive=True).queue == queue
+    assert raw.connected
 
 
 def test_what_a_callback_raises_while_consumers_are_cancelled(
@@ -283,8 +358,7 @@ def test_what_a_callback_raises_while_consumers_are_cancelled(
     tags = [channel.basic_consume(queue, callback=take) for _ in range(3)]
     for _ in range(3):
         connect().Producer().publish({}, routing_key=queue)
-    while raw.transport.nothing_to_read():
-        pass
+    await_news(raw)
     for tag in tags:
         with contextlib.suppress(OutOfTimeError):
             channel.basic_cancel(tag)

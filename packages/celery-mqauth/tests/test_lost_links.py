@@ -5,10 +5,12 @@ Kombu opens another connection by itself where one is gone, and nothing is subsc
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import amqp
 import kombu
 import pytest
 
@@ -130,5 +132,37 @@ def test_whoever_opens_a_channel_has_been_told(connect: Connect, queue: str) -> 
     connect().Producer().publish({}, routing_key=queue)
     while not received:
         connection.drain_events(timeout=10)
+    assert connection.connection is not raw
+    raw.collect()
+
+
+def cut(raw: Any) -> None:
+    """Have the next write find the link broken, before anything is read."""
+    raw.transport.sock.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_question_meets_the_end_first(connect: Connect, queue: str) -> None:
+    """Whoever begins anew, with Kombu's own means, has another connection."""
+    connection = connect()
+    raw, channel = connection.connection, connection.channel()
+    channel.basic_consume(queue, callback=print)
+    cut(raw)
+    with pytest.raises(connection.recoverable_connection_errors):
+        channel.queue_declare(queue, passive=True)
+    connection.ensure_connection()
+    assert connection.connection is not raw
+    raw.collect()
+
+
+def test_a_message_meets_the_end_again_and_again(connect: Connect, queue: str) -> None:
+    """Who publishes on the connection that consumes is not kept on a dead one."""
+    connection = connect()
+    raw, channel = connection.connection, connection.channel()
+    channel.basic_consume(queue, callback=print)
+    raw.lose_step()
+    for _ in range(2):
+        with pytest.raises(connection.recoverable_connection_errors):
+            channel.basic_publish(amqp.Message("x"), "", queue)
+    connection.ensure_connection()
     assert connection.connection is not raw
     raw.collect()

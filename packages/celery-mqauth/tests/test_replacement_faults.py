@@ -436,3 +436,39 @@ def test_a_cancelled_consumer_s_last_delivery_keeps_no_connection(
     old = replaced(connection)
     read_until(connection, lambda: not old.connected)
     assert [message.body for message in got] == ["last"]
+
+
+def test_a_channel_that_was_told_to_confirm_goes_on_confirming(
+    replacing: Connect, queue: str
+) -> None:
+    """Also if its user has told it so, and not the first message that is to be confirmed."""
+    connection = replacing()
+    channel = connection.channel()
+    channel.confirm_select()
+    channel.basic_publish_confirm(amqp.Message("first"), "", queue)
+    connection.connection.superseded = True
+    channel.basic_publish_confirm(amqp.Message("second"), "", queue)
+    assert channel.queue_declare(queue, passive=True).message_count == 2
+
+
+def test_a_channel_whose_end_was_broken_off_stops_no_replacement(
+    replacing: Connect, queue: str, publish: Publish
+) -> None:
+    """py-amqp has taken its connection away, and it is still on the connection's list."""
+    connection = replacing()
+    got: list[Any] = []
+    ending, other = connection.channel(), connection.channel()
+    other.basic_consume(queue, no_ack=True, callback=got.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection.connection, "drain_events", strike)
+        with pytest.raises(PoisonError):
+            ending.close()
+    old = replaced(connection)
+    publish(queue, "later")
+    read_until(connection, lambda: got)
+    read_until(connection, lambda: not old.connected)
+
+
+def strike(*_: Any, **__: Any) -> None:
+    """Break a wait off."""
+    raise PoisonError

@@ -9,6 +9,7 @@ that is still to come.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import amqp
@@ -16,6 +17,9 @@ from amqp import spec
 from amqp.protocol import queue_declare_ok_t
 from kombu.transport import pyamqp
 from vine import ensure_promise, promise
+
+ANSWER_LIMIT = 2.0
+"""Seconds to wait for an answer after what a callback has raised."""
 
 
 class AskingChannel(pyamqp.Channel):
@@ -48,7 +52,7 @@ class AskingChannel(pyamqp.Channel):
         if not wait:
             return super().send_method(sig, format, args, content, None, callback)
         connection, asked, closings = self.connection, self.asked, self.closings
-        if asked is not None and connection is not None and not connection.busy:
+        if connection is not None and not connection.busy and _is_open(asked):
             # What broke off an earlier question was struck itself before it had ended the link.
             # (While something is read, that question may be one whose answer is waited for.)
             connection.lose_step()
@@ -58,9 +62,11 @@ class AskingChannel(pyamqp.Channel):
         try:
             super().send_method(sig, format, args, content, None, callback)
             result = self.wait(wait, answer, returns_tuple=returns_tuple)
-        except BaseException:
+        except BaseException as error:
             if transport is not None and transport.writes != begun:
                 self._end_unless_answered(connection, wait, answer, closings)
+            if connection is not None:
+                connection.meet(error)
             self.asked = asked
             raise
         self.asked = asked
@@ -73,25 +79,39 @@ class AskingChannel(pyamqp.Channel):
         timeout: float | None = None,
         returns_tuple: bool = False,
     ) -> Any:
-        """Wait for the broker's answer; whatever else ends the wait ends the link."""
+        """Wait for the broker's answer; whatever else ends the wait ends the link.
+
+        What a callback raises, or the broker has against another channel, comes out after the
+        answer, which is then waited for a little longer.
+        """
         connection, closings = self.connection, self.closings
         answer = ensure_promise(callback)
+        if connection is not None:
+            connection.struck = True
         try:
             return super().wait(method, answer, timeout, returns_tuple)
         except BaseException:
+            if self._is_owed(connection, method, answer, closings) and not connection.struck:
+                with contextlib.suppress(Exception):
+                    super().wait(method, answer, ANSWER_LIMIT)
             self._end_unless_answered(connection, method, answer, closings)
             raise
 
     def _end_unless_answered(
         self, connection: Any, method: Any, answer: Any, closings: int
     ) -> None:
+        if self._is_owed(connection, method, answer, closings):
+            connection.lose_step()
+
+    def _is_owed(self, connection: Any, method: Any, answer: Any, closings: int) -> bool:
+        """Return whether an answer is to come that would be taken for another's."""
         # An error of the channel is an answer too: the broker forgets what it was asked before.
-        answered = answer.ready or answer.failed or self.closings != closings
+        answered = not _is_open(answer) or self.closings != closings
         # On a channel that is being closed, or has been, nobody asks any more.
         ended = self.is_closing or self.connection is None
         # And this answer names its consumer: whichever question it is taken for, no harm is done.
-        if connection is not None and not (answered or ended or method == spec.Basic.CancelOk):
-            connection.lose_step()
+        harmless = method == spec.Basic.CancelOk
+        return connection is not None and not (answered or ended or harmless)
 
     def queue_declare(
         self,
@@ -137,10 +157,24 @@ class AskingChannel(pyamqp.Channel):
         super()._on_basic_nack(delivery_tag, multiple)
 
     def _settle_published(self, number: int, multiple: bool, error: Exception | None) -> None:
-        confirms = self.connection.confirms.get(self.channel_id)
-        if confirms is not None:
-            confirms.settle(number, multiple=multiple, error=error)
+        # One that comes after the channel was closed finds no connection.
+        known = None if self.connection is None else self.connection.confirms.get(self.channel_id)
+        if known is not None:
+            known.settle(number, multiple=multiple, error=error)
+
+    def collect(self) -> None:
+        """Let go of everything, and tell whoever waits for a confirmation."""
+        known = None
+        if self.connection is not None:
+            known = self.connection.confirms.pop(self.channel_id, None)
+        super().collect()
+        if known is not None:
+            known.end()
 
     def _on_close(self, *args: Any) -> None:
         self.closings += 1
         super()._on_close(*args)
+
+
+def _is_open(question: Any) -> bool:
+    return question is not None and not (question.ready or question.failed)

@@ -368,11 +368,12 @@ class RotatingConnection(pyamqp.Connection):
             if isinstance(error, NothingCameError) and error.transport is transport:
                 raise
             # A task's time limit, say, has struck before a frame was handed over.
+            self.struck = reading.now
             if reading.now and transport is not None and transport.in_frame:
                 transport.lose_step()
             _number(error)
-            if reading.now and _is_an_end(error) and not self.connected:
-                self.end_told = True
+            if reading.now:
+                self.meet(error)
             raise
         finally:
             reading.now = interrupted
@@ -399,6 +400,21 @@ class RotatingConnection(pyamqp.Connection):
         if not self.connected:  # and the attempt says so
             self.end_told = True
         return super().channel(channel_id, callback)
+
+    def meet(self, error: BaseException) -> None:
+        """Note whether this error has told somebody of the link's end."""
+        if _is_an_end(error) and not self.connected:
+            self.end_told = True
+
+    @property
+    def struck(self) -> bool:
+        """Whether this thread's last read was broken off before it handed a frame over."""
+        struck: bool = self._reading.struck
+        return struck
+
+    @struck.setter
+    def struck(self, struck: bool) -> None:
+        self._reading.struck = struck
 
     @property
     def end_is_news(self) -> bool:

@@ -98,10 +98,10 @@ def renewed(connection: RotatingConnection) -> RotatingConnection:
                 duration(connection.credentials.remaining()),
             )
         return connection
+    connection.replace_at = time.monotonic() + RETRY_DELAY
     try:
         new, moved = _prepare(connection)
     except _FAILURES as error:
-        connection.replace_at = time.monotonic() + RETRY_DELAY
         logger.warning(
             "a connection could not be replaced; the old one goes on for %s: %s",
             duration(connection.credentials.remaining()),
@@ -286,7 +286,7 @@ def _opened(channel: Channel, new: RotatingConnection) -> Channel:
     other: Channel = new.channel(channel.channel_id)
     for limits in channel.prefetch.values():
         other.basic_qos(*limits)
-    if channel._confirm_selected:
+    if channel._confirm_selected or channel.channel_id in channel.connection.confirms:
         other.confirm_select()
         other._confirm_selected = True
     return other
@@ -485,5 +485,7 @@ def _rest(deadline: float) -> float:
 
 
 def _channels(connection: RotatingConnection) -> list[Channel]:
-    channels = connection.channels or {}
-    return [channel for number, channel in channels.items() if number]
+    # One that was struck while it waited for its end has let go of the connection, but not the
+    # connection of it.
+    channels = list((connection.channels or {}).items())
+    return [each for number, each in channels if number and each.connection is connection]

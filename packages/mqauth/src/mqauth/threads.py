@@ -119,10 +119,13 @@ class ReusedThreads:
         task = _Task(name, lambda: within(lambda: _outcome(future, call)))
         with self._lock:
             if self._idle:
-                self._idle[-1].give(task)
-                del self._idle[-1]
+                self._idle.pop().give(task)
                 return future
-        _Worker(self, task).start()
+        try:
+            _Worker(self, task).start()
+        except BaseException:
+            within(lambda: None)
+            raise
         return future
 
     def take_back(self, worker: _Worker) -> bool:
