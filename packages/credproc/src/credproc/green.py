@@ -27,10 +27,11 @@ def are_threads_green() -> bool:
 
 def _runner() -> Callable[[Callable[[], Any]], Any] | None:
     """Return what makes a call on a real thread, if there are others."""
+    runner: Callable[[Callable[[], Any]], Any] | None = None
     gevent_monkey: Any = sys.modules.get("gevent.monkey")
-    if gevent_monkey is not None and gevent_monkey.is_module_patched("socket"):
-        return sys.modules["gevent"].get_hub().threadpool.apply  # type: ignore[no-any-return]
     eventlet_patcher: Any = sys.modules.get("eventlet.patcher")
-    if eventlet_patcher is not None and eventlet_patcher.is_monkey_patched("socket"):
-        return importlib.import_module("eventlet.tpool").execute  # type: ignore[no-any-return]
-    return None
+    if gevent_monkey is not None and gevent_monkey.is_module_patched("socket"):
+        runner = sys.modules["gevent"].get_hub().threadpool.apply
+    elif eventlet_patcher is not None and eventlet_patcher.is_monkey_patched("socket"):
+        runner = importlib.import_module("eventlet.tpool").execute
+    return runner
